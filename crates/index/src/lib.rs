@@ -1,0 +1,1 @@
+//! Howdah's vector index, without a server.
