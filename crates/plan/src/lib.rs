@@ -1,1 +1,9 @@
-//! Decisions.
+//! Howdah's decisions: facts in, plan out.
+//!
+//! Nothing here reads a file, opens a socket, looks at a clock or draws a random number. Every verdict, rendered text,
+//! tuning rule and migration order is a function from data to data, so that all of them are tested in milliseconds and
+//! none depends on the machine they ran on. The effects live in the crate `howdah`.
+
+pub mod own;
+pub mod problem;
+pub mod spec;
