@@ -1,0 +1,39 @@
+# The two commands are `make up` and `make test`; the rest is for those who work on Howdah.
+# Every path is relative and quoted, so that a clone may live anywhere, spaces included.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+CARGO ?= cargo
+HOWDAH := target/release/howdah
+
+.PHONY: help up down test quick lint build install prerequisites bench bench-index clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+up: prerequisites build install ## Build Howdah, start it on the example and print where it listens.
+	@./$(HOWDAH) up
+
+down: ## Stop what `make up` started.
+	@./$(HOWDAH) down
+
+build: ## Build the release binary with PostgreSQL inside.
+	@scripts/build.sh
+
+install: ## Put `howdah` on the PATH: a link beside cargo, or in ~/.local/bin.
+	@scripts/install.sh
+
+prerequisites: ## Install what a bare Debian lacks (as root), or say what to install.
+	@scripts/prerequisites.sh
+
+test: prerequisites ## Every test, with real PostgreSQL servers, from a clean clone.
+	@scripts/test.sh
+
+quick: ## The everyday loop: what needs no server, in seconds.
+	$(CARGO) test -p howdah-plan -p howdah-index
+
+lint: ## Formatting and clippy, warnings denied.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
