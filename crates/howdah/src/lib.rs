@@ -1,10 +1,12 @@
 //! The rooms of the binary. A library only so that tests can walk in; the product is the program.
 
 pub mod embed;
+pub mod faces;
+pub mod observe;
 pub mod postgres;
 pub mod skills;
 
 /// Runs the command line.
 pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    faces::cli::main()
 }

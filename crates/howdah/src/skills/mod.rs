@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use howdah_plan::problem::{Kind, Problem};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a skill does to the world.
@@ -23,6 +23,29 @@ pub enum Effect {
     Writes,
     /// Changes the server, its databases or who may use it.
     Operates,
+}
+
+/// What a key must allow for a skill to run. Each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Search and look.
+    Read,
+    /// Ingest and delete rows.
+    Write,
+    /// Change the server and its keys.
+    Admin,
+}
+
+impl Scope {
+    /// Its name in JSON and in `howdah.api_keys`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Write => "write",
+            Scope::Admin => "admin",
+        }
+    }
 }
 
 /// Where REST serves a skill. Path parameters and, for GET and DELETE, the query string become fields of the input;
@@ -59,6 +82,10 @@ pub struct Skill<C: 'static> {
     pub description: &'static str,
     /// What it does to the world.
     pub effect: Effect,
+    /// What a key must allow.
+    pub scope: Scope,
+    /// Its command, words separated by a space (`keys create`).
+    pub command: &'static str,
     /// Where REST serves it.
     pub route: Route,
     /// Schema of the input.

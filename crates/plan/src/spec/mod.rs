@@ -304,6 +304,9 @@ pub struct Collection {
     /// The vector index.
     #[serde(default)]
     pub index: Index,
+    /// Files and directories that `howdah up` loads into it, relative to the declaration.
+    #[serde(default)]
+    pub documents: Vec<String>,
 }
 
 fn english() -> String {
