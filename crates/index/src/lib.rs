@@ -1,1 +1,8 @@
 //! Howdah's vector index, without a server.
+//!
+//! Inverted lists of random-rotation codes (RaBitQ) on 8 KiB pages: what is written here is the mathematics and the
+//! page formats; who keeps the pages is said by [`page::PageStore`]. No files, sockets, clocks or environment.
+
+pub mod memory;
+pub mod options;
+pub mod page;
