@@ -1,3 +1,11 @@
-//! The extension.
-#![allow(unsafe_code)] // PostgreSQL is C: the room `storage` and the callbacks in `am` say on every block who promises what.
+//! Howdah's vector index inside PostgreSQL: the access method `howdah`.
+//!
+//! The mathematics is in `howdah-index`; here are PostgreSQL's callbacks (`am`), its storage (`storage`, the unsafe
+//! room), its types (`types`). Types and operators are pgvector's, unchanged. Nothing has to be preloaded, and every
+//! page is logged by generic WAL, so that a replica or a restore needs this library only to search.
+#![allow(unsafe_code)] // PostgreSQL is C. Every block says who promises what.
+
 pgrx::pg_module_magic!();
+
+mod storage;
+mod types;
