@@ -7,5 +7,12 @@
 
 pgrx::pg_module_magic!();
 
+mod am;
 mod storage;
 mod types;
+
+/// Called by PostgreSQL when the library is loaded.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    am::options::register();
+}

@@ -5,3 +5,5 @@
 
 pub mod pages;
 pub mod rows;
+pub mod scan_table;
+pub mod sort;

@@ -247,23 +247,14 @@ impl PageStore for Pages {
         }
     }
 
-    fn append(&self, body: &[u8], special: &[u8; PAGE_SPECIAL]) -> Block {
+    fn fill(&self, block: Block, body: &[u8], special: &[u8; PAGE_SPECIAL]) {
         assert!(body.len() <= PAGE_BODY, "a page body of {} bytes", body.len());
-        assert!(self.building.get(), "append is for builds");
-        let buffer = self.new_buffer();
-        // SAFETY: the buffer is pinned and exclusively locked; the page is PAGE_SIZE bytes and body and special fit.
-        unsafe {
-            let page = pg_sys::BufferGetPage(buffer);
-            prepare(page, true);
-            let bytes = page.cast::<u8>();
-            std::ptr::copy_nonoverlapping(body.as_ptr(), bytes.add(PAGE_HEADER), body.len());
-            std::ptr::copy_nonoverlapping(special.as_ptr(), bytes.add(PAGE_SIZE - PAGE_SPECIAL), PAGE_SPECIAL);
-            set_used(page, body.len());
-            pg_sys::MarkBufferDirty(buffer);
-            let block = pg_sys::BufferGetBlockNumber(buffer);
-            pg_sys::UnlockReleaseBuffer(buffer);
-            block
-        }
+        self.change(&[Target::fresh(block)], |pages| {
+            pages[0].body[..body.len()].copy_from_slice(body);
+            *pages[0].special = *special;
+            pages[0].used = body.len();
+            Outcome::Commit(())
+        });
     }
 
     fn stamp(&self) -> u64 {

@@ -1,0 +1,11 @@
+//! PostgreSQL's index access method interface, one file a callback.
+//!
+//! The callbacks translate: PostgreSQL's relations, datums and scan keys on one side, the algorithms of `howdah-index`
+//! over [`crate::storage`] on the other. No algorithm lives here.
+
+mod build;
+mod handler;
+mod opclass;
+pub mod options;
+mod report;
+mod workers;
