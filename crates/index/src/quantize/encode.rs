@@ -144,7 +144,6 @@ pub fn decode(metric: Metric, layout: &Layout, signs: &[u8], record: &[u8], cent
     let mut low = vec![0u8; layout.width];
     unpack_nibbles(&record[..packed], &mut low);
     let scale = get_f32(record, packed + 4) / if metric == Metric::InnerProduct { -1.0 } else { -2.0 };
-    // The scale makes products unbiased, which overshoots the length by 1/cos²: take that back.
     let middle = ((1u32 << layout.bits) - 1) as f32 / 2.0;
     let half = (1u32 << (layout.bits - 1)) as f32;
     for (i, (o, c)) in out.iter_mut().zip(centroid).enumerate() {

@@ -14,7 +14,7 @@ pub mod encode;
 mod query;
 #[cfg(test)]
 mod tests;
-pub use query::Query;
+pub use query::{Query, Small};
 
 use crate::distance::{dot, from_bf16, to_bf16};
 use crate::options::Metric;

@@ -2,6 +2,44 @@
 
 use crate::distance::kernels;
 
+/// A rotated vector in whole numbers of 8 bits, for products with packed levels of 4 bits.
+#[derive(Clone, Debug)]
+pub struct Small {
+    low: Vec<i8>,
+    high: Vec<i8>,
+    /// Value of one unit.
+    unit: f32,
+    /// Σ of all units.
+    total: i32,
+}
+
+impl Small {
+    /// The nearest whole numbers to `rotated`, whose length is a multiple of 32.
+    #[must_use]
+    pub fn new(rotated: &[f32]) -> Self {
+        let largest = rotated.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let unit = largest / 127.0;
+        let per_unit = if unit > 0.0 { 1.0 / unit } else { 0.0 };
+        let half = rotated.len() / 2;
+        let (mut low, mut high) = (Vec::with_capacity(half), Vec::with_capacity(half));
+        // Adding and taking away 1.5 · 2^23 rounds to the nearest whole number.
+        let round = |v: &f32| ((v * per_unit + 12_582_912.0) - 12_582_912.0) as i8;
+        for block in rotated.chunks_exact(32) {
+            low.extend(block[..16].iter().map(round));
+            high.extend(block[16..].iter().map(round));
+        }
+        let total = low.iter().chain(&high).map(|v| i32::from(*v)).sum();
+        Self { low, high, unit, total }
+    }
+
+    /// ⟨q, v⟩ for packed levels u of four bits and v = u − 7.5.
+    #[must_use]
+    pub fn product(&self, packed: &[u8]) -> f32 {
+        let raw = (kernels().dot_nibbles)(packed, &self.low, &self.high);
+        self.unit * (raw as f32 - 7.5 * self.total as f32)
+    }
+}
+
 /// A rotated query, ready for scanning and refining.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -11,18 +49,14 @@ pub struct Query {
     pub coarse: Vec<u8>,
     /// Low 8 bits of the table.
     pub fine: Vec<u8>,
+    /// For products with low bits and centroids.
+    pub small: Small,
     /// Value of one unit of the 14-bit table.
     unit: f32,
     /// Σ of the smallest entries: the value of an all-zero sum.
     floor: f32,
     /// Σ of the query.
     total: f32,
-    low: Vec<i8>,
-    high: Vec<i8>,
-    /// Value of one unit of `low` and `high`.
-    small: f32,
-    /// Σ of `low` and `high`.
-    small_total: i32,
 }
 
 impl Query {
@@ -32,17 +66,13 @@ impl Query {
         let mut query = Self {
             coarse: vec![0; rotated.len() * 4],
             fine: vec![0; rotated.len() * 4],
+            small: Small::new(&rotated),
             unit: 0.0,
             floor: 0.0,
             total: rotated.iter().sum(),
-            low: vec![0; rotated.len() / 2],
-            high: vec![0; rotated.len() / 2],
-            small: 0.0,
-            small_total: 0,
             rotated,
         };
         query.fill_tables();
-        query.fill_small();
         query
     }
 
@@ -65,19 +95,6 @@ impl Query {
                 fine[entry] = units as u8;
             }
         }
-    }
-
-    fn fill_small(&mut self) {
-        let largest = self.rotated.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        self.small = largest / 127.0;
-        let per_unit = if self.small > 0.0 { 1.0 / self.small } else { 0.0 };
-        for (block, x) in self.rotated.chunks_exact(32).enumerate() {
-            for i in 0..16 {
-                self.low[16 * block + i] = (x[i] * per_unit).round() as i8;
-                self.high[16 * block + i] = (x[16 + i] * per_unit).round() as i8;
-            }
-        }
-        self.small_total = self.low.iter().chain(&self.high).map(|v| i32::from(*v)).sum();
     }
 
     /// Value of one unit of a coarse sum, for [`crate::distance::ScanTerms::step`].
@@ -106,19 +123,9 @@ impl Query {
         sign_sum - 0.5 * self.total
     }
 
-    /// ⟨q, v⟩ for a five-bit code from its sign sum and its packed low bits (16 bytes for 32 dimensions: byte i has
-    /// dimension i in its low and dimension 16 + i in its high half).
+    /// ⟨q, v⟩ for a five-bit code from its sign sum and its packed low bits: v = 16 · sign + low − 15.5.
     #[must_use]
     pub fn nibble_product(&self, sign_sum: f32, packed: &[u8]) -> f32 {
-        let raw = (kernels().dot_nibbles)(packed, &self.low, &self.high);
-        let centred = self.small * (raw as f32 - 7.5 * self.small_total as f32);
-        16.0 * sign_sum + centred + (7.5 - 15.5) * self.total
-    }
-
-    /// ⟨q, v⟩ for packed levels u of four bits and v = u − 7.5.
-    #[must_use]
-    pub fn centred_product(&self, packed: &[u8]) -> f32 {
-        let raw = (kernels().dot_nibbles)(packed, &self.low, &self.high);
-        self.small * (raw as f32 - 7.5 * self.small_total as f32)
+        16.0 * sign_sum + self.small.product(packed) - 8.0 * self.total
     }
 }

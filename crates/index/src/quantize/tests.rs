@@ -113,7 +113,7 @@ fn coded_centroids_stay_near() {
     assert!(l2_squared(&centroid, &back) < 0.02 * dot(&centroid, &centroid));
     assert!((dot(&back, &back) - coded.square).abs() < 1e-4);
     let query = Query::new(normal(&mut rng, 384, 1.0));
-    let product = coded.scale * query.centred_product(&coded.packed);
+    let product = coded.scale * query.small.product(&coded.packed);
     assert!((product - dot(&query.rotated, &back)).abs() < 0.02);
     assert_eq!(CodedCentroid::new(&[0.0; 32]).scale, 0.0);
 }
