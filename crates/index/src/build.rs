@@ -323,7 +323,8 @@ impl<'a, S: PageStore> Loader<'a, S> {
         self.end_list();
         let (open_scan, open_refine) = self.writer.finish();
         if self.entries.is_empty() {
-            self.entries.push((empty_list(1), 0));
+            let split_at = split_at(&self.trained.layout, target_rows(0));
+            self.entries.push((Entry { split_at, ..empty_list(1) }, 0));
         }
         let coded: Vec<(Entry, &CodedCentroid)> =
             self.entries.iter().map(|(e, list)| (*e, &self.trained.coded[*list])).collect();

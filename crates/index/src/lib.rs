@@ -4,6 +4,7 @@
 //! page formats; who keeps the pages is said by [`page::PageStore`]. No files, sockets, clocks or environment.
 
 pub mod build;
+pub mod calibrate;
 pub mod directory;
 pub mod distance;
 pub mod format;
@@ -15,5 +16,6 @@ pub mod pool;
 pub mod quantize;
 pub mod rng;
 pub mod rotate;
+pub mod search;
 pub mod space;
 pub mod writer;

@@ -76,8 +76,12 @@ pub fn bf16_at(bytes: &[u8], lane: usize) -> f32 {
 fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
     let mut totals = [0; LANES];
     sums(block.codes, table, &mut totals);
+    finish(block, &totals, terms, estimates)
+}
+
+fn finish(block: &ScanBlock<'_>, totals: &[u32; LANES], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
     let mut mask = 0;
-    for lane in 0..LANES {
+    for lane in 0..(block.scale.len() / 2).min(LANES) {
         let product = terms.step * totals[lane] as f32 + terms.shift;
         let estimate = terms.base + f32_at(block.add, lane) + bf16_at(block.scale, lane) * product;
         estimates[lane] = estimate;
@@ -86,6 +90,23 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         }
     }
     mask
+}
+
+/// Sums over a block with 16 lanes (row j: dimensions 8j..8j+4 in the low, 8j+4..8j+8 in the high half of each byte).
+pub fn sums_narrow(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
+    out.fill(0);
+    for (row, entries) in codes.chunks_exact(16).zip(table.chunks_exact(32)) {
+        for (total, byte) in out.iter_mut().zip(row) {
+            *total += u32::from(entries[usize::from(byte & 15)]) + u32::from(entries[16 + usize::from(byte >> 4)]);
+        }
+    }
+}
+
+/// [`Kernels::scan`] for a block with 16 lanes, of which as many count as there are factors.
+pub fn scan_narrow(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
+    let mut totals = [0; LANES];
+    sums_narrow(block.codes, table, &mut totals);
+    finish(block, &totals, terms, estimates)
 }
 
 fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
