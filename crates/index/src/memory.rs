@@ -184,14 +184,12 @@ impl PageStore for MemoryPages {
         (frames.len() - 1) as Block
     }
 
-    fn append(&self, body: &[u8], special: &[u8; PAGE_SPECIAL]) -> Block {
+    fn fill(&self, block: Block, body: &[u8], special: &[u8; PAGE_SPECIAL]) {
         let mut frame = Frame::zeroed();
         frame.bytes[PAGE_HEADER..PAGE_HEADER + body.len()].copy_from_slice(body);
         frame.bytes[SPECIAL_AT..].copy_from_slice(special);
         frame.set_used(body.len());
-        let mut frames = self.frames.borrow_mut();
-        frames.push(frame);
-        (frames.len() - 1) as Block
+        self.frames.borrow_mut()[block as usize] = frame;
     }
 
     fn stamp(&self) -> u64 {
@@ -289,7 +287,8 @@ mod tests {
     #[test]
     fn images_come_back() {
         let pages = MemoryPages::new();
-        pages.append(&[1, 2, 3], &[5; PAGE_SPECIAL]);
+        let a = pages.extend();
+        pages.fill(a, &[1, 2, 3], &[5; PAGE_SPECIAL]);
         let again = MemoryPages::from_image(&pages.image());
         assert_eq!(again.read(0).body()[..4], [1, 2, 3, 0]);
         assert_eq!(again.read(0).special(), &[5; PAGE_SPECIAL]);

@@ -132,7 +132,7 @@ pub fn find(name: &str) -> Option<&'static OptionSpec> {
 }
 
 /// Most dimensions an index takes. Columns may have up to 16,000 (pgvector's limit), but not be indexed.
-pub const MAX_DIMENSIONS: usize = 4096;
+pub const MAX_DIMENSIONS: usize = 4000;
 
 /// How the distance between two vectors is measured; the number is what pages keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -18,7 +18,7 @@
 //! # Who locks what
 //!
 //! [`PageStore::change`] locks its pages in ascending block order whatever the order of its arguments, and no algorithm
-//! holds a read guard while it calls `change`, `append` or `extend`: so there is no order to get wrong. A reader holds
+//! holds a read guard while it calls `change`, `fill` or `extend`: so there is no order to get wrong. A reader holds
 //! one guard at a time. Between a read and the change that follows from it the page may have changed hands: a change
 //! looks again at what it finds and may [`Outcome::Abandon`].
 
@@ -151,10 +151,10 @@ pub trait PageStore {
     /// may extend by more pages than one and keep the rest for the next calls.
     fn extend(&self) -> Block;
 
-    /// Adds one complete page at the end and returns its number: the way of a build, where nobody else sees the
-    /// index yet. `body` has at most [`PAGE_BODY`] bytes. The store may put off logging until the build ends, but then
-    /// logs the whole index. Consecutive calls return consecutive numbers.
-    fn append(&self, body: &[u8], special: &[u8; PAGE_SPECIAL]) -> Block;
+    /// Writes all of a page that [`extend`](Self::extend) returned and that nobody else knows yet: the way of a build.
+    /// `body` has at most [`PAGE_BODY`] bytes; the rest reads as zero. The store may put off logging until the build
+    /// ends, but then logs the whole index.
+    fn fill(&self, block: Block, body: &[u8], special: &[u8; PAGE_SPECIAL]);
 
     /// A stamp for pages that leave the index now: PostgreSQL's next full transaction id. Never 0, never falls.
     fn stamp(&self) -> u64;

@@ -1,0 +1,306 @@
+//! One round of a search: scan, refine, compare exactly.
+
+use std::collections::BinaryHeap;
+
+use super::probe::Probe;
+use super::{Hit, Search};
+use crate::distance::{LANES, ScanTerms, kernels, scalar};
+use crate::format::scan::{BlockView, Place};
+use crate::format::{Fault, Layout, PageKind, Special, refine};
+use crate::page::{PageRead, PageStore, Tid, VectorSource};
+use crate::quantize::Query;
+
+/// Standard deviations by which a code may be nearer than its sign bits say. One row in thirty of those that lie just
+/// within the k-th distance is lost to it, far fewer of the others.
+const SCAN_SLACK: f32 = 1.9;
+/// The same for all bits.
+const REFINE_SLACK: f32 = 2.2;
+/// Error of a five-bit code in units of the error of its sign bits, measured with the rounding of query and tables.
+const FIVE_BITS: f32 = 0.085;
+/// Candidates that wait for refining before it is done.
+const BATCH: usize = 24;
+/// Lists whose first pages are announced at a time.
+const AHEAD: usize = 16;
+
+/// A number in a heap; NaN counts as greatest.
+#[derive(Clone, Copy, PartialEq)]
+struct Key(f32);
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// A code whose sign bits look near enough.
+#[derive(Clone, Copy)]
+struct Pending {
+    estimate: f32,
+    lower: f32,
+    /// One standard deviation of the estimate by all bits.
+    error: f32,
+    sign_sum: f32,
+    base: f32,
+    tid: Tid,
+    place: Place,
+    lane: u8,
+    rank: u32,
+    unit: Place,
+    slot: u8,
+}
+
+/// A code refined.
+#[derive(Clone, Copy)]
+struct Kept {
+    estimate: f32,
+    lower: f32,
+    tid: Tid,
+    place: Place,
+    lane: u8,
+    rank: u32,
+}
+
+/// One round.
+pub struct Round {
+    wanted: usize,
+    floor: f32,
+    threshold: f32,
+    best: BinaryHeap<Key>,
+    pending: Vec<Pending>,
+    kept: Vec<Kept>,
+    /// Whether no list was left out.
+    pub all_read: bool,
+}
+
+impl Round {
+    /// A round for `wanted` rows whose distance in index space is not below `floor`.
+    pub fn new(wanted: usize, floor: f32) -> Self {
+        Self {
+            wanted,
+            floor,
+            threshold: f32::INFINITY,
+            best: BinaryHeap::with_capacity(wanted.min(1024) + 1),
+            pending: Vec::with_capacity(2 * BATCH),
+            kept: Vec::with_capacity(64),
+            all_read: true,
+        }
+    }
+
+    /// Reads lists until the rest is not worth it. False when a list turned out to be replaced.
+    pub fn read<S: PageStore>(&mut self, search: &mut Search, store: &S) -> Result<bool, Fault> {
+        let score_limit = search.probes.score_limit(search.returned + self.wanted);
+        let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
+        let mut rank = 0;
+        while let Some(probe) = search.probes.get(rank) {
+            let full = self.threshold.is_finite();
+            let beyond = full && rank > 0 && search.probes.score(rank, self.threshold) > score_limit;
+            if beyond || rank >= list_limit {
+                self.all_read = false;
+                break;
+            }
+            if rank % AHEAD == 0 {
+                let ahead: Vec<u32> =
+                    (rank..rank + AHEAD).map_while(|r| search.probes.get(r)).map(|p| p.head.page).collect();
+                store.prefetch(&ahead);
+            }
+            if !self.scan(search, store, &probe, rank)? {
+                return Ok(false);
+            }
+            if self.pending.len() >= BATCH || rank == 0 {
+                self.refine(search, store)?;
+            }
+            rank += 1;
+            search.work.lists += 1;
+        }
+        self.refine(search, store)?;
+        Ok(true)
+    }
+
+    fn scan<S: PageStore>(&mut self, search: &mut Search, store: &S, probe: &Probe, rank: usize) -> Result<bool, Fault> {
+        let layout = &search.layout;
+        let terms = ScanTerms {
+            base: probe.base,
+            step: search.query.step(),
+            shift: search.query.shift(),
+            slack: SCAN_SLACK * probe.apart,
+            threshold: self.threshold,
+        };
+        let mut place = probe.head;
+        while place.is_some() {
+            store.interrupts();
+            let page = place.page;
+            if page >= store.pages() {
+                return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
+            }
+            let guard = store.read(page);
+            if Special::read(page, guard.special())?.kind != PageKind::Scan {
+                return Ok(false);
+            }
+            while place.page == page {
+                let block = BlockView::new(layout, guard.body(), usize::from(place.index));
+                if block.list() != probe.list {
+                    return Ok(false);
+                }
+                search.work.blocks += 1;
+                self.scan_block(layout, &search.query, &terms, &block, place, probe, rank as u32);
+                place = block.next();
+            }
+        }
+        Ok(true)
+    }
+
+    #[allow(clippy::too_many_arguments)] // The innermost step: everything it needs, nothing it must look up.
+    fn scan_block(
+        &mut self,
+        layout: &Layout,
+        query: &Query,
+        terms: &ScanTerms,
+        block: &BlockView<'_>,
+        place: Place,
+        probe: &Probe,
+        rank: u32,
+    ) {
+        let mut estimates = [0.0; LANES];
+        let codes = block.scan();
+        let wide = layout.lanes == LANES;
+        let scan = if wide { kernels().scan } else { scalar::scan_narrow };
+        let mut mask = scan(&codes, &query.coarse, terms, &mut estimates) & block.live();
+        if mask == 0 {
+            return;
+        }
+        let (mut coarse, mut fine) = ([0; LANES], [0; LANES]);
+        if wide {
+            (kernels().sums_coarse)(codes.codes, &query.coarse, &mut coarse);
+            (kernels().sums_fine)(codes.codes, &query.fine, &mut fine);
+        } else {
+            scalar::sums_narrow(codes.codes, &query.coarse, &mut coarse);
+            scalar::sums_narrow(codes.codes, &query.fine, &mut fine);
+        }
+        while mask != 0 {
+            let lane = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            let error = scalar::bf16_at(codes.error, lane) * probe.apart;
+            self.pending.push(Pending {
+                estimate: estimates[lane],
+                lower: estimates[lane] - SCAN_SLACK * error,
+                error: FIVE_BITS * error,
+                sign_sum: query.sign_sum(coarse[lane], fine[lane]),
+                base: probe.base,
+                tid: block.tid(lane),
+                place,
+                lane: lane as u8,
+                rank,
+                unit: block.unit(lane / layout.unit),
+                slot: (lane % layout.unit) as u8,
+            });
+        }
+    }
+
+    /// Refines what waits, the nearest first, so that the threshold falls before it is asked.
+    fn refine<S: PageStore>(&mut self, search: &mut Search, store: &S) -> Result<(), Fault> {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
+        let packed = search.layout.record_bytes - 8;
+        for p in pending.drain(..) {
+            if p.lower >= self.threshold {
+                continue;
+            }
+            store.interrupts();
+            if p.unit.page >= store.pages() {
+                return Err(Fault::Damaged { page: p.place.page, what: "a block points to a unit beyond the end" });
+            }
+            let guard = store.read(p.unit.page);
+            let unit = usize::from(p.unit.index).min(search.layout.units_a_page - 1);
+            let (codes, add, scale) = refine::record(&search.layout, guard.body(), unit, usize::from(p.slot));
+            debug_assert_eq!(codes.len(), packed);
+            search.work.refined += 1;
+            let estimate = p.base + add + scale * search.query.nibble_product(p.sign_sum, codes);
+            self.keep(&p, estimate);
+        }
+        self.pending = pending;
+        if self.kept.len() > 4 * self.wanted + 256 {
+            let threshold = self.threshold;
+            self.kept.retain(|k| k.lower < threshold);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, p: &Pending, estimate: f32) {
+        let error = REFINE_SLACK * p.error;
+        if estimate - error >= self.threshold || estimate + error < self.floor {
+            return;
+        }
+        let (lower, rank) = (estimate - error, p.rank);
+        self.kept.push(Kept { estimate, lower, tid: p.tid, place: p.place, lane: p.lane, rank });
+        if !estimate.is_finite() {
+            // Unknown distance: a candidate that says nothing about the others.
+            return;
+        }
+        self.best.push(Key(estimate + error));
+        if self.best.len() > self.wanted {
+            self.best.pop();
+        }
+        if self.best.len() == self.wanted {
+            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0);
+        }
+    }
+
+    /// Whether fewer rows were found than wanted.
+    pub fn short(&self) -> bool {
+        self.best.len() < self.wanted
+    }
+
+    /// The greatest estimate among the candidates.
+    pub fn highest(&self) -> f32 {
+        let known = self.kept.iter().filter(|k| k.lower < self.threshold && k.estimate.is_finite());
+        known.map(|k| k.estimate).fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Compares the candidates with their rows. Returns at most the wanted number beyond the last row returned, in
+    /// order.
+    pub fn exact<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) -> Vec<Hit> {
+        self.ranked(search, source).into_iter().map(|(hit, _)| hit).collect()
+    }
+
+    /// As [`exact`](Self::exact), with the rank of the list that each row came from.
+    pub fn ranked<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) -> Vec<(Hit, u32)> {
+        let threshold = self.threshold;
+        self.kept.retain(|k| k.lower < threshold);
+        self.kept.sort_unstable_by_key(|k| k.tid);
+        self.kept.dedup_by_key(|k| k.tid);
+        self.kept.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
+        let tids: Vec<Tid> = self.kept.iter().map(|k| k.tid).collect();
+        source.prefetch(&tids);
+        let mut found: Vec<(Hit, u32)> = Vec::with_capacity(self.kept.len());
+        let mut nearest: BinaryHeap<Key> = BinaryHeap::new();
+        let mut row = Vec::new();
+        for k in &self.kept {
+            let limit = if nearest.len() < self.wanted { f32::INFINITY } else { nearest.peek().map_or(f32::INFINITY, |n| n.0) };
+            if k.lower > limit || !source.fetch(k.tid, &mut row) {
+                continue;
+            }
+            search.work.exact += 1;
+            let distance = search.space.distance(&search.vector, &row);
+            let after = |(d, t): (f64, Tid)| distance.total_cmp(&d).then(k.tid.cmp(&t)).is_gt();
+            if !search.last.is_none_or(after) {
+                continue;
+            }
+            nearest.push(Key(search.space.to_index(distance, search.offset)));
+            if nearest.len() > self.wanted {
+                nearest.pop();
+            }
+            found.push((Hit { tid: k.tid, distance, place: k.place, lane: k.lane }, k.rank));
+        }
+        found.sort_by(|a, b| a.0.distance.total_cmp(&b.0.distance).then(a.0.tid.cmp(&b.0.tid)));
+        found.truncate(self.wanted);
+        found
+    }
+}
