@@ -7,4 +7,5 @@
 pub mod migrate;
 pub mod own;
 pub mod problem;
+pub mod search;
 pub mod spec;
