@@ -1,5 +1,6 @@
 //! The rooms of the binary. A library only so that tests can walk in; the product is the program.
 
+pub mod access;
 pub mod embed;
 pub mod faces;
 pub mod observe;

@@ -56,6 +56,8 @@ pub struct Route {
     pub method: &'static str,
     /// Path with `{parameters}`.
     pub path: &'static str,
+    /// Status of a success.
+    pub success: u16,
 }
 
 /// One worked example.
