@@ -5,6 +5,8 @@
 //! known from several keys together is `check`.
 
 mod access;
+#[cfg(any(test, feature = "arbitrary"))]
+pub mod arbitrary;
 
 pub mod check;
 mod collection;
@@ -13,6 +15,7 @@ pub mod read;
 pub mod resolve;
 pub mod schema;
 mod server;
+pub mod size;
 mod table;
 mod walk;
 

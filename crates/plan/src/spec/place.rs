@@ -63,8 +63,13 @@ impl Places {
         }
     }
 
-    /// Puts the key's place in front of a problem's message.
-    pub fn locate(&self, key: &str, problem: Problem) -> Problem {
+    /// Puts the key's place in front of a problem's message, and names the key where the problem does not.
+    pub fn locate(&self, key: &str, mut problem: Problem) -> Problem {
+        let named = |text: &str| text.contains(&format!("`{key}"));
+        if !named(&problem.message) && !problem.detail.as_deref().is_some_and(named) {
+            let more = problem.detail.take().map(|detail| format!("; {detail}")).unwrap_or_default();
+            problem.detail = Some(format!("at `{key}`{more}"));
+        }
         self.at_place(self.find(key), problem)
     }
 
@@ -101,6 +106,10 @@ impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let after_newline = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
         Lines { text, starts: std::iter::once(0).chain(after_newline).collect() }
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.text
     }
 
     pub(super) fn place(&self, offset: usize) -> Place {

@@ -37,10 +37,11 @@ pub fn from_str(text: &str, file: &str) -> Result<Spec, Vec<Problem>> {
 /// As [`from_str`].
 pub fn located(text: &str, file: &str) -> Result<Located, Vec<Problem>> {
     let located = unchecked(text, file)?;
-    let mistakes = check::check(&located.spec);
+    let mut mistakes = check::check(&located.spec);
     if mistakes.is_empty() {
         return Ok(located);
     }
+    mistakes.sort_by_key(|mistake| located.places.find(&mistake.key));
     let locate = |mistake: check::Mistake| located.places.locate(&mistake.key, mistake.problem);
     Err(mistakes.into_iter().take(MOST).map(locate).collect())
 }
@@ -67,10 +68,34 @@ pub fn unchecked(text: &str, file: &str) -> Result<Located, Vec<Problem>> {
 
 /// What the TOML parser says, in our shape. Its message never quotes the text, which may hold a secret.
 fn not_toml(error: &toml::de::Error, lines: &Lines<'_>, file: &str) -> Problem {
-    let places = Places::new(file);
     let place = error.span().map(|span| lines.place(span.start));
     let said = error.message().lines().collect::<Vec<_>>().join(", ");
-    let problem = Problem::new(Kind::Usage, format!("not valid TOML: {said}"))
+    let problem = Problem::new(Kind::Usage, format!("not valid TOML: {said}"));
+    let near = error.span().and_then(|span| key_near(lines.text(), span.start));
+    let problem = match near {
+        Some(key) => problem.detail(format!("at `{key}`")),
+        None => problem,
+    };
+    let problem = problem
         .hint("Text stands in quotes, a table begins with `[name]`, and a key stands once in its table.");
-    places.at_place(place, problem)
+    Places::new(file).at_place(place, problem)
+}
+
+/// The dotted key that a broken line seems to be about: its table's header and what stands before its `=`.
+fn key_near(text: &str, offset: usize) -> Option<String> {
+    let bare = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"' | '\'');
+    let name =
+        |text: &str| Some(text.trim()).filter(|n| !n.is_empty() && n.chars().all(bare)).map(str::to_owned);
+    let start = text.get(..offset)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let header = |line: &str| name(line.trim().strip_prefix('[')?.trim_matches(['[', ']']));
+    if let Some(table) = header(line) {
+        return Some(table);
+    }
+    let key = line.split_once('=').and_then(|(key, _)| name(key));
+    let table = text[..start].lines().rev().find_map(header);
+    match (table, key) {
+        (Some(table), Some(key)) => Some(format!("{table}.{key}")),
+        (table, key) => table.or(key),
+    }
 }

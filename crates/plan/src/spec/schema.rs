@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::Spec;
 
-/// Where the schema stands in the repository; also the last part of its `$id`.
+/// Where the schema stands in the repository. A declaration's first line `#:schema <path or address>` makes editors
+/// complete and check by it.
 pub const PATH: &str = "schema/howdah.schema.json";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
@@ -29,26 +30,28 @@ fn generate() -> Value {
     let root = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Spec>();
     let mut root = Value::from(root);
     plain(&mut root);
-    if let Some(object) = root.as_object_mut() {
-        object.insert("title".into(), json!("howdah.toml"));
+    let mut ordered = json!({ "$schema": root["$schema"], "title": "howdah.toml" });
+    if let (Some(ordered), Value::Object(root)) = (ordered.as_object_mut(), root) {
+        root.into_iter().filter(|(name, _)| name != "title").for_each(|(name, value)| {
+            ordered.insert(name, value);
+        });
     }
-    root
+    ordered
 }
 
-/// Makes one schema and all below it plainer.
+/// Makes one schema and all below it plainer. Keywords that hold schemas are named, since a key of the declaration may be
+/// called like a keyword (`default`).
 fn plain(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            without_null(object);
-            titled(object);
-            for (name, value) in object.iter_mut() {
-                if !matches!(name.as_str(), "default" | "examples" | "const") {
-                    plain(value);
-                }
-            }
+    let Value::Object(object) = schema else { return };
+    without_null(object);
+    titled(object);
+    for (keyword, value) in object.iter_mut() {
+        match (keyword.as_str(), value) {
+            ("properties" | "$defs", Value::Object(schemas)) => schemas.values_mut().for_each(plain),
+            ("items" | "additionalProperties", value) => plain(value),
+            ("anyOf" | "oneOf", Value::Array(schemas)) => schemas.iter_mut().for_each(plain),
+            _ => {}
         }
-        Value::Array(items) => items.iter_mut().for_each(plain),
-        _ => {}
     }
 }
 
@@ -82,7 +85,41 @@ fn without_null(object: &mut Map<String, Value>) {
 fn titled(object: &mut Map<String, Value>) {
     let Some(text) = object.get("description").and_then(Value::as_str) else { return };
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let first = text.split(['.', ';', ':']).next().unwrap_or(&text).to_owned();
+    let end = [". ", "; ", ": "].iter().filter_map(|stop| text.find(stop)).min().unwrap_or(text.len());
+    let first = text[..end].trim_end_matches('.').to_owned();
     object.insert("description".into(), text.into());
     object.insert("title".into(), first.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo test -p howdah-plan` with `UPDATE_SCHEMA=1` writes it anew.
+    #[test]
+    fn the_committed_schema_is_the_one_the_types_give() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema/howdah.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, text()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == text(),
+            "schema/howdah.schema.json is old: UPDATE_SCHEMA=1 cargo test -p howdah-plan"
+        );
+    }
+
+    #[test]
+    fn every_key_is_described_and_none_allows_null() {
+        let mut keys = 0;
+        let definitions = schema()["$defs"].as_object().unwrap().values();
+        for definition in definitions.chain([schema()]) {
+            for (name, key) in definition["properties"].as_object().into_iter().flatten() {
+                assert!(key["description"].is_string(), "{name}: {key}");
+                assert!(!key.to_string().contains("null"), "{name}: {key}");
+                keys += 1;
+            }
+        }
+        assert!(keys > 70, "{keys}");
+    }
 }

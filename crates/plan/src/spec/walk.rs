@@ -107,7 +107,11 @@ impl<'a> Walker<'a> {
         let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
         for name in required.filter(|name| !table.keys().any(|key| key.get_ref() == name)) {
             let key = join(parent, name);
-            let hint = example(properties.map_or(&Value::Null, |p| &p[name]), &key);
+            let wanted = properties.map_or(&Value::Null, |p| &p[name]);
+            let hint = match choices(self.resolve(wanted)) {
+                Some(choices) => format!("Choose one of {}.", ticked(&choices)),
+                None => example(wanted, &key),
+            };
             self.say(place, Problem::new(Kind::Usage, format!("`{key}` is missing")).hint(hint));
         }
     }
@@ -121,7 +125,7 @@ impl<'a> Walker<'a> {
     }
 
     fn choice(&mut self, choices: &[&str], value: &DeValue<'_>, key: &str, place: Place) {
-        let all = choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ");
+        let all = ticked(choices);
         let problem = match value {
             DeValue::String(text) if choices.contains(&text.as_ref()) => return,
             DeValue::String(text) => {
@@ -187,6 +191,10 @@ fn choices(schema: &Value) -> Option<Vec<&str>> {
             })
             .collect(),
     )
+}
+
+fn ticked(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn any_of(schema: &Value) -> impl Iterator<Item = &Value> {
