@@ -1,7 +1,7 @@
 //! The rooms of the binary. A library only so that tests can walk in; the product is the program.
 
 pub mod access;
-pub mod doctor;
+pub mod daemon;
 pub mod embed;
 pub mod faces;
 pub mod observe;
