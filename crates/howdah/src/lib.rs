@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod daemon;
+pub mod doctor;
 pub mod embed;
 pub mod faces;
 pub mod observe;

@@ -42,7 +42,14 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// The declaration; the nearest `howdah.toml` when absent
-    #[arg(long, short = 'f', global = true, env = "HOWDAH_FILE", value_name = "PATH", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        short = 'f',
+        global = true,
+        env = "HOWDAH_FILE",
+        value_name = "PATH",
+        help_heading = "Everywhere"
+    )]
     pub file: Option<PathBuf>,
     /// Form of the answer
     #[arg(long, short, global = true, value_enum, default_value = "table", help_heading = "Everywhere")]
@@ -51,7 +58,13 @@ pub struct Common {
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     pub quiet: bool,
     /// Ask this Howdah instead of the one of the declaration
-    #[arg(long, global = true, env = "HOWDAH_URL", value_name = "http://HOST:PORT", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        global = true,
+        env = "HOWDAH_URL",
+        value_name = "http://HOST:PORT",
+        help_heading = "Everywhere"
+    )]
     pub url: Option<String>,
     /// The key to show; on the instance's own machine its owner needs none
     #[arg(long, global = true, env = "HOWDAH_API_KEY", hide_env_values = true, value_name = "KEY")]
@@ -76,7 +89,9 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run what the declaration says: PostgreSQL, its collections, REST
-    #[command(before_help = "Examples:\n  howdah up\n  howdah up --foreground     for containers and systemd\n\n")]
+    #[command(
+        before_help = "Examples:\n  howdah up\n  howdah up --foreground     for containers and systemd\n\n"
+    )]
     Up(Up),
     /// Stop what `howdah up` started
     #[command(before_help = "Examples:\n  howdah down\n\n")]
@@ -452,7 +467,11 @@ fn template(command: clap::Command) -> clap::Command {
         .fold(command.help_template(TEMPLATE), |command, name| command.mut_subcommand(name, template))
 }
 
-fn at(command: clap::Command, words: &[&str], change: impl FnOnce(clap::Command) -> clap::Command) -> clap::Command {
+fn at(
+    command: clap::Command,
+    words: &[&str],
+    change: impl FnOnce(clap::Command) -> clap::Command,
+) -> clap::Command {
     match words.split_first() {
         None => change(command),
         Some((first, rest)) => command.mut_subcommand(*first, |found| at(found, rest, change)),

@@ -44,9 +44,7 @@ impl Refusal {
                 }
                 format!("{value}\n")
             }
-            Format::Table | Format::Csv => {
-                self.0.iter().map(words).collect::<Vec<_>>().join("\n")
-            }
+            Format::Table | Format::Csv => self.0.iter().map(words).collect::<Vec<_>>().join("\n"),
         };
         err(&text);
     }
@@ -131,7 +129,7 @@ pub fn rows(format: Format, whole: &Value, rows: &[Value], columns: &[(&str, &st
 /// An empty table with titles.
 pub fn table<'a>(titles: impl Iterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     if !std::io::stdout().is_terminal() {
         table.set_width(110);
     }
@@ -206,7 +204,10 @@ mod tests {
 
     #[test]
     fn numbers_are_said_as_people_read_them() {
-        assert_eq!((thousands(7), thousands(60_312), thousands(1_000_000)), ("7".into(), "60,312".into(), "1,000,000".into()));
+        assert_eq!(
+            (thousands(7), thousands(60_312), thousands(1_000_000)),
+            ("7".into(), "60,312".into(), "1,000,000".into())
+        );
         assert_eq!((bytes(512), bytes(6_291_456)), ("512 B".into(), "6.0 MiB".into()));
     }
 

@@ -14,8 +14,9 @@ use howdah_plan::problem::{Kind, Problem};
 use uuid::Uuid;
 
 use super::answer::{Failure, REQUEST_ID};
-use super::service::{Host, Service};
+use super::service::Service;
 use crate::observe::measure;
+use crate::skills::host::Host;
 
 /// Longest request id taken from a caller.
 const LONGEST_ID: usize = 128;

@@ -22,9 +22,10 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 
 use self::answer::Failure;
-use self::service::{Host, Service};
+use self::service::Service;
 use crate::access::gate::{self, Caller, Verdict};
 use crate::access::key::Key;
+use crate::skills::host::Host;
 use crate::skills::{Scope, Skill};
 
 pub mod answer;

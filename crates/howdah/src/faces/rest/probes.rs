@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Failure};
 use super::page;
-use super::service::{Health, Host, Service};
+use super::service::Service;
 use crate::observe::measure;
+use crate::skills::host::{Health, Host};
 
 /// What a probe answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

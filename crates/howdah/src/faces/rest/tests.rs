@@ -13,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::service::{Health, Host, Limits, Service};
+use super::service::{Limits, Service};
 use super::{openapi, serve};
 use crate::access::gate::{Caller, Gate, Verdict};
 use crate::access::key::Key;
+use crate::skills::host::{Health, Host};
 use crate::skills::{Effect, Example, Route, Scope, Skill, schema_of, typed};
 
 struct Bench {
