@@ -20,9 +20,9 @@ fn data() -> Option<PathBuf> {
     std::env::var_os("HOWDAH_DATA").map(PathBuf::from).or(Some(beside)).filter(|path| path.is_dir())
 }
 
-fn model() -> Option<Model> {
-    let directory = std::env::var_os("HOWDAH_MODEL_DIR").map(PathBuf::from)?;
-    Some(Model::load(&directory).unwrap())
+async fn model() -> Model {
+    let home = crate::postgres::testing::home();
+    Model::load(&super::fetch::default_model(&home).await.unwrap()).unwrap()
 }
 
 /// The data abbreviates its long text as `pgvector pgvector pg...x600 words`.
@@ -30,16 +30,13 @@ fn written_out(text: &str) -> String {
     if text.ends_with("...x600 words") { vec!["pgvector"; 600].join(" ") } else { text.to_owned() }
 }
 
-#[test]
-fn golden_vectors_come_out() {
+#[tokio::test]
+async fn golden_vectors_come_out() {
     let Some(path) = data().map(|data| data.join("golden-minilm.json")).filter(|path| path.exists()) else {
         eprintln!("skipped: no golden-minilm.json; set HOWDAH_DATA to its directory");
         return;
     };
-    let Some(model) = model() else {
-        eprintln!("skipped: no model; set HOWDAH_MODEL_DIR to its directory");
-        return;
-    };
+    let model = model().await;
     let golden: Vec<Golden> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let texts: Vec<String> = golden.iter().map(|g| written_out(&g.text)).collect();
     let together = model.embed(&texts).unwrap();
@@ -54,10 +51,10 @@ fn golden_vectors_come_out() {
     }
 }
 
-#[test]
+#[tokio::test]
 #[ignore = "measures, does not judge"]
-fn speed() {
-    let Some(model) = model() else { return };
+async fn speed() {
+    let model = model().await;
     let texts: Vec<String> = (0..128)
         .map(|i| {
             let words = 20 + (i * 37) % 150;

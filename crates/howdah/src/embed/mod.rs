@@ -12,10 +12,13 @@ mod local;
 mod prompts;
 mod provider;
 mod remote;
+#[cfg(test)]
+mod remote_tests;
 mod retry;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::resolve::{Resolved, known_dimensions, nearest};
@@ -23,7 +26,8 @@ use howdah_plan::spec::{self, EmbedderKind, Spec};
 use indexmap::IndexMap;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::postgres::home::Home;
+use crate::observe::measure;
+use crate::postgres::Home;
 use prompts::Prompts;
 
 pub use fetch::DEFAULT_MODEL;
@@ -39,6 +43,16 @@ pub enum Purpose {
     Query,
     /// To be found.
     Document,
+}
+
+impl Purpose {
+    /// As metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Purpose::Query => "query",
+            Purpose::Document => "document",
+        }
+    }
 }
 
 /// What a collection has to remember about the embedder that filled it.
@@ -255,6 +269,15 @@ impl Embedder {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
+        let start = Instant::now();
+        let vectors = self.compute(texts, purpose).await?;
+        let labels = [("embedder", self.name.clone()), ("purpose", purpose.name().to_owned())];
+        metrics::histogram!(measure::EMBED_SECONDS, &labels).record(start.elapsed().as_secs_f64());
+        metrics::counter!(measure::EMBEDDED_TEXTS, &labels).increment(texts.len() as u64);
+        Ok(vectors)
+    }
+
+    async fn compute(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>, Problem> {
         match &self.backend {
             Backend::Local(local) => local.embed(texts, purpose, &self.prompts).await,
             Backend::Remote(remote) => match self.prompts.of(purpose) {

@@ -72,16 +72,11 @@ impl Remote {
         }))
     }
 
-    /// The same with other pauses, for tests.
-    #[must_use]
+    /// The same with other pauses.
+    #[cfg(test)]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
-    }
-
-    /// Dimensions declared, or known from the model's name.
-    pub fn dimensions(&self) -> Option<u32> {
-        self.dimensions
     }
 
     /// Texts in one request at the most.
