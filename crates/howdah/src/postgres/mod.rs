@@ -10,6 +10,8 @@ pub mod connect;
 pub mod fetch;
 pub mod find;
 pub mod home;
+pub mod instance;
+pub mod machine;
 pub mod problem;
 pub mod secret;
 pub mod target;
@@ -20,5 +22,6 @@ pub mod user;
 
 pub use connect::Pools;
 pub use home::Home;
+pub use instance::{Instance, Layout};
 pub use secret::Secret;
 pub use target::{Host, SslMode, Target};

@@ -12,6 +12,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -41,6 +42,19 @@ read -r _
 kill -QUIT "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 rm -rf "$dir"
+"#;
+
+/// What another shell does when the test process is gone: `$1` is how the names of its directories begin.
+const SWEEP: &str = r#"
+read -r _
+for dir in "$1"*; do
+  find "$dir" -name postmaster.pid 2>/dev/null | while read -r file; do
+    kill -QUIT "$(head -n 1 "$file")" 2>/dev/null
+  done
+done
+sleep 1
+for dir in "$1"*; do umount "$dir"/* 2>/dev/null; done
+rm -rf "$1"*
 "#;
 
 /// A database of one's own, dropped with the value.
@@ -185,14 +199,22 @@ pub fn home() -> Home {
     Home::at(std::env::temp_dir().join("howdah-test-home"))
 }
 
-/// A directory that the server's user may use, short enough for a unix socket.
+/// A directory that the server's user may use, short enough for a unix socket. When the test process ends, however it
+/// ends, servers that run in it are killed and it is removed.
 ///
 /// # Panics
 /// When it cannot be made.
 pub fn directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    static SWEEPER: OnceLock<Option<Child>> = OnceLock::new();
+    let prefix = std::env::temp_dir().join(format!("hwd-{}-", std::process::id()));
+    SWEEPER.get_or_init(|| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", SWEEP, "sh"]).arg(&prefix).current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
+    });
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("hwd-{}-{count}", std::process::id()));
+    let dir = PathBuf::from(format!("{}{count}", prefix.display()));
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).expect("a temporary directory");
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("its mode");
