@@ -5,7 +5,12 @@
 //! table how the statement is run so that it never comes back silently short.
 
 pub mod answer;
+pub mod ask;
+pub mod filter;
+pub mod param;
 pub mod request;
+pub mod scan;
+pub mod statement;
 
 pub use answer::SearchAnswer;
 pub use request::SearchRequest;
