@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod embed;
 pub mod faces;
+pub mod knowledge;
 pub mod observe;
 pub mod postgres;
 pub mod skills;

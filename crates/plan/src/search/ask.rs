@@ -32,7 +32,7 @@ pub struct Ask {
     pub mode: Mode,
     /// What the vectors are near to; none for full text.
     pub near: Option<Near>,
-    /// The words, where they take part.
+    /// The words.
     pub text: Option<String>,
     /// Rows to return.
     pub limit: u32,
@@ -78,7 +78,7 @@ impl Ask {
         Ok(Ask {
             mode,
             near,
-            text: text.filter(|_| mode != Mode::Vector),
+            text,
             limit,
             offset,
             filter: request.filter.as_ref().map(|filter| filter::parse(filter, &scope)).transpose()?,

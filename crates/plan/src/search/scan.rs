@@ -168,12 +168,15 @@ pub fn decide(facts: &Facts, need: &Need) -> Decision {
             None => format!("{} rows are wanted: comparing all is cheaper than the index", need.rows),
         });
     }
-    let settings = match index.access {
+    let mut settings = match index.access {
         Access::Hnsw => hnsw(facts, &effort),
         Access::Ivfflat => ivfflat(facts, index),
         // Its scan goes on until the executor has enough and reads its options from the index: nothing to set.
         Access::Howdah => Vec::new(),
     };
+    // The planner's costs for vector indexes know neither filters nor candidates. With sorting as the last resort it takes
+    // the way decided on here, and what the answer says about its scan is true.
+    settings.push(("enable_sort", "off".into()));
     Decision {
         path: Path::Index,
         index: Some(index.name.clone()),
