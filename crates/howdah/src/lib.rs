@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod daemon;
+pub mod apply;
 pub mod doctor;
 pub mod embed;
 pub mod faces;

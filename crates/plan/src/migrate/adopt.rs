@@ -76,11 +76,14 @@ fn embedding(adopted: &Resolved, live: &Table, differs: &mut Vec<String>) -> Opt
     Some((storage, dimensions))
 }
 
+/// A column's name, whether its type will do, and the type to name when not.
+type Expected<'a> = (&'a Option<String>, fn(&str) -> bool, &'static str);
+
 fn columns(adopted: &Resolved, live: &Table, differs: &mut Vec<String>) {
     let names = &adopted.columns;
     let textual: fn(&str) -> bool =
         |found| found == "text" || found.starts_with("character varying") || found == "citext";
-    let expected: [(&Option<String>, fn(&str) -> bool, &str); 5] = [
+    let expected: [Expected; 5] = [
         (&names.content, textual, "text"),
         (&names.source, textual, "text"),
         (&names.metadata, |found| found == "jsonb", "jsonb"),

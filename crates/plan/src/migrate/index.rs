@@ -86,7 +86,7 @@ pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
     let unquoted: Vec<String> = there.columns.iter().map(|column| unquote(column)).collect();
     let opclass = match &wanted.opclass {
         Some(opclass) => there.opclasses.first() == Some(opclass),
-        None => there.opclasses.iter().all(String::is_empty),
+        None => there.default_opclasses,
     };
     let predicate = match (&wanted.predicate, &there.predicate) {
         (None, None) => true,

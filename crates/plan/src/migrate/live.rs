@@ -245,6 +245,8 @@ pub struct Index {
     pub columns: Vec<String>,
     /// Operator class of each column.
     pub opclasses: Vec<String>,
+    /// Whether all of these are the defaults for their types.
+    pub default_opclasses: bool,
     /// Options (`WITH (…)`).
     pub options: BTreeMap<String, String>,
     /// Rows it covers.

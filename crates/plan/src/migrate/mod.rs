@@ -8,6 +8,8 @@
 //! - Steps converge: carried out, or broken off anywhere and planned again, they end in an empty plan. An expression is
 //!   compared with what the server made of the same words before (see [`live::Memory`]), not by understanding SQL.
 //!
+//! Rights are granted to every declared role, and taken only from roles that Howdah made.
+//!
 //! Passwords cannot be compared, for the server does not show them: one is set when its role is created, and again when
 //! [`Options::set_passwords`] asks for it.
 
@@ -27,25 +29,14 @@ pub mod live;
 
 pub use live::Live;
 pub use server::mark;
-pub use setting::value_text;
 pub use step::{IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
 pub use types::{normal_expression, normal_type};
 pub use work::home;
 
 use crate::problem::{Kind, Problem};
 use crate::spec::{Spec, Storage};
+use crate::tune::Tuned;
 use work::Work;
-
-/// A setting that tuning asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantedSetting {
-    /// Its name.
-    pub name: String,
-    /// Its value, as in `postgresql.conf`.
-    pub value: String,
-    /// Why, in words.
-    pub reason: String,
-}
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +45,8 @@ pub struct Options {
     pub allow_destroy: bool,
     /// Whether passwords of roles that exist are set again.
     pub set_passwords: bool,
-    /// Settings that tuning asks for; declared ones win.
-    pub tuned: Vec<WantedSetting>,
+    /// Settings that tuning asks for ([`crate::tune::for_spec`]); those of `[settings]` win.
+    pub tuned: Vec<Tuned>,
 }
 
 /// The steps from `live` to `spec`, in order: roles, databases, what is in each database, settings, and at the end the
@@ -75,6 +66,37 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
     setting::server(&mut work);
     server::gone(&mut work);
     work.plan
+}
+
+/// Quoted names of the tables that the declaration speaks of in one database, adopted ones included.
+pub fn declared_tables(spec: &Spec, database: &str) -> Vec<String> {
+    let wanted = wanted::wanted(spec);
+    let own = wanted.tables.iter().filter(|table| table.database == database).map(|table| table.qualified());
+    let adopted =
+        wanted.adopted.iter().filter(|table| table.database == database).map(|table| table.qualified());
+    own.chain(adopted).collect()
+}
+
+/// Memory for building an index, with the reason; `None` where what is set already will do.
+///
+/// An HNSW graph that does not fit is built on disk, several times slower. `rows` of `bytes_per_row` decide what is
+/// needed, `current` is what is set, `allowed` the most that may be taken; all but `rows` in bytes.
+pub fn build_memory(rows: u64, bytes_per_row: u64, current: u64, allowed: u64) -> Option<(u64, String)> {
+    const MIB: u64 = 1 << 20;
+    let needed = rows.saturating_mul(bytes_per_row);
+    // A tenth more, for the estimate is one.
+    let wanted = needed.saturating_add(needed / 10).div_ceil(MIB) * MIB;
+    let given = wanted.min(allowed);
+    if bytes_per_row == 0 || given <= current {
+        return None;
+    }
+    let fits = if given < wanted { "not all of it fits, more is not allowed" } else { "it fits" };
+    let reason = format!(
+        "the graph of {rows} rows takes about {} MiB: {} MiB are set, {fits}",
+        needed.div_ceil(MIB),
+        given / MIB
+    );
+    Some((given, reason))
 }
 
 /// What is in one database.

@@ -7,6 +7,7 @@ use super::live::Setting;
 use super::step::{Step, StepKind};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
+use crate::settings;
 use crate::spec::SettingValue;
 use crate::spec::resolve::{nearest, quote_ident, quote_literal};
 
@@ -20,17 +21,6 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// A declared value as PostgreSQL writes it.
-pub fn value_text(value: &SettingValue) -> String {
-    match value {
-        SettingValue::Bool(true) => "on".into(),
-        SettingValue::Bool(false) => "off".into(),
-        SettingValue::Integer(number) => number.to_string(),
-        SettingValue::Float(number) => number.to_string(),
-        SettingValue::Text(text) => text.clone(),
-    }
-}
-
 fn elements(value: &str) -> Vec<String> {
     value
         .split(',')
@@ -41,7 +31,9 @@ fn elements(value: &str) -> Vec<String> {
 
 /// The value as a `SET` clause takes it.
 fn assigned(name: &str, value: &str) -> String {
-    if LISTS.contains(&name) {
+    if settings::find(name).is_some() {
+        settings::literal(name, value)
+    } else if LISTS.contains(&name) {
         let parts: Vec<String> = elements(value).iter().map(|part| quote_literal(part)).collect();
         if parts.is_empty() { "''".into() } else { parts.join(", ") }
     } else {
@@ -50,7 +42,12 @@ fn assigned(name: &str, value: &str) -> String {
 }
 
 /// Whether two ways to write a setting's value mean the same.
+///
+/// The table of settings knows best; of what is not in it, the server says kind and unit.
 fn same_value(name: &str, fact: Option<&Setting>, a: &str, b: &str) -> bool {
+    if settings::find(name).is_some() && settings::same(name, a, b) {
+        return true;
+    }
     if LISTS.contains(&name) {
         return elements(a) == elements(b);
     }
@@ -154,7 +151,7 @@ pub(super) fn server(work: &mut Work) {
     }
     for (name, value) in &work.spec.settings {
         if known(work, name, "`[settings]`") {
-            wanted.insert(name.clone(), (value_text(value), "declared".into()));
+            wanted.insert(name.clone(), (settings::text(value), "declared".into()));
         }
     }
     let mut reload = false;
@@ -314,7 +311,7 @@ fn scope(
     let (what, name) = (scope.what, scope.name);
     let lower = what.to_lowercase();
     for (setting, value) in declared {
-        let value = value_text(value);
+        let value = settings::text(value);
         let fact = work.live.settings.get(setting).cloned();
         let same = there.get(setting).is_some_and(|live| same_value(setting, fact.as_ref(), live, &value));
         if same || !known(work, setting, &format!("`[{lower}s.{name}.settings]`")) {
@@ -378,6 +375,6 @@ mod tests {
     #[test]
     fn a_list_is_quoted_name_by_name() {
         assert_eq!(assigned("shared_preload_libraries", "a, b"), "'a', 'b'");
-        assert_eq!(assigned("listen_addresses", "a, b"), "'a, b'");
+        assert_eq!(assigned("log_line_prefix", "a, b"), "'a, b'");
     }
 }
