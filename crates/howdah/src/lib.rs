@@ -1,8 +1,8 @@
 //! The rooms of the binary. A library only so that tests can walk in; the product is the program.
 
 pub mod access;
-pub mod daemon;
 pub mod apply;
+pub mod daemon;
 pub mod doctor;
 pub mod embed;
 pub mod faces;
