@@ -231,8 +231,12 @@ pub struct Check {
     pub majors: (u32, u32),
     /// What has to be there.
     pub needs: &'static [Need],
-    /// The question, by the first major that takes it, ascending.
-    pub sql: &'static [(u32, &'static str)],
+    /// The question.
+    pub sql: &'static str,
+    /// The question from a later major on.
+    pub sql_from: Option<(u32, &'static str)>,
+    /// Whether an error of the question is the finding, rather than a reason why it did not run.
+    pub error_counts: bool,
     /// Reads the rows.
     pub verdict: Verdict,
     /// What to do.
@@ -240,19 +244,108 @@ pub struct Check {
 }
 
 impl Check {
+    /// A row of the table, asked once a database; a finding for each row unless a verdict is given.
+    const fn new(
+        id: &'static str,
+        area: Area,
+        severity: Severity,
+        title: &'static str,
+        why: &'static str,
+        sql: &'static str,
+    ) -> Self {
+        Check {
+            id,
+            area,
+            severity,
+            title,
+            why,
+            scope: Scope::Database,
+            majors: (13, 99),
+            needs: &[],
+            sql,
+            sql_from: None,
+            error_counts: false,
+            verdict: Verdict::All(|_, _| Vec::new()),
+            fix: FixTemplate { kind: FixKind::Advice, text: "", safe: false },
+        }
+    }
+
+    const fn server(mut self) -> Self {
+        self.scope = Scope::Server;
+        self
+    }
+
+    const fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    const fn majors(mut self, first: u32, last: u32) -> Self {
+        self.majors = (first, last);
+        self
+    }
+
+    const fn needs(mut self, needs: &'static [Need]) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    const fn sql_from(mut self, major: u32, sql: &'static str) -> Self {
+        self.sql_from = Some((major, sql));
+        self
+    }
+
+    const fn error_counts(mut self) -> Self {
+        self.error_counts = true;
+        self
+    }
+
+    const fn each(mut self, verdict: fn(&Facts<'_>, &Row) -> Option<Found>) -> Self {
+        self.verdict = Verdict::Each(verdict);
+        self
+    }
+
+    const fn all(mut self, verdict: fn(&Facts<'_>, &[Row]) -> Vec<Found>) -> Self {
+        self.verdict = Verdict::All(verdict);
+        self
+    }
+
+    const fn sql_fix(mut self, text: &'static str) -> Self {
+        self.fix = FixTemplate { kind: FixKind::Sql, text, safe: false };
+        self
+    }
+
+    const fn safe_fix(mut self, text: &'static str) -> Self {
+        self.fix = FixTemplate { kind: FixKind::Sql, text, safe: true };
+        self
+    }
+
+    const fn command(mut self, text: &'static str) -> Self {
+        self.fix = FixTemplate { kind: FixKind::Command, text, safe: false };
+        self
+    }
+
+    const fn advice(mut self, text: &'static str) -> Self {
+        self.fix = FixTemplate { kind: FixKind::Advice, text, safe: false };
+        self
+    }
+
     /// The question for `major`.
-    pub fn sql_for(&self, major: u32) -> Option<&'static str> {
-        self.sql.iter().rev().find(|(from, _)| major >= *from).map(|(_, sql)| *sql)
+    pub fn sql_for(&self, major: u32) -> &'static str {
+        match self.sql_from {
+            Some((from, sql)) if major >= from => sql,
+            _ => self.sql,
+        }
     }
 
     /// Whether it makes sense on `major`.
     pub fn suits(&self, major: u32) -> bool {
-        major >= self.majors.0 && major <= self.majors.1 && self.sql_for(major).is_some()
+        major >= self.majors.0 && major <= self.majors.1
     }
 
     /// Where the manual speaks of it.
     pub fn doc(&self) -> String {
-        format!("docs/doctor.md#{}", self.id.replace(['.', '_'], "-"))
+        format!("docs/doctor.md#{}", self.id.replace('.', ""))
     }
 }
 

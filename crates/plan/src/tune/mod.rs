@@ -14,6 +14,8 @@ use crate::spec::{Disk, SettingValue, Spec, Workload};
 pub mod budget;
 mod rules;
 
+pub(crate) use rules::size;
+
 pub use budget::Budget;
 
 /// What is known about the machine and the server program on it.
