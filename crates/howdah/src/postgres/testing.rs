@@ -142,7 +142,15 @@ impl Cluster {
     /// # Panics
     /// When it cannot be started; the message says why.
     pub fn start(settings: &[&str]) -> Cluster {
-        start(settings).unwrap_or_else(|problem| panic!("no test cluster: {problem:?}"))
+        Cluster::start_major(major(), settings)
+    }
+
+    /// Starts a cluster of one's own of another major, 16 or 18.
+    ///
+    /// # Panics
+    /// When it cannot be started; the message says why.
+    pub fn start_major(major: u32, settings: &[&str]) -> Cluster {
+        start(major, settings).unwrap_or_else(|problem| panic!("no test cluster: {problem:?}"))
     }
 
     /// Process id of its postmaster.
@@ -222,9 +230,9 @@ pub fn directory() -> PathBuf {
     dir
 }
 
-fn start(settings: &[&str]) -> Result<Cluster, Problem> {
+fn start(major: u32, settings: &[&str]) -> Result<Cluster, Problem> {
     let home = home();
-    let programs = bundle::programs(&home, major())?;
+    let programs = bundle::programs(&home, major)?;
     let template = template(&home, &programs)?;
     let mut last = None;
     for _ in 0..5 {

@@ -24,6 +24,11 @@ pub fn findings(check: &Check, facts: &Facts<'_>, rows: &[Row]) -> Vec<Finding> 
     }
 }
 
+/// What is found when the question of a check that says so ([`Check::error_counts`]) ends in an error.
+pub fn error_finding(check: &Check, facts: &Facts<'_>, row: &Row, error: &str) -> Finding {
+    finding(check, facts, Some(row), Found::new(error))
+}
+
 /// Why a check cannot be asked here, if it cannot.
 pub fn cannot(check: &Check, facts: &Facts<'_>) -> Option<String> {
     if !check.suits(facts.major()) {

@@ -21,7 +21,7 @@ pub mod manual;
 mod rows;
 pub mod version;
 
-pub use judge::{cannot, findings, fix_for, template};
+pub use judge::{cannot, error_finding, findings, fix_for, template};
 pub use rows::CHECKS;
 
 /// How bad it is.

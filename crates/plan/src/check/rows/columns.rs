@@ -28,7 +28,7 @@ pub static CHECKS: &[Check] = &[
     )
     .needs(VECTOR)
     .each(|_, row| {
-        (row.int("dimensions")? < 0 && row.text("type") != "bit")
+        (row.int("dimensions")? < 0)
             .then(|| Found::new(format!("type `{}` without a number", row.text("type"))))
     })
     .sql_fix(

@@ -116,8 +116,8 @@ pub static CHECKS: &[Check] = &[
         "a vector index cannot be read",
         "One stored vector is searched for through the index. Page checksums and amcheck do not look into HNSW and \
          IVFFlat: a damaged one passes both and fails here.",
-        "SELECT count(*) AS rows FROM (SELECT 1 FROM {table} ORDER BY {expression} {operator} \
-         (SELECT {expression} FROM {table} WHERE {expression} IS NOT NULL LIMIT 1) LIMIT 1) AS answer",
+        "SELECT count(*) AS rows FROM (SELECT 1 FROM {table} WHERE {filter} ORDER BY {expression} {operator} \
+         (SELECT {expression} FROM {table} WHERE {expression} IS NOT NULL AND {filter} LIMIT 1) LIMIT 1) AS answer",
     )
     .scope(Scope::VectorIndex)
     .needs(VECTOR)

@@ -18,7 +18,7 @@ macro_rules! vector_indexes {
 macro_rules! vector_columns {
     () => {
         "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
-         JOIN pg_type t ON t.oid = a.atttypid AND t.typname IN ('vector', 'halfvec', 'sparsevec', 'bit') \
+         JOIN pg_type t ON t.oid = a.atttypid AND t.typname IN ('vector', 'halfvec', 'sparsevec') \
          JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%' \
          AND n.nspname <> 'information_schema' AND NOT c.relispartition \
          WHERE NOT a.attisdropped AND a.attnum > 0"
