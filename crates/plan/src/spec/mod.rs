@@ -10,6 +10,7 @@ pub mod arbitrary;
 
 pub mod check;
 mod collection;
+pub mod manual;
 pub mod place;
 pub mod read;
 pub mod resolve;
