@@ -8,6 +8,7 @@
 pgrx::pg_module_magic!();
 
 mod am;
+mod compat;
 mod storage;
 mod types;
 

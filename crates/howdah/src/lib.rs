@@ -1,7 +1,12 @@
 //! The rooms of the binary. A library only so that tests can walk in; the product is the program.
 
+pub mod access;
+pub mod apply;
+pub mod daemon;
+pub mod doctor;
 pub mod embed;
 pub mod faces;
+pub mod knowledge;
 pub mod observe;
 pub mod postgres;
 pub mod skills;

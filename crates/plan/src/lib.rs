@@ -4,6 +4,12 @@
 //! tuning rule and migration order is a function from data to data, so that all of them are tested in milliseconds and
 //! none depends on the machine they ran on. The effects live in the crate `howdah`.
 
+pub mod check;
+pub mod migrate;
 pub mod own;
+pub mod preset;
 pub mod problem;
+pub mod search;
+pub mod settings;
 pub mod spec;
+pub mod tune;

@@ -1,6 +1,8 @@
 //! `CREATE INDEX` and `REINDEX`: a sample, lists, one pass that encodes every row, a sort, the pages.
 
 use howdah_index::build::{self, Loader, Sampler, Trained};
+use howdah_index::calibrate::calibrate;
+use howdah_index::directory::Index;
 use howdah_index::options::BuildOptions;
 use howdah_index::page::PageStore;
 use pgrx::pg_sys;
@@ -10,17 +12,21 @@ use super::options::build_options;
 use super::report::{self, raise};
 use super::workers::Workers;
 use crate::storage::pages::Pages;
+use crate::storage::rows::Rows;
 use crate::storage::scan_table::Source;
 use crate::storage::sort::Sort;
 use crate::types::Opclass;
 
 /// Phases of a build in `pg_stat_progress_create_index`, from PostgreSQL's "initializing" (1) on.
-const PHASES: [&std::ffi::CStr; 5] =
-    [c"initializing", c"sampling rows", c"making lists", c"encoding rows", c"writing pages"];
+const PHASES: [&std::ffi::CStr; 6] =
+    [c"initializing", c"sampling rows", c"making lists", c"encoding rows", c"writing pages", c"measuring recall"];
 const SAMPLING: i64 = 2;
 const TRAINING: i64 = 3;
 const ENCODING: i64 = 4;
 const WRITING: i64 = 5;
+const CALIBRATING: i64 = 6;
+/// Rows that ask for their own neighbours, to learn what a recall costs.
+const CALIBRATION_QUERIES: usize = 200;
 
 /// Callback `ambuildphasename`.
 #[pg_guard]
@@ -45,6 +51,10 @@ pub unsafe extern "C-unwind" fn ambuild(
     let source = Source { heap, index, info, element: opclass.element };
     let trained = train(&source, options);
     let (rows, indexed) = load(&source, &trained, &options, &pages);
+    report::phase(CALIBRATING);
+    let mut index_now = raise(Index::open(&pages));
+    let mut own_rows = Rows::of_any_age(heap, index, opclass.element);
+    raise(calibrate(&mut index_now, &pages, &mut own_rows, CALIBRATION_QUERIES));
     pages.finish_build();
     // SAFETY: palloc0 returns a zeroed struct of this size in the caller's context, as the callback has to.
     unsafe {
@@ -76,11 +86,10 @@ unsafe fn dimensions(index: pg_sys::Relation) -> usize {
     // SAFETY: an index has at least one attribute; its type modifier is pgvector's number of dimensions.
     let typmod = unsafe { pgrx::PgTupleDesc::from_pg_copy((*index).rd_att).get(0).expect("an index has a column").atttypmod };
     usize::try_from(typmod).unwrap_or_else(|_| {
-        ereport!(
-            ERROR,
+        report::error(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             "column does not have dimensions",
-            "Declare them, as in `ALTER TABLE … ALTER COLUMN … TYPE vector(384)`, or index the expression `(…::vector(384))`."
+            "Declare them, as in `ALTER TABLE … ALTER COLUMN … TYPE vector(384)`, or index the expression `(…::vector(384))`.",
         )
     })
 }
@@ -111,7 +120,9 @@ fn train(source: &Source, options: BuildOptions) -> Trained {
     let mut sampler = raise(Sampler::new(options, rows, memory() / 2, seed()));
     sample(source, &mut sampler, rows);
     report::phase(TRAINING);
-    sampler.train(rows, threads(), &|| pgrx::check_for_interrupts!())
+    sampler.train(rows, threads(), &|| {
+        pgrx::check_for_interrupts!();
+    })
 }
 
 /// Shows the sampler rows enough: all of a small table, runs of blocks spread over a large one.

@@ -33,8 +33,7 @@ fn howdah_handler(_argument: pgrx::Internal) -> pgrx::Internal {
     routine.amrescan = Some(scan::amrescan);
     routine.amgettuple = Some(scan::amgettuple);
     routine.amendscan = Some(scan::amendscan);
-    // SAFETY: the pointer is a palloc'd IndexAmRoutine, which is what the SQL type index_am_handler promises.
-    unsafe { pgrx::Internal::from(Some(pg_sys::Datum::from(routine.into_pg()))) }
+    pgrx::Internal::from(Some(pg_sys::Datum::from(routine.into_pg())))
 }
 
 /// Callback `amvalidate`: every operator class made by the extension's script is right, and others cannot be told apart

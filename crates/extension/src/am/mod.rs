@@ -5,7 +5,9 @@
 
 mod build;
 mod handler;
+mod insert;
 mod opclass;
 pub mod options;
 mod report;
+mod scan;
 mod workers;

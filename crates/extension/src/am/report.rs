@@ -2,6 +2,7 @@
 
 use howdah_index::format::Fault;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// The value, or the fault as PostgreSQL's error.
@@ -30,7 +31,12 @@ fn raise_fault(fault: &Fault) -> ! {
             "Index the first dimensions with `subvector`, or store the rows without an index.",
         ),
     };
-    pgrx::pg_sys::panic::ErrorReport::new(code, fault.to_string(), "howdah").set_hint(hint).report(PgLogLevel::ERROR);
+    error(code, &fault.to_string(), hint)
+}
+
+/// Raises an error with what to do.
+pub fn error(code: PgSqlErrorCode, message: &str, hint: &str) -> ! {
+    ErrorReport::new(code, message.to_owned(), "howdah").set_hint(hint).report(PgLogLevel::ERROR);
     unreachable!("an error report does not return")
 }
 

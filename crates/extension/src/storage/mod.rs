@@ -3,6 +3,7 @@
 //! The unsafe room: buffers, locks, generic WAL, the table access method. What stands above it (`am`) hands the
 //! algorithms of `howdah-index` a [`pages::Pages`] and a [`rows::Rows`] and no pointer.
 
+pub mod cache;
 pub mod pages;
 pub mod rows;
 pub mod scan_table;

@@ -1,19 +1,26 @@
 //! The rows' own vectors, fetched from the table for the last comparison: [`VectorSource`] over the table access method.
 
-use std::mem::MaybeUninit;
-
 use howdah_index::page::{Tid, VectorSource};
 use pgrx::pg_sys;
 
 use crate::types::{self, Element};
 
-/// Fetches the indexed value of a row by its TID, under a snapshot.
+/// Fetches the indexed value of a row by its TID, under a snapshot. Opens what it needs at the first fetch: most inserts
+/// need no row.
 pub struct Rows {
     heap: pg_sys::Relation,
+    index: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
+    element: Element,
+    context: pg_sys::MemoryContext,
+    open: Option<Open>,
+}
+
+/// What PostgreSQL wants for fetching.
+#[derive(Clone, Copy)]
+struct Open {
     fetch: *mut pg_sys::IndexFetchTableData,
     slot: *mut pg_sys::TupleTableSlot,
-    element: Element,
     /// Column of the vector; 0 for an expression, which `info` evaluates.
     column: i16,
     info: *mut pg_sys::IndexInfo,
@@ -21,36 +28,88 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of `heap` as `index` sees them.
+    /// The rows of `heap` as `index` sees them, under `snapshot`.
     ///
     /// # Safety
-    /// `heap` and `index` are open and `snapshot` is registered or active for the life of the value; the current memory
-    /// context lives at least as long.
-    pub unsafe fn open(
+    /// `heap` and `index` are open and `snapshot` is registered or active for as long as rows are fetched; the current
+    /// memory context lives as long.
+    pub unsafe fn under(
         heap: pg_sys::Relation,
         index: pg_sys::Relation,
         snapshot: pg_sys::Snapshot,
         element: Element,
     ) -> Self {
-        // SAFETY: promised by the caller; table AM callbacks run inside the guard that turns their errors into unwinding.
-        unsafe {
-            let begin = (*(*heap).rd_tableam).index_fetch_begin.expect("every table access method fetches rows");
-            let fetch = pg_sys::ffi::pg_guard_ffi_boundary(|| begin(heap));
-            let column = (*(*index).rd_index).indkey.values.as_slice(1)[0];
+        // SAFETY: reads a plain global.
+        let context = unsafe { pg_sys::CurrentMemoryContext };
+        Self { heap, index, snapshot, element, context, open: None }
+    }
+
+    /// The rows of `heap` whoever sees them: the index's own business, where an old row is as good as any.
+    ///
+    /// # Safety
+    /// As [`Rows::under`], without the snapshot.
+    pub unsafe fn of_any_age(heap: pg_sys::Relation, index: pg_sys::Relation, element: Element) -> Self {
+        // SAFETY: promised by the caller; the snapshot is a constant of PostgreSQL.
+        unsafe { Self::under(heap, index, &raw mut pg_sys::SnapshotAnyData, element) }
+    }
+
+    fn open(&mut self) -> Open {
+        if let Some(open) = self.open {
+            return open;
+        }
+        // SAFETY: promised to the constructors; table AM callbacks run inside the guard that turns their errors into
+        // unwinding, and all that is allocated lives in the context of the construction.
+        let open = unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.context);
+            let begin = (*(*self.heap).rd_tableam).index_fetch_begin.expect("every table access method fetches rows");
+            let heap = self.heap;
+            let fetch = begin_fetch(begin, heap);
+            let column = (*(*self.index).rd_index).indkey.values.as_slice(1)[0];
             let (info, estate) = if column == 0 {
-                (pg_sys::BuildIndexInfo(index), pg_sys::CreateExecutorState())
+                (pg_sys::BuildIndexInfo(self.index), pg_sys::CreateExecutorState())
             } else {
                 (std::ptr::null_mut(), std::ptr::null_mut())
             };
             let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
-            Self { heap, snapshot, fetch, slot, element, column, info, estate }
-        }
+            pg_sys::MemoryContextSwitchTo(before);
+            Open { fetch, slot, column, info, estate }
+        };
+        self.open = Some(open);
+        open
     }
 
+    /// Gives back what was opened. Not called when a transaction ends by an error: PostgreSQL then gives back itself.
+    pub fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        // SAFETY: all were made by `open` and are used nowhere else.
+        unsafe {
+            let end = (*(*self.heap).rd_tableam).index_fetch_end.expect("every table access method fetches rows");
+            pg_sys::ffi::pg_guard_ffi_boundary(|| end(open.fetch));
+            pg_sys::ExecDropSingleTupleTableSlot(open.slot);
+            if !open.estate.is_null() {
+                pg_sys::FreeExecutorState(open.estate);
+            }
+        }
+    }
+}
+
+type BeginFetch = unsafe extern "C-unwind" fn(pg_sys::Relation) -> *mut pg_sys::IndexFetchTableData;
+
+/// # Safety
+/// `heap` is open and `begin` is its table access method's.
+unsafe fn begin_fetch(begin: BeginFetch, heap: pg_sys::Relation) -> *mut pg_sys::IndexFetchTableData {
+    // SAFETY: promised by the caller.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| begin(heap)) }
+}
+
+impl Open {
     /// The indexed value of the row in the slot; `None` for NULL.
-    fn value(&mut self) -> Option<pg_sys::Datum> {
-        // SAFETY: the slot holds a row; for a column its attributes are deformed up to it, for an expression PostgreSQL's
-        // own FormIndexDatum evaluates it in the per-tuple context, which is reset with each row.
+    ///
+    /// # Safety
+    /// The slot holds a row.
+    unsafe fn value(&self) -> Option<pg_sys::Datum> {
+        // SAFETY: for a column the slot's attributes are deformed up to it; an expression is evaluated by PostgreSQL's own
+        // FormIndexDatum in the per-tuple context, which is reset with each row.
         unsafe {
             if self.column > 0 {
                 let at = self.column as usize - 1;
@@ -67,7 +126,7 @@ impl Rows {
                 }
             };
             (*context).ecxt_scantuple = self.slot;
-            let mut values = [MaybeUninit::<pg_sys::Datum>::zeroed().assume_init(); pg_sys::INDEX_MAX_KEYS as usize];
+            let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
             let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
             pg_sys::FormIndexDatum(self.info, self.slot, self.estate, values.as_mut_ptr(), nulls.as_mut_ptr());
             if nulls[0] { None } else { Some(values[0]) }
@@ -77,52 +136,44 @@ impl Rows {
 
 impl VectorSource for Rows {
     fn prefetch(&mut self, tids: &[Tid]) {
-        for tid in tids {
-            // SAFETY: `heap` is open; a block that has been truncated away is skipped by the buffer manager's check.
-            unsafe {
-                if tid.block < pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM) {
-                    pg_sys::PrefetchBuffer(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM, tid.block);
-                }
+        // SAFETY: `heap` is open (promised to the constructors); only blocks that exist are asked for.
+        unsafe {
+            let end = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+            for tid in tids.iter().filter(|tid| tid.block < end) {
+                pg_sys::PrefetchBuffer(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM, tid.block);
             }
         }
     }
 
     fn fetch(&mut self, tid: Tid, out: &mut Vec<f32>) -> bool {
         out.clear();
+        let open = self.open();
         let mut item = types::item_pointer(tid);
-        // SAFETY: the table access method is asked as the executor's index scan does; `call_again` false starts a chain.
-        let found = unsafe {
+        // SAFETY: the table access method is asked as the executor's index scan does; `call_again` false starts a chain. The
+        // datum is a value of the indexed type, which `element` was read from.
+        unsafe {
             let mut call_again = false;
             let mut all_dead = false;
             let next = (*(*self.heap).rd_tableam).index_fetch_tuple.expect("every table access method fetches rows");
-            let (fetch, snapshot, slot) = (self.fetch, self.snapshot, self.slot);
+            let snapshot = self.snapshot;
             let (item, call_again, all_dead) = (&raw mut item, &raw mut call_again, &raw mut all_dead);
-            pg_sys::ffi::pg_guard_ffi_boundary(|| next(fetch, item, snapshot, slot, call_again, all_dead))
-        };
-        if !found {
-            return false;
+            let found = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                next(open.fetch, item, snapshot, open.slot, call_again, all_dead)
+            });
+            if !found {
+                return false;
+            }
+            let Some(datum) = open.value() else { return false };
+            types::read_vector(datum, self.element, out);
         }
-        let Some(datum) = self.value() else { return false };
-        // SAFETY: the datum is a value of the indexed column's type, which `element` was read from.
-        unsafe { types::read_vector(datum, self.element, out) };
         true
     }
 }
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        // SAFETY: all were made by `open` and are used nowhere else.
-        unsafe {
-            let end = (*(*self.heap).rd_tableam).index_fetch_end.expect("every table access method fetches rows");
-            let fetch = self.fetch;
-            pg_sys::ffi::pg_guard_ffi_boundary(|| end(fetch));
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            if !self.estate.is_null() {
-                pg_sys::FreeExecutorState(self.estate);
-            }
+        if !std::thread::panicking() {
+            self.close();
         }
     }
 }

@@ -51,7 +51,9 @@ impl Sort {
         // SAFETY: the value is a varlena of the length it says; the sort copies it before it returns.
         unsafe {
             pgrx::set_varsize_4b(self.value.as_mut_ptr().cast(), self.value.len() as i32);
-            pg_sys::ExecClearTuple(self.slot_in);
+            let slot = self.slot_in;
+            let clear = (*(*slot).tts_ops).clear.expect("every kind of slot can be cleared");
+            pg_sys::ffi::pg_guard_ffi_boundary(|| clear(slot));
             *(*self.slot_in).tts_values = pg_sys::Datum::from(list as i32);
             *(*self.slot_in).tts_values.add(1) = pg_sys::Datum::from(self.value.as_ptr());
             *(*self.slot_in).tts_isnull = false;

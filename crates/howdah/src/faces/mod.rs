@@ -4,3 +4,4 @@
 //! programs. No face touches PostgreSQL, and none knows more of a skill than its row in the table says.
 
 pub mod cli;
+pub mod rest;

@@ -1,1 +1,27 @@
-//! See the contract.
+//! Is there a server, and can I talk to it?
+//!
+//! The only room that touches PostgreSQL's programs and connections. [`find`] decides where the server comes from (a
+//! declared address, the machine's own, the portable bundle), [`instance`] initialises, starts and stops one,
+//! [`connect`] talks to any, [`preflight`] refuses at once what cannot work, with the steps that end it. Nothing here
+//! hears of skills, collections or models.
+
+pub mod bundle;
+pub mod connect;
+pub mod fetch;
+pub mod find;
+pub mod home;
+pub mod instance;
+pub mod machine;
+pub mod problem;
+pub mod secret;
+pub mod target;
+#[doc(hidden)]
+pub mod testing;
+mod tls;
+pub mod user;
+
+pub use connect::Pools;
+pub use home::Home;
+pub use instance::{Instance, Layout};
+pub use secret::Secret;
+pub use target::{Host, SslMode, Target};

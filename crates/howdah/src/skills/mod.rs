@@ -13,6 +13,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod context;
+pub mod host;
+pub mod keys;
+pub mod status;
+
+pub use context::Context;
+
+/// All skills, in the order people meet them.
+pub static SKILLS: &[Skill<Context>] = &[status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
+
 /// What a skill does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +66,8 @@ pub struct Route {
     pub method: &'static str,
     /// Path with `{parameters}`.
     pub path: &'static str,
+    /// Status of a success.
+    pub success: u16,
 }
 
 /// One worked example.

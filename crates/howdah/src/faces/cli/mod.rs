@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 pub mod args;
+pub mod print;
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
-    let _arguments = args::Arguments::parse();
+    let _matches = args::command().get_matches();
     ExitCode::SUCCESS
 }

@@ -1,0 +1,166 @@
+//! `SELECT … ORDER BY embedding <-> $1`: rows in order of distance for as long as the executor asks.
+//!
+//! Distances are compared exactly inside the scan and rows come in strict order, so the executor has nothing to recheck.
+
+use howdah_index::search::Search;
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::options::search_options;
+use super::report::{self, raise};
+use crate::compat;
+use crate::storage::cache::with_index;
+use crate::storage::pages::Pages;
+use crate::storage::rows::Rows;
+use crate::types::{self, Opclass};
+
+/// What a scan keeps between calls; dropped with the memory context it began in, also when the query fails.
+struct Scan {
+    opclass: Opclass,
+    /// Where the executor keeps what lives as long as the scan.
+    context: pg_sys::MemoryContext,
+    query: Vec<f32>,
+    running: Option<Running>,
+}
+
+struct Running {
+    search: Search,
+    rows: Rows,
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        // `amendscan` has closed the rows. When it was not called, the transaction failed, and PostgreSQL has given back
+        // or will give back what they hold: nothing of it may be touched here.
+        if let Some(running) = self.running.take() {
+            std::mem::forget(running.rows);
+        }
+    }
+}
+
+/// Callback `ambeginscan`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    index: pg_sys::Relation,
+    keys: std::ffi::c_int,
+    orderbys: std::ffi::c_int,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: PostgreSQL holds the index open; the scan's state is owned by the current context, which is the one the
+    // executor keeps until the scan ends.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
+        let state = Scan {
+            opclass: Opclass::of(index),
+            context: pg_sys::CurrentMemoryContext,
+            query: Vec::new(),
+            running: None,
+        };
+        (*scan).opaque = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state).cast();
+        scan
+    }
+}
+
+/// Callback `amrescan`: a new query vector.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    key_count: std::ffi::c_int,
+    orderbys: pg_sys::ScanKey,
+    orderby_count: std::ffi::c_int,
+) {
+    // SAFETY: `scan` is one of `ambeginscan`; the arrays have room for the counts given there.
+    unsafe {
+        if !keys.is_null() && key_count > 0 {
+            std::ptr::copy_nonoverlapping(keys, (*scan).keyData, key_count as usize);
+        }
+        if !orderbys.is_null() && orderby_count > 0 {
+            std::ptr::copy_nonoverlapping(orderbys, (*scan).orderByData, orderby_count as usize);
+        }
+        let state = state(scan);
+        end(state);
+        state.query.clear();
+        if (*scan).numberOfOrderBys > 0 {
+            let key = &*(*scan).orderByData;
+            if key.sk_flags & pg_sys::SK_ISNULL as i32 == 0 {
+                types::read_vector(key.sk_argument, state.opclass.element, &mut state.query);
+            }
+        }
+    }
+}
+
+/// Callback `amgettuple`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(scan: pg_sys::IndexScanDesc, _direction: pg_sys::ScanDirection::Type) -> bool {
+    // SAFETY: `scan` is one of `ambeginscan` whose relations and snapshot PostgreSQL keeps until `amendscan`.
+    unsafe {
+        let index = (*scan).indexRelation;
+        let pages = Pages::open(index);
+        let state = state(scan);
+        if state.running.is_none() {
+            state.running = Some(begin(scan, state, &pages));
+        }
+        let Some(running) = &mut state.running else { return false };
+        let Some(hit) = raise(running.search.next(&pages, &mut running.rows)) else { return false };
+        (*scan).xs_heaptid = types::item_pointer(hit.tid);
+        (*scan).xs_recheck = false;
+        (*scan).xs_recheckorderby = false;
+        true
+    }
+}
+
+/// Callback `amendscan`.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: `scan` is one of `ambeginscan`; its state is dropped with its memory context.
+    unsafe { end(state(scan)) }
+}
+
+/// # Safety
+/// As for [`amgettuple`].
+unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Running {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let index = (*scan).indexRelation;
+        if (*scan).numberOfOrderBys == 0 {
+            report::error(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "an index of method `howdah` is scanned in order of distance only",
+                "Add `ORDER BY column <-> vector`, with the operator of the index.",
+            );
+        }
+        // Vacuum may reuse what a snapshot of another kind still sees.
+        if !compat::is_mvcc((*scan).xs_snapshot) {
+            report::error(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "non-MVCC snapshots are not supported with an index of method `howdah`",
+                "Read the table without the index.",
+            );
+        }
+        compat::count_scan(scan);
+        let before = pg_sys::MemoryContextSwitchTo(state.context);
+        let rows = Rows::under((*scan).heapRelation, index, (*scan).xs_snapshot, state.opclass.element);
+        pg_sys::MemoryContextSwitchTo(before);
+        let search = raise(with_index(index, pages, |opened| {
+            // ORDER BY … <-> NULL: every row is as far as any other.
+            let nowhere = vec![0.0; opened.meta.dimensions];
+            let query = if state.query.is_empty() { &nowhere } else { &state.query };
+            Search::new(opened, search_options(), query)
+        }));
+        Running { search, rows }
+    }
+}
+
+fn end(state: &mut Scan) {
+    if let Some(mut running) = state.running.take() {
+        running.rows.close();
+    }
+}
+
+/// # Safety
+/// `scan` is one of [`ambeginscan`] that has not ended, and no other reference to its state is alive.
+unsafe fn state<'a>(scan: pg_sys::IndexScanDesc) -> &'a mut Scan {
+    // SAFETY: promised by the caller.
+    unsafe { &mut *(*scan).opaque.cast::<Scan>() }
+}

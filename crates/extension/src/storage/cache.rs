@@ -1,0 +1,61 @@
+//! Opened indexes of this backend: the lists' centroids are read once, and again only where they changed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use howdah_index::directory::Index;
+use howdah_index::format::Fault;
+use pgrx::pg_sys;
+
+use super::pages::Pages;
+
+/// Indexes kept at the most; beyond, all are forgotten and read again when used.
+const KEPT: usize = 64;
+
+thread_local! {
+    /// By the index's OID, with the number of the file it was read from: a rebuilt index has a new file.
+    static OPENED: RefCell<HashMap<u32, (u32, Index)>> = RefCell::new(HashMap::new());
+}
+
+/// Runs `work` on the index as it is now. While it runs the index belongs to it: an error drops what was read.
+///
+/// # Safety
+/// `relation` is open, and `pages` are its pages.
+pub unsafe fn with_index<R>(
+    relation: pg_sys::Relation,
+    pages: &Pages,
+    work: impl FnOnce(&mut Index) -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    // SAFETY: promised by the caller.
+    let (oid, file) = unsafe { ((*relation).rd_id.to_u32(), file_number(relation)) };
+    let known = OPENED.with_borrow_mut(|opened| opened.remove(&oid)).filter(|(of, _)| *of == file);
+    let mut index = match known {
+        Some((_, mut index)) => {
+            index.refresh(pages)?;
+            index
+        }
+        None => Index::open(pages)?,
+    };
+    let result = work(&mut index)?;
+    OPENED.with_borrow_mut(|opened| {
+        if opened.len() >= KEPT {
+            opened.clear();
+        }
+        opened.insert(oid, (file, index));
+    });
+    Ok(result)
+}
+
+/// Number of the file that holds the relation.
+///
+/// # Safety
+/// `relation` is open.
+unsafe fn file_number(relation: pg_sys::Relation) -> u32 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return (*relation).rd_node.relNode.to_u32();
+        #[cfg(not(feature = "pg15"))]
+        return (*relation).rd_locator.relNumber.to_u32();
+    }
+}

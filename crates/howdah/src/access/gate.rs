@@ -1,0 +1,195 @@
+//! May this key do this, now?
+//!
+//! A verdict of the database is remembered for [`REMEMBERED`], right or wrong keys alike, so that neither a busy key nor
+//! a flood of wrong ones reaches the database each time. Revoking through this process forgets at once; a key revoked
+//! through another process stops working when the memory runs out. The lock is held for a look-up, never over a query.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use howdah_plan::problem::{Kind, Problem};
+use uuid::Uuid;
+
+use super::key::Key;
+use crate::skills::Scope;
+
+/// How long a verdict is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(2);
+/// Most verdicts remembered at a time.
+const MOST: usize = 10_000;
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's id; `None` for the person who owns the instance's files, and where no key is needed.
+    pub key: Option<Uuid>,
+    /// The key's name, for the log.
+    pub name: String,
+    /// The widest thing the key allows.
+    pub scope: Scope,
+}
+
+impl Caller {
+    /// Whoever can read the instance's own token.
+    pub fn owner() -> Self {
+        Caller { key: None, name: "owner".into(), scope: Scope::Admin }
+    }
+
+    /// Anybody, where the declaration asks for no key.
+    pub fn anybody() -> Self {
+        Caller { key: None, name: "anybody".into(), scope: Scope::Admin }
+    }
+
+    /// # Errors
+    /// `forbidden` when the key does not allow `needed`.
+    pub fn may(&self, needed: Scope) -> Result<(), Problem> {
+        if self.scope >= needed {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::Forbidden, format!("this key lacks the scope `{}`", needed.name()))
+            .detail(format!("key `{}` has the scope `{}`", self.name, self.scope.name()))
+            .hint(format!("Make a key that has it: `howdah keys create NAME --scope {}`.", needed.name())))
+    }
+}
+
+/// What the database said of a key.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is good, until then where it expires.
+    Good(Caller, Option<jiff::Timestamp>),
+    /// It is not, for this reason.
+    Bad(Problem),
+}
+
+struct Memory {
+    verdict: Verdict,
+    since: Instant,
+}
+
+/// Remembers verdicts and counts requests.
+pub struct Gate {
+    memory: Mutex<HashMap<[u8; 32], Memory>>,
+    limiter: Option<DefaultKeyedRateLimiter<Uuid>>,
+    owner: Option<[u8; 32]>,
+}
+
+impl Gate {
+    /// A gate that lets each key ask `per_second` times a second (0: without limit) and knows the instance's own token.
+    pub fn new(per_second: u32, owner: Option<&Key>) -> Self {
+        let limiter = NonZeroU32::new(per_second).map(|most| RateLimiter::keyed(Quota::per_second(most)));
+        Gate { memory: Mutex::default(), limiter, owner: owner.map(Key::hash) }
+    }
+
+    /// Whether the key is the token in the instance's directory.
+    pub fn is_owner(&self, key: &Key) -> bool {
+        self.owner.is_some_and(|owner| owner == key.hash())
+    }
+
+    /// The verdict on a key, if it was asked for lately and has not run out since.
+    pub fn remembered(&self, key: &Key) -> Option<Verdict> {
+        let memory = self.lock();
+        let known = memory.get(&key.hash())?;
+        if known.since.elapsed() > REMEMBERED {
+            return None;
+        }
+        match &known.verdict {
+            Verdict::Good(_, Some(end)) if *end <= jiff::Timestamp::now() => None,
+            verdict => Some(verdict.clone()),
+        }
+    }
+
+    /// Remembers what the database said.
+    pub fn remember(&self, key: &Key, verdict: Verdict) {
+        let mut memory = self.lock();
+        if memory.len() >= MOST {
+            memory.retain(|_, known| known.since.elapsed() <= REMEMBERED);
+        }
+        if memory.len() < MOST {
+            memory.insert(key.hash(), Memory { verdict, since: Instant::now() });
+        }
+    }
+
+    /// Forgets all verdicts: a key was revoked.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
+    /// Counts a request of `caller`.
+    ///
+    /// # Errors
+    /// The time to wait, when it asks too often.
+    pub fn count(&self, caller: &Caller) -> Result<(), Duration> {
+        let (Some(limiter), Some(key)) = (&self.limiter, caller.key) else { return Ok(()) };
+        limiter.check_key(&key).map_err(|early| early.wait_time_from(DefaultClock::default().now()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a caller without a key hears.
+pub fn no_key() -> Problem {
+    Problem::new(Kind::Unauthenticated, "no key was given")
+        .hint("Send `Authorization: Bearer hdk_…` or `X-Api-Key: hdk_…`; make a key with `howdah keys create NAME`.")
+}
+
+/// What a caller with an unknown key hears: nothing that tells a near miss from a far one.
+pub fn wrong_key() -> Problem {
+    Problem::new(Kind::Unauthenticated, "the key is not known")
+        .hint("Look at the keys with `howdah keys list`, or make one with `howdah keys create NAME`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader() -> Caller {
+        Caller { key: Some(Uuid::from_u128(7)), name: "app".into(), scope: Scope::Read }
+    }
+
+    #[test]
+    fn a_reader_may_not_write_and_hears_which_scope_it_lacks() {
+        assert!(reader().may(Scope::Read).is_ok());
+        let problem = reader().may(Scope::Write).unwrap_err();
+        assert_eq!(
+            (problem.kind, problem.message.as_str()),
+            (Kind::Forbidden, "this key lacks the scope `write`")
+        );
+    }
+
+    #[test]
+    fn the_eleventh_request_of_ten_a_second_has_to_wait() {
+        let gate = Gate::new(10, None);
+        for _ in 0..10 {
+            assert_eq!(gate.count(&reader()), Ok(()));
+        }
+        let wait = gate.count(&reader()).unwrap_err();
+        assert!(wait <= Duration::from_millis(100), "{wait:?}");
+        assert_eq!(gate.count(&Caller::owner()), Ok(()), "the owner is not limited");
+    }
+
+    #[test]
+    fn a_verdict_is_forgotten_when_the_key_ends_or_somebody_revokes() {
+        let (gate, key) = (Gate::new(0, None), Key::random());
+        let past = jiff::Timestamp::from_second(1).unwrap();
+        gate.remember(&key, Verdict::Good(reader(), Some(past)));
+        assert!(gate.remembered(&key).is_none());
+        gate.remember(&key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_some());
+        gate.forget();
+        assert!(gate.remembered(&key).is_none());
+    }
+
+    #[test]
+    fn only_the_instance_token_is_the_owner() {
+        let token = Key::random();
+        let gate = Gate::new(0, Some(&token));
+        assert!(gate.is_owner(&token));
+        assert!(!gate.is_owner(&Key::random()));
+    }
+}

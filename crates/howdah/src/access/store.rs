@@ -1,0 +1,246 @@
+//! Which keys are there?
+//!
+//! Rows of `howdah.api_keys`, in the database that the declaration names for it.
+
+use howdah_plan::problem::{Kind, Problem};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::gate::{Caller, Verdict, wrong_key};
+use super::key::Key;
+use crate::postgres::Pools;
+use crate::postgres::problem::from_pg;
+use crate::skills::Scope;
+
+/// A key, without the key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyInfo {
+    /// Its id.
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    pub id: Uuid,
+    /// What it is for.
+    pub name: String,
+    /// How it begins.
+    pub prefix: String,
+    /// The widest thing it allows.
+    pub scope: Scope,
+    /// `active`, `expired` or `revoked`.
+    pub state: State,
+    /// When it was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub created_at: Timestamp,
+    /// When it stops working.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub expires_at: Option<Timestamp>,
+    /// When it was last shown to a server, to the minute.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Whether a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It works.
+    Active,
+    /// Its time is over.
+    Expired,
+    /// Somebody took it back.
+    Revoked,
+}
+
+const COLUMNS: &str = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at";
+
+/// The keys of one database.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a> {
+    /// How to get there.
+    pub pools: &'a Pools,
+    /// The database that keeps them.
+    pub database: &'a str,
+}
+
+impl Store<'_> {
+    /// Makes a key. It is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn create(
+        &self,
+        name: &str,
+        scope: Scope,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Key, KeyInfo), Problem> {
+        let key = Key::random();
+        let client = self.pools.get(self.database).await?;
+        let sql = format!(
+            "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5) \
+             RETURNING {COLUMNS}"
+        );
+        let row = client
+            .query_one(&sql, &[&name, &key.prefix(), &&key.hash()[..], &vec![scope.name()], &expires_at])
+            .await
+            .map_err(|error| from_pg(&error, "make a key"))?;
+        Ok((key, info(&row)?))
+    }
+
+    /// All keys, newest first.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn list(&self) -> Result<Vec<KeyInfo>, Problem> {
+        let client = self.pools.get(self.database).await?;
+        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys ORDER BY created_at DESC, id");
+        let rows = client.query(&sql, &[]).await.map_err(|error| from_pg(&error, "list the keys"))?;
+        rows.iter().map(info).collect()
+    }
+
+    /// Takes a key back, by its id or by how it begins. A second time changes nothing.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such key.
+    pub async fn revoke(&self, which: &str) -> Result<KeyInfo, Problem> {
+        let client = self.pools.get(self.database).await?;
+        let sql = format!(
+            "UPDATE howdah.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id::text = $1 OR prefix = $1 \
+             RETURNING {COLUMNS}"
+        );
+        let row = client
+            .query_opt(&sql, &[&normal(which)])
+            .await
+            .map_err(|error| from_pg(&error, "revoke the key"))?;
+        row.as_ref().map(info).transpose()?.ok_or_else(|| {
+            Problem::new(Kind::NotFound, format!("there is no key `{which}`"))
+                .hint("Look at the ids with `howdah keys list`.")
+        })
+    }
+
+    /// What there is to say of a key that somebody shows.
+    ///
+    /// # Errors
+    /// What PostgreSQL says: not knowing is no verdict.
+    pub async fn look_up(&self, key: &Key) -> Result<Verdict, Problem> {
+        let client = self.pools.get(self.database).await?;
+        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys WHERE hash = $1");
+        let row = client
+            .query_opt(&sql, &[&&key.hash()[..]])
+            .await
+            .map_err(|error| from_pg(&error, "look up the key"))?;
+        let Some(row) = row else { return Ok(Verdict::Bad(wrong_key())) };
+        let known = info(&row)?;
+        match known.state {
+            State::Active => {}
+            State::Expired => return Ok(Verdict::Bad(ended(&known, "has expired", known.expires_at))),
+            State::Revoked => return Ok(Verdict::Bad(ended(&known, "was revoked", known.revoked_at))),
+        }
+        let stamp = "UPDATE howdah.api_keys SET last_used_at = now() WHERE id = $1 \
+                     AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')";
+        if let Err(error) = client.execute(stamp, &[&known.id]).await {
+            // A read-only server still answers searches.
+            tracing::debug!(%error, "the use of a key was not noted");
+        }
+        let caller = Caller { key: Some(known.id), name: known.name, scope: known.scope };
+        Ok(Verdict::Good(caller, known.expires_at))
+    }
+}
+
+fn ended(key: &KeyInfo, how: &str, when: Option<Timestamp>) -> Problem {
+    let problem = Problem::new(Kind::Unauthenticated, format!("the key `{}…` {how}", key.prefix))
+        .hint("Make another with `howdah keys create NAME`.");
+    match when {
+        Some(when) => problem.detail(format!("at {when:.0}")),
+        None => problem,
+    }
+}
+
+fn info(row: &Row) -> Result<KeyInfo, Problem> {
+    let broken = |error: tokio_postgres::Error| from_pg(&error, "read a key");
+    let scopes: Vec<String> = row.try_get("scopes").map_err(broken)?;
+    let has = |scope: Scope| scopes.iter().any(|name| name == scope.name());
+    let scope = [Scope::Admin, Scope::Write].into_iter().find(|scope| has(*scope)).unwrap_or(Scope::Read);
+    let expires_at: Option<Timestamp> = row.try_get("expires_at").map_err(broken)?;
+    let revoked_at: Option<Timestamp> = row.try_get("revoked_at").map_err(broken)?;
+    let state = if revoked_at.is_some() {
+        State::Revoked
+    } else if expires_at.is_some_and(|end| end <= Timestamp::now()) {
+        State::Expired
+    } else {
+        State::Active
+    };
+    Ok(KeyInfo {
+        id: row.try_get("id").map_err(broken)?,
+        name: row.try_get("name").map_err(broken)?,
+        prefix: row.try_get("prefix").map_err(broken)?,
+        scope,
+        state,
+        created_at: row.try_get("created_at").map_err(broken)?,
+        expires_at,
+        last_used_at: row.try_get("last_used_at").map_err(broken)?,
+        revoked_at,
+    })
+}
+
+/// UUIDs are written in small letters; prefixes of keys are case-sensitive.
+fn normal(which: &str) -> String {
+    Uuid::parse_str(which).map_or_else(|_| which.to_owned(), |id| id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use howdah_plan::own;
+
+    use super::*;
+    use crate::postgres::testing;
+
+    async fn prepared() -> testing::TestDatabase {
+        let database = testing::database().await;
+        let client = database.client().await;
+        for step in own::STEPS {
+            client.batch_execute(step).await.unwrap();
+        }
+        database
+    }
+
+    #[tokio::test]
+    async fn a_key_works_until_it_is_revoked_and_only_its_hash_is_kept() {
+        let database = prepared().await;
+        let store = Store { pools: &database.pools, database: &database.name };
+        let (key, made) = store.create("app", Scope::Write, None).await.unwrap();
+        let Verdict::Good(caller, None) = store.look_up(&key).await.unwrap() else { panic!("a good key") };
+        assert_eq!((caller.key, caller.scope), (Some(made.id), Scope::Write));
+        assert!(matches!(store.look_up(&Key::random()).await.unwrap(), Verdict::Bad(_)));
+
+        let client = database.client().await;
+        let kept: String = client
+            .query_one("SELECT string_agg(k::text, '') FROM howdah.api_keys k", &[])
+            .await
+            .unwrap()
+            .get(0);
+        assert!(!kept.contains(&key.reveal()[12..]), "the key is in the table");
+
+        store.revoke(&made.prefix).await.unwrap();
+        let again = store.revoke(&made.id.to_string().to_uppercase()).await.unwrap();
+        assert_eq!(again.state, State::Revoked);
+        let Verdict::Bad(problem) = store.look_up(&key).await.unwrap() else { panic!("a revoked key") };
+        assert_eq!(problem.message, format!("the key `{}…` was revoked", made.prefix));
+        assert_eq!(store.revoke("hdk_nothere").await.unwrap_err().kind, Kind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn an_expired_key_is_refused_and_listed_as_such() {
+        let database = prepared().await;
+        let store = Store { pools: &database.pools, database: &database.name };
+        let past = Timestamp::now() - jiff::SignedDuration::from_secs(1);
+        let (key, _) = store.create("old", Scope::Read, Some(past)).await.unwrap();
+        let Verdict::Bad(problem) = store.look_up(&key).await.unwrap() else { panic!("an expired key") };
+        assert_eq!(problem.kind, Kind::Unauthenticated);
+        assert!(problem.message.ends_with("has expired"), "{}", problem.message);
+        assert_eq!(store.list().await.unwrap()[0].state, State::Expired);
+    }
+}

@@ -1,0 +1,368 @@
+//! What does the server look like now?
+//!
+//! Reads [`Live`] from the catalogues: each query returns one JSON document in the shape of the type it fills. All run
+//! under `search_path = pg_catalog`, so that types and expressions are rendered the same whoever asks. Only databases
+//! that are declared are entered.
+
+use std::collections::BTreeMap;
+
+use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
+use howdah_plan::migrate::{declared_tables, home};
+use howdah_plan::own;
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::Spec;
+use howdah_plan::spec::resolve::{quote_ident, quote_literal};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_postgres::Transaction;
+
+use crate::postgres::problem::from_pg;
+use crate::postgres::{Pools, Target};
+
+/// Reads the facts that a plan for `spec` needs.
+///
+/// # Errors
+/// What the server says; `forbidden` where the role may not look.
+pub async fn read(pools: &Pools, spec: &Spec) -> Result<Live, Problem> {
+    let maintenance = maintenance(pools).await?;
+    let mut live = whole_server(pools, &maintenance).await?;
+    live.server.maintenance = maintenance.clone();
+    for name in spec.databases.keys() {
+        if let Some(database) = live.databases.get_mut(name) {
+            database.inside = inside(pools, spec, name).await?;
+        }
+    }
+    let home = home(spec).filter(|home| live.databases.contains_key(home)).unwrap_or(maintenance);
+    let vector = live.databases.get(&home).and_then(|home| home.inside.extensions.get("vector"));
+    let vector = vector.map(|vector| vector.schema.clone());
+    live.settings = settings(pools, &home, vector).await?;
+    Ok(live)
+}
+
+/// The target's own database, or another one where that does not exist yet.
+async fn maintenance(pools: &Pools) -> Result<String, Problem> {
+    let Target { database, .. } = pools.target();
+    let mut first = None;
+    for name in [database.as_str(), "postgres", "template1"] {
+        match pools.get(name).await {
+            Ok(_) => return Ok(name.to_owned()),
+            Err(problem) if problem.kind == Kind::NotFound => first = first.or(Some(problem)),
+            Err(problem) => return Err(first.unwrap_or(problem)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Problem::new(Kind::NotFound, "there is no database to connect to")))
+}
+
+const DOING: &str = "read the server's catalogues";
+
+/// Runs a query that returns one JSON document; NULL is the empty one.
+async fn document<T: DeserializeOwned + Default>(
+    transaction: &Transaction<'_>,
+    sql: &str,
+) -> Result<T, Problem> {
+    let row = transaction.query_opt(sql, &[]).await.map_err(|e| from_pg(&e, DOING))?;
+    let Some(value) = row.and_then(|row| row.get::<_, Option<Value>>(0)) else { return Ok(T::default()) };
+    serde_json::from_value(value)
+        .map_err(|e| Problem::new(Kind::Internal, format!("cannot {DOING}")).detail(e.to_string()))
+}
+
+const BEGIN: &str = "SET LOCAL search_path = pg_catalog";
+
+/// Rights as JSON: grantee to privileges, `""` for PUBLIC.
+fn acl(column: &str, object: &str, owner: &str) -> String {
+    format!(
+        "(SELECT coalesce(jsonb_object_agg(grantee, rights), '{{}}') FROM (
+            SELECT CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee) END AS grantee,
+                   jsonb_agg(DISTINCT privilege_type) AS rights
+            FROM aclexplode(coalesce({column}, acldefault('{object}', {owner}))) GROUP BY 1) AS x)"
+    )
+}
+
+/// `setconfig` as JSON: name to value.
+const CONFIG: &str =
+    "(SELECT coalesce(jsonb_object_agg(split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)), '{}')
+    FROM unnest(s.setconfig) AS c)";
+
+/// A quoted, qualified name.
+fn qualified(schema: &str, name: &str) -> String {
+    format!("'\"' || replace({schema}, '\"', '\"\"') || '\".\"' || replace({name}, '\"', '\"\"') || '\"'")
+}
+
+async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem> {
+    let mut client = pools.get(maintenance).await?;
+    let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
+    transaction.batch_execute(BEGIN).await.map_err(|e| from_pg(&e, DOING))?;
+    let server: Server = document(
+        &transaction,
+        "SELECT jsonb_build_object(
+            'version', current_setting('server_version_num')::int,
+            'user', current_user,
+            'superuser', rolsuper,
+            'alter_system', rolsuper AND coalesce(current_setting('allow_alter_system', true), 'on') = 'on',
+            'template_encoding', coalesce((SELECT pg_encoding_to_char(encoding) FROM pg_database
+                                           WHERE datname = 'template1'), ''))
+         FROM pg_roles WHERE rolname = current_user",
+    )
+    .await?;
+    // Who may become a role is a right of its own since 16.
+    let set = if server.version >= 160_000 { "SET" } else { "MEMBER" };
+    let roles = document(
+        &transaction,
+        &format!(
+            "SELECT jsonb_object_agg(r.rolname, jsonb_build_object(
+                'login', r.rolcanlogin,
+                'connection_limit', r.rolconnlimit,
+                'comment', shobj_description(r.oid, 'pg_authid'),
+                'settable', pg_has_role(current_user, r.oid, '{set}'),
+                'member_of', (SELECT coalesce(jsonb_agg(DISTINCT g.rolname), '[]')
+                              FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
+                'settings', coalesce((SELECT {CONFIG} FROM pg_db_role_setting s
+                                      WHERE s.setrole = r.oid AND s.setdatabase = 0), '{{}}')))
+             FROM pg_roles r"
+        ),
+    )
+    .await?;
+    let databases = document(
+        &transaction,
+        &format!(
+            "SELECT jsonb_object_agg(d.datname, jsonb_build_object(
+                'owner', pg_get_userbyid(d.datdba),
+                'comment', shobj_description(d.oid, 'pg_database'),
+                'acl', {},
+                'settings', coalesce((SELECT {CONFIG} FROM pg_db_role_setting s
+                                      WHERE s.setdatabase = d.oid AND s.setrole = 0), '{{}}')))
+             FROM pg_database d WHERE NOT d.datistemplate AND d.datallowconn",
+            acl("d.datacl", "d", "d.datdba")
+        ),
+    )
+    .await?;
+    let available = document(
+        &transaction,
+        "SELECT jsonb_object_agg(e.name, jsonb_build_object(
+            'default_version', e.default_version,
+            'versions', (SELECT coalesce(jsonb_agg(v.version), '[]') FROM pg_available_extension_versions v
+                         WHERE v.name = e.name)))
+         FROM pg_available_extensions e",
+    )
+    .await?;
+    transaction.commit().await.map_err(|e| from_pg(&e, DOING))?;
+    Ok(Live { server, roles, databases, available, ..Live::default() })
+}
+
+/// Which schemas are looked into.
+const SCHEMAS: &str = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'howdah')";
+
+/// Whether an object belongs to no extension.
+fn own_object(class: &str, oid: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = '{class}'::regclass AND d.objid = {oid}
+                     AND d.deptype = 'e')"
+    )
+}
+
+async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Problem> {
+    let mut client = pools.get(database).await?;
+    let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
+    transaction.batch_execute(BEGIN).await.map_err(|e| from_pg(&e, DOING))?;
+    let mut inside = Inside {
+        extensions: document(
+            &transaction,
+            "SELECT jsonb_object_agg(e.extname, jsonb_build_object('version', e.extversion, 'schema', n.nspname))
+             FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace",
+        )
+        .await?,
+        schemas: document(&transaction, &schemas()).await?,
+        tables: document(&transaction, &tables()).await?,
+        sequences: document(&transaction, &sequences()).await?,
+        default_acl: document(&transaction, &default_acl()).await?,
+        ..Inside::default()
+    };
+    memory(&transaction, &mut inside).await?;
+    for name in declared_tables(spec, database) {
+        let Some(table) = inside.tables.get_mut(&name) else { continue };
+        let row = transaction
+            .query_one(&format!("SELECT EXISTS (SELECT 1 FROM {name})"), &[])
+            .await
+            .map_err(|e| from_pg(&e, &format!("see whether {name} has rows")))?;
+        table.has_rows = row.get(0);
+    }
+    transaction.commit().await.map_err(|e| from_pg(&e, DOING))?;
+    Ok(inside)
+}
+
+async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
+    let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, to_regclass('howdah.managed') IS NOT NULL])";
+    let there: Vec<bool> = document(transaction, there).await?;
+    if there.first() == Some(&true) {
+        let sql = format!(
+            "SELECT to_jsonb(value::int) FROM howdah.meta WHERE key = {}",
+            quote_literal(own::STEPS_KEY)
+        );
+        inside.own_steps = document(transaction, &sql).await?;
+    }
+    if there.get(1) == Some(&true) {
+        inside.memory = document(
+            transaction,
+            "SELECT jsonb_agg(jsonb_build_object('kind', kind, 'name', name, 'declared', declared,
+                                                 'rendered', rendered) ORDER BY kind, name)
+             FROM howdah.managed",
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+fn schemas() -> String {
+    format!(
+        "SELECT jsonb_object_agg(n.nspname, jsonb_build_object(
+            'owner', pg_get_userbyid(n.nspowner),
+            'acl', {},
+            'others', (SELECT count(*) FROM pg_proc p WHERE p.pronamespace = n.oid AND {})
+                    + (SELECT count(*) FROM pg_type t WHERE t.typnamespace = n.oid AND t.typrelid = 0
+                       AND t.typelem = 0 AND {})))
+         FROM pg_namespace n WHERE {SCHEMAS}",
+        acl("n.nspacl", "n", "n.nspowner"),
+        own_object("pg_proc", "p.oid"),
+        own_object("pg_type", "t.oid")
+    )
+}
+
+const COLUMNS: &str = "(SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'name', a.attname,
+        'sql_type', format_type(a.atttypid, a.atttypmod),
+        'not_null', a.attnotnull,
+        'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(x.adbin, x.adrelid) END,
+        'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(x.adbin, x.adrelid) END,
+        'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by_default' ELSE 'no' END)
+      ORDER BY a.attnum), '[]')
+    FROM pg_attribute a LEFT JOIN pg_attrdef x ON x.adrelid = a.attrelid AND x.adnum = a.attnum
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)";
+
+const CONSTRAINTS: &str = "(SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'name', k.conname,
+        'primary', k.contype = 'p',
+        'columns', (SELECT jsonb_agg(a.attname ORDER BY u.n)
+                    FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, n)
+                    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum))
+      ORDER BY k.conname), '[]')
+    FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u'))";
+
+const INDEXES: &str = "(SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'name', ic.relname,
+        'method', am.amname,
+        'unique', i.indisunique,
+        'columns', (SELECT jsonb_agg(pg_get_indexdef(i.indexrelid, g, false) ORDER BY g)
+                    FROM generate_series(1, i.indnkeyatts::int) AS g),
+        'opclasses', (SELECT jsonb_agg(o.opcname ORDER BY u.n)
+                      FROM unnest(i.indclass::oid[]) WITH ORDINALITY AS u (oid, n) JOIN pg_opclass o ON o.oid = u.oid),
+        'default_opclasses', (SELECT bool_and(o.opcdefault)
+                              FROM unnest(i.indclass::oid[]) AS u (oid) JOIN pg_opclass o ON o.oid = u.oid),
+        'options', (SELECT coalesce(jsonb_object_agg(split_part(r, '=', 1), substr(r, strpos(r, '=') + 1)), '{}')
+                    FROM unnest(ic.reloptions) AS r),
+        'predicate', pg_get_expr(i.indpred, i.indrelid),
+        'valid', i.indisvalid AND i.indisready,
+        'constraint', EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid
+                              AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u', 'x')),
+        'definition', pg_get_indexdef(i.indexrelid))
+      ORDER BY ic.relname), '[]')
+    FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_am am ON am.oid = ic.relam
+    WHERE i.indrelid = c.oid)";
+
+fn tables() -> String {
+    format!(
+        "SELECT jsonb_object_agg({}, jsonb_build_object(
+            'schema', n.nspname,
+            'name', c.relname,
+            'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' ELSE 'other' END,
+            'owner', pg_get_userbyid(c.relowner),
+            'acl', {},
+            'columns', {COLUMNS},
+            'constraints', {CONSTRAINTS},
+            'indexes', {INDEXES},
+            'estimated_rows', greatest(c.reltuples, 0)::bigint))
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {SCHEMAS} AND {}",
+        qualified("n.nspname", "c.relname"),
+        acl("c.relacl", "r", "c.relowner"),
+        own_object("pg_class", "c.oid")
+    )
+}
+
+fn sequences() -> String {
+    format!(
+        "SELECT jsonb_object_agg({}, jsonb_build_object(
+            'schema', n.nspname,
+            'name', c.relname,
+            'owner', pg_get_userbyid(c.relowner),
+            'acl', {},
+            'table', (SELECT {} FROM pg_depend d JOIN pg_class tc ON tc.oid = d.refobjid
+                      JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'a'
+                        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 LIMIT 1)))
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'S' AND {SCHEMAS} AND {}
+           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                           AND d.deptype = 'i')",
+        qualified("n.nspname", "c.relname"),
+        acl("c.relacl", "s", "c.relowner"),
+        qualified("tn.nspname", "tc.relname"),
+        own_object("pg_class", "c.oid")
+    )
+}
+
+fn default_acl() -> String {
+    format!(
+        "SELECT jsonb_agg(jsonb_build_object(
+            'maker', pg_get_userbyid(a.defaclrole),
+            'schema', n.nspname,
+            'object', a.defaclobjtype::text,
+            'acl', {}))
+         FROM pg_default_acl a JOIN pg_namespace n ON n.oid = a.defaclnamespace
+         WHERE a.defaclobjtype IN ('r', 'S')",
+        acl("a.defaclacl", "r", "a.defaclrole")
+    )
+}
+
+/// Server settings. Where pgvector is installed, its library is loaded first: only then its settings exist.
+async fn settings(
+    pools: &Pools,
+    database: &str,
+    vector: Option<String>,
+) -> Result<BTreeMap<String, Setting>, Problem> {
+    let mut client = pools.get(database).await?;
+    let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
+    transaction.batch_execute(BEGIN).await.map_err(|e| from_pg(&e, DOING))?;
+    if let Some(schema) = vector {
+        let load = format!("SELECT '[1]'::{}.vector", quote_ident(&schema));
+        transaction.batch_execute(&load).await.map_err(|e| from_pg(&e, "load pgvector"))?;
+    }
+    let readable: bool = document(
+        &transaction,
+        "SELECT to_jsonb(has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')
+                         AND has_table_privilege('pg_file_settings', 'SELECT'))",
+    )
+    .await?;
+    let files = if readable {
+        "(SELECT DISTINCT ON (lower(name)) lower(name) AS name, setting FROM pg_file_settings
+          WHERE name IS NOT NULL ORDER BY lower(name), seqno DESC)"
+    } else {
+        "(SELECT NULL::text AS name, NULL::text AS setting WHERE false)"
+    };
+    let settings = document(
+        &transaction,
+        &format!(
+            "SELECT jsonb_object_agg(s.name, jsonb_build_object(
+                'value', s.setting,
+                'unit', s.unit,
+                'kind', s.vartype,
+                'context', s.context,
+                'source', s.source,
+                'file_value', f.setting,
+                'pending_restart', s.pending_restart))
+             FROM pg_settings s LEFT JOIN {files} AS f ON f.name = lower(s.name)"
+        ),
+    )
+    .await?;
+    transaction.commit().await.map_err(|e| from_pg(&e, DOING))?;
+    Ok(settings)
+}

@@ -1,0 +1,284 @@
+//! Carries a plan out.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use howdah_plan::migrate::live::Live;
+use howdah_plan::migrate::{Plan, Step, diff};
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::Spec;
+use howdah_plan::spec::resolve::quote_literal;
+use tokio_postgres::Client;
+
+use super::lock::{Lock, application_name};
+use super::{Event, Options, Outcome, Progress, build, facts};
+use crate::postgres::Pools;
+use crate::postgres::problem::from_pg;
+
+/// How often a plan is made anew. The first pass does it all unless somebody else changes things meanwhile.
+const PASSES: usize = 3;
+
+/// Makes the server what `spec` declares.
+///
+/// Takes the lock, reads the facts, plans, carries the steps out and looks again until nothing is left to do.
+///
+/// # Errors
+/// `conflict` when another run is under way; the first of [`Plan::problems`]; what the server says to a step, with the
+/// step in the detail. Whatever was done stays done, and the next run goes on from there.
+pub async fn run(
+    pools: &Pools,
+    spec: &Spec,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Outcome, Problem> {
+    let lock = Lock::take(pools, &spec.name).await?;
+    let mut runner = Runner {
+        pools,
+        spec,
+        options,
+        progress,
+        lock,
+        sessions: HashMap::new(),
+        live: Live::default(),
+        done: Vec::new(),
+    };
+    for pass in 0..PASSES {
+        runner.live = facts::read(pools, spec).await?;
+        let mut planning = options.plan.clone();
+        // Passwords cannot be seen: to set them in every pass would never end.
+        planning.set_passwords &= pass == 0;
+        let plan = diff(spec, &runner.live, &planning);
+        refuse_impossible(&plan)?;
+        if plan.steps.is_empty() {
+            return Ok(Outcome { done: runner.done, restart: plan.restart.clone(), left: plan });
+        }
+        (progress)(Event::Planned(plan.clone()));
+        runner.carry_out(&plan).await?;
+    }
+    let live = facts::read(pools, spec).await?;
+    let left =
+        diff(spec, &live, &howdah_plan::migrate::Options { set_passwords: false, ..options.plan.clone() });
+    if left.steps.is_empty() {
+        return Ok(Outcome { done: runner.done, restart: left.restart.clone(), left });
+    }
+    let ids: Vec<&str> = left.steps.iter().map(|step| step.id.as_str()).collect();
+    Err(Problem::new(Kind::Internal, "the server is not as declared after every step was carried out")
+        .detail(format!("left after {PASSES} passes: {}", ids.join(", ")))
+        .hint("Report it with the output of `howdah plan`."))
+}
+
+/// The first thing that makes the plan impossible, the others in its detail.
+fn refuse_impossible(plan: &Plan) -> Result<(), Problem> {
+    let Some((first, more)) = plan.problems.split_first() else { return Ok(()) };
+    let mut problem = first.clone();
+    if !more.is_empty() {
+        let more: Vec<String> = more.iter().map(|problem| problem.message.clone()).collect();
+        let detail = problem.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
+        problem.detail = Some(format!("{detail}also: {}", more.join("; ")));
+    }
+    Err(problem)
+}
+
+struct Runner<'a> {
+    pools: &'a Pools,
+    spec: &'a Spec,
+    options: &'a Options,
+    progress: Progress<'a>,
+    lock: Lock,
+    /// Connections of this run's own, by database.
+    sessions: HashMap<String, Client>,
+    live: Live,
+    done: Vec<String>,
+}
+
+impl Runner<'_> {
+    async fn carry_out(&mut self, plan: &Plan) -> Result<(), Problem> {
+        let verifiers = self.verifiers(plan)?;
+        for (at, step) in plan.steps.iter().enumerate() {
+            if self.options.stop_after.is_some_and(|most| self.done.len() >= most) {
+                return Err(Problem::new(Kind::Failed, format!("stopped before step `{}`", step.id)));
+            }
+            (self.progress)(Event::Step { number: at + 1, of: plan.steps.len(), step: step.clone() });
+            let begin = Instant::now();
+            self.step(step, &verifiers).await?;
+            self.done.push(step.id.clone());
+            (self.progress)(Event::Done { id: step.id.clone(), took: begin.elapsed() });
+        }
+        Ok(())
+    }
+
+    /// SCRAM verifiers by variable. All are made before the first step: a missing variable stops nothing half-way. Only
+    /// verifiers are sent, so that no password reaches the server's log.
+    fn verifiers(&self, plan: &Plan) -> Result<HashMap<String, String>, Problem> {
+        let mut verifiers = HashMap::new();
+        for password in plan.steps.iter().filter_map(|step| step.password.as_ref()) {
+            let own = self.options.environment.get(&password.env).map(|secret| secret.expose().to_owned());
+            let clear = own.or_else(|| std::env::var(&password.env).ok()).filter(|clear| !clear.is_empty());
+            let Some(clear) = clear else {
+                return Err(Problem::new(Kind::Usage, format!("variable `{}` is not set", password.env))
+                    .detail(format!("it holds the password of role `{}`", password.role))
+                    .hint(format!("Set it and run `howdah apply` again: `export {}=…`.", password.env)));
+            };
+            let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
+            verifiers.insert(password.env.clone(), verifier);
+        }
+        Ok(verifiers)
+    }
+
+    async fn step(&mut self, step: &Step, verifiers: &HashMap<String, String>) -> Result<(), Problem> {
+        let database = step.database.clone().unwrap_or_else(|| self.live.server.maintenance.clone());
+        if let Some(dropped) = step.sql.iter().find_map(|sql| sql.strip_prefix("DROP DATABASE ")) {
+            let name = dropped.trim_matches('"').replace("\"\"", "\"");
+            self.sessions.remove(&name);
+            self.pools.forget(&name);
+        }
+        let statements: Vec<String> = match &step.password {
+            Some(password) => {
+                let verifier = verifiers.get(&password.env).map(String::as_str).unwrap_or_default();
+                step.sql.iter().map(|sql| sql.replace("'***'", &quote_literal(verifier))).collect()
+            }
+            None => step.sql.clone(),
+        };
+        let reloads = step.sql.iter().any(|sql| sql.contains("pg_reload_conf()"));
+        self.session(&database).await?;
+        let Some(client) = self.sessions.get(&database) else {
+            return Err(Problem::new(Kind::Internal, "a session is lost"));
+        };
+        let before = if reloads { load_time(client).await } else { None };
+        if let Some(index) = &step.build {
+            build::prepare(client, index, self.options, self.progress).await?;
+        }
+        let result = if step.transactional {
+            self.in_transaction(client, step, &statements).await
+        } else {
+            self.one_by_one(client, step, &statements).await
+        };
+        if let Err((error, statement)) = result {
+            let redacted = step.sql.get(statement).cloned().unwrap_or_default();
+            let problem = explained(&error, step, &redacted);
+            self.sessions.remove(&database);
+            return Err(problem);
+        }
+        if step.build.is_some() {
+            let _ = client.batch_execute("RESET maintenance_work_mem").await;
+        }
+        if reloads {
+            wait_for_reload(client, before).await;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a session in a database.
+    async fn session(&mut self, database: &str) -> Result<(), Problem> {
+        if self.sessions.get(database).is_some_and(|client| !client.is_closed()) {
+            return Ok(());
+        }
+        let client = self.pools.raw(database).await?;
+        let mut schemas = vec!["public".to_owned()];
+        if let Some(live) = self.live.databases.get(database) {
+            for extension in live.inside.extensions.values() {
+                if !schemas.contains(&extension.schema) && extension.schema != "pg_catalog" {
+                    schemas.push(extension.schema.clone());
+                }
+            }
+        }
+        let name = quote_literal(&application_name(&self.spec.name));
+        let settings = format!(
+            "SET application_name = {name}; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+             SET client_min_messages = warning; {}",
+            build::search_path(&schemas)
+        );
+        client.batch_execute(&settings).await.map_err(|e| from_pg(&e, "prepare a session"))?;
+        // So that a long statement ends soon after this program does. Not every system can.
+        let _ = client.batch_execute("SET client_connection_check_interval = '2s'").await;
+        self.sessions.insert(database.to_owned(), client);
+        Ok(())
+    }
+
+    async fn in_transaction(
+        &self,
+        client: &Client,
+        step: &Step,
+        statements: &[String],
+    ) -> Result<(), (tokio_postgres::Error, usize)> {
+        let wait = self.options.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {wait}");
+        client.batch_execute(&begin).await.map_err(|e| (e, 0))?;
+        for (at, statement) in statements.iter().enumerate() {
+            self.execute(client, step, at, statement).await.map_err(|e| (e, at))?;
+        }
+        client.batch_execute("COMMIT").await.map_err(|e| (e, statements.len()))
+    }
+
+    async fn one_by_one(
+        &self,
+        client: &Client,
+        step: &Step,
+        statements: &[String],
+    ) -> Result<(), (tokio_postgres::Error, usize)> {
+        // A concurrent build waits for others by itself; given up, it would leave an invalid index behind.
+        client.batch_execute("SET lock_timeout = 0").await.map_err(|e| (e, 0))?;
+        for (at, statement) in statements.iter().enumerate() {
+            let result = self.execute(client, step, at, statement).await;
+            match (result, &step.build) {
+                (Err(error), Some(index)) if at == 0 && build::lacks_shared_memory(&error) => {
+                    let text = format!(
+                        "index `{}` is built without parallel workers: the server has too little shared memory for them",
+                        index.index
+                    );
+                    (self.progress)(Event::Note(text));
+                    for repair in build::without_workers(index) {
+                        client.batch_execute(&repair).await.map_err(|e| (e, at))?;
+                    }
+                    self.execute(client, step, at, statement).await.map_err(|e| (e, at))?;
+                }
+                (result, _) => result.map_err(|e| (e, at))?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        client: &Client,
+        step: &Step,
+        at: usize,
+        statement: &str,
+    ) -> Result<(), tokio_postgres::Error> {
+        match &step.build {
+            Some(index) if statement.starts_with("CREATE") && at < step.sql.len() => {
+                build::watched(client, &self.lock.client, index, statement, self.progress).await
+            }
+            _ => client.batch_execute(statement).await,
+        }
+    }
+}
+
+/// What the server says to a step.
+fn explained(error: &tokio_postgres::Error, step: &Step, statement: &str) -> Problem {
+    let mut problem = from_pg(error, &format!("carry out step `{}`", step.id));
+    let detail = problem.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
+    let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    problem.detail = Some(format!("{detail}statement: {statement}"));
+    if problem.hint.is_none() {
+        problem.hint = Some("What was done before stays done; `howdah apply` goes on from here.".into());
+    }
+    problem
+}
+
+/// When this session read the configuration last.
+async fn load_time(client: &Client) -> Option<String> {
+    client.query_one("SELECT pg_conf_load_time()::text", &[]).await.ok().map(|row| row.get(0))
+}
+
+/// The server reads its configuration a moment after it is told to.
+async fn wait_for_reload(client: &Client, before: Option<String>) {
+    for _ in 0..100 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        if load_time(client).await != before {
+            break;
+        }
+    }
+    // Other sessions are told at the same time, but one after the other.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+}

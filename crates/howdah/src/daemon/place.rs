@@ -1,0 +1,305 @@
+//! Where does the instance of a declaration live?
+//!
+//! Beside the declaration stands `.howdah/instance.toml` with an id; the data are under Howdah's own directory. A clone of
+//! the project elsewhere has no such file (it is never committed), so two clones are two instances. The file remembers
+//! where the declaration stood: a copied directory whose original is still there gets an id of its own, a moved one keeps
+//! the old. Where the directory cannot be written to, the id is a hash of the path.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use howdah_plan::problem::{Kind, Problem};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::declaration::{Declaration, FILE};
+use super::process::Identity;
+use crate::access::key::Key;
+
+/// The directory of one instance, and its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The instance's id.
+    pub id: String,
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+/// What a running server says of itself, in `daemon.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The process.
+    pub process: Identity,
+    /// Version of Howdah it runs.
+    pub version: String,
+    /// SHA-256 of the program, so that a rebuilt one of the same version is another.
+    pub program: String,
+    /// SHA-256 of the declaration it was started with.
+    pub declaration: String,
+    /// Address of the REST face, `http://127.0.0.1:…`.
+    pub rest: String,
+    /// Address of the database without its password.
+    pub database: String,
+    /// Whether everything was loaded.
+    pub ready: bool,
+}
+
+/// The pointer beside the declaration.
+#[derive(Debug, Serialize, Deserialize)]
+struct Pointer {
+    id: String,
+    declaration: PathBuf,
+}
+
+impl Place {
+    /// The place of `declaration` among `instances`, without making anything.
+    pub fn existing(declaration: &Declaration, instances: &Path) -> Option<Self> {
+        let id = match read_pointer(&pointer_file(declaration)) {
+            Some(pointer) if belongs(&pointer, declaration) => pointer.id,
+            Some(_) => return None,
+            None => fallback_id(declaration),
+        };
+        let directory = instances.join(&id);
+        directory.is_dir().then_some(Place { id, directory })
+    }
+
+    /// The place of `declaration` among `instances`, made where it is missing.
+    ///
+    /// # Errors
+    /// `machine` when the directory cannot be made.
+    pub fn of(declaration: &Declaration, instances: &Path) -> Result<Self, Problem> {
+        let id = remembered_id(declaration);
+        let directory = instances.join(&id);
+        make_directory(&directory)?;
+        Ok(Place { id, directory })
+    }
+
+    /// What the server wrote of itself, if it still runs.
+    pub fn running(&self) -> Option<Running> {
+        let text = fs::read_to_string(self.running_file()).ok()?;
+        let running: Running = serde_json::from_str(&text).ok()?;
+        running.process.is_alive().then_some(running)
+    }
+
+    /// Writes down what runs here.
+    ///
+    /// # Errors
+    /// `machine` when it cannot be written.
+    pub fn write_running(&self, running: &Running) -> Result<(), Problem> {
+        let text = serde_json::to_string_pretty(running).unwrap_or_default();
+        write_atomically(&self.running_file(), text.as_bytes(), 0o644)
+    }
+
+    /// Forgets what ran here.
+    pub fn clear_running(&self) {
+        // Already gone is as good.
+        let _ = fs::remove_file(self.running_file());
+        let _ = fs::remove_file(self.token_file());
+    }
+
+    /// Takes the lock that only one server of this instance can hold; it ends with the process.
+    ///
+    /// # Errors
+    /// `conflict` when another process holds it.
+    pub fn lock(&self) -> Result<Flock<File>, Problem> {
+        let path = self.directory.join("daemon.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| cannot("write", &path, &error))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Problem::new(Kind::Conflict, "another howdah runs this instance already")
+                .detail(format!("it holds `{}`", path.display()))
+                .hint("Look with `howdah status`, or stop it with `howdah down`.")
+        })
+    }
+
+    /// Makes the token that only the owner of the files can read, anew for each start.
+    ///
+    /// # Errors
+    /// `machine` when it cannot be written.
+    pub fn make_token(&self) -> Result<Key, Problem> {
+        let key = Key::random();
+        write_atomically(&self.token_file(), key.reveal().as_bytes(), 0o600)?;
+        Ok(key)
+    }
+
+    /// The token of the running server, if this user may read it.
+    pub fn token(&self) -> Option<Key> {
+        Key::parse(fs::read_to_string(self.token_file()).ok()?.trim())
+    }
+
+    /// The log of a server in the background.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("howdah.log")
+    }
+
+    /// The steps of the last start, one JSON object a line.
+    pub fn steps_file(&self) -> PathBuf {
+        self.directory.join("start.jsonl")
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.directory.join("daemon.json")
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.directory.join("token")
+    }
+}
+
+fn pointer_file(declaration: &Declaration) -> PathBuf {
+    let name = declaration.path.file_name().unwrap_or_default().to_string_lossy();
+    let file = if name == FILE { "instance.toml".to_owned() } else { format!("{name}.instance.toml") };
+    declaration.directory().join(".howdah").join(file)
+}
+
+fn read_pointer(file: &Path) -> Option<Pointer> {
+    let pointer: Pointer = toml::from_str(&fs::read_to_string(file).ok()?).ok()?;
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (!pointer.id.is_empty() && pointer.id.bytes().all(safe)).then_some(pointer)
+}
+
+/// Whether the pointer is this declaration's own, or came along when its directory was moved.
+fn belongs(pointer: &Pointer, declaration: &Declaration) -> bool {
+    if pointer.declaration == declaration.path {
+        return true;
+    }
+    let there = read_pointer(&pointer_file(&Declaration {
+        path: pointer.declaration.clone(),
+        ..declaration.clone()
+    }));
+    there.is_none_or(|there| there.id != pointer.id)
+}
+
+fn remembered_id(declaration: &Declaration) -> String {
+    let file = pointer_file(declaration);
+    let known = read_pointer(&file).filter(|pointer| belongs(pointer, declaration));
+    if let Some(pointer) = &known
+        && pointer.declaration == declaration.path
+    {
+        return pointer.id.clone();
+    }
+    let id = known.map_or_else(|| new_id(declaration), |pointer| pointer.id);
+    let pointer = Pointer { id: id.clone(), declaration: declaration.path.clone() };
+    if write_pointer(&file, &pointer).is_ok() { id } else { fallback_id(declaration) }
+}
+
+fn write_pointer(file: &Path, pointer: &Pointer) -> Result<(), Problem> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(|error| cannot("make", directory, &error))?;
+    let ignore = directory.join(".gitignore");
+    if !ignore.exists() {
+        write_atomically(&ignore, b"*\n", 0o644)?;
+    }
+    let body = toml::to_string(pointer).unwrap_or_default();
+    let text = format!(
+        "# Which of Howdah's instances belongs to this declaration, on this machine. Never committed.\n{body}"
+    );
+    write_atomically(file, text.as_bytes(), 0o644)
+}
+
+/// The name makes directories readable for people, the random part makes them unique.
+fn new_id(declaration: &Declaration) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}", slug(&declaration.spec.name), &random[..8])
+}
+
+fn fallback_id(declaration: &Declaration) -> String {
+    let digest = Sha256::digest(declaration.path.as_os_str().as_encoded_bytes());
+    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{short}", slug(&declaration.spec.name))
+}
+
+fn slug(name: &str) -> String {
+    let slug: String = name
+        .chars()
+        .take(24)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    if slug.is_empty() { "instance".to_owned() } else { slug }
+}
+
+fn make_directory(directory: &Path) -> Result<(), Problem> {
+    fs::create_dir_all(directory).map_err(|error| cannot("make", directory, &error))?;
+    // The server may run as another user, who has to pass through; what is secret has its own mode.
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+        .map_err(|error| cannot("open", directory, &error))
+}
+
+/// Writes a file so that a reader sees the old or the new, never a part.
+fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Problem> {
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| cannot("write", path, &error))
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new(Kind::Machine, format!("cannot {what} `{}`", path.display()))
+        .detail(error.to_string())
+        .hint("Check the rights and the free space there, or choose another directory with `HOWDAH_HOME`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declare(directory: &Path) -> Declaration {
+        fs::create_dir_all(directory).unwrap();
+        let path = directory.join(FILE);
+        fs::write(&path, "name = \"My App\"\n[databases.app]\n").unwrap();
+        Declaration::read(&path).unwrap()
+    }
+
+    #[test]
+    fn a_second_look_finds_the_same_place_and_another_clone_has_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let instances = root.path().join("instances");
+        let first = declare(&root.path().join("a clone"));
+        let second = declare(&root.path().join("b"));
+        assert_eq!(Place::existing(&first, &instances), None);
+        let place = Place::of(&first, &instances).unwrap();
+        assert!(place.id.starts_with("my-app-"), "{}", place.id);
+        assert_eq!(Place::of(&first, &instances).unwrap(), place);
+        assert_eq!(Place::existing(&first, &instances), Some(place.clone()));
+        assert_ne!(Place::of(&second, &instances).unwrap(), place);
+    }
+
+    #[test]
+    fn a_moved_directory_keeps_its_data_and_a_copied_one_does_not_share_them() {
+        let root = tempfile::tempdir().unwrap();
+        let instances = root.path().join("instances");
+        let place = Place::of(&declare(&root.path().join("a")), &instances).unwrap();
+        let copied = declare(&root.path().join("b"));
+        fs::create_dir_all(root.path().join("b/.howdah")).unwrap();
+        fs::copy(root.path().join("a/.howdah/instance.toml"), root.path().join("b/.howdah/instance.toml"))
+            .unwrap();
+        let other = Place::of(&copied, &instances).unwrap();
+        assert_ne!(other, place, "the original is still there");
+        fs::rename(root.path().join("a"), root.path().join("c")).unwrap();
+        assert_eq!(Place::of(&declare(&root.path().join("c")), &instances).unwrap(), place);
+    }
+
+    #[test]
+    fn the_token_is_for_its_owner_and_the_lock_for_one() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::of(&declare(root.path()), &root.path().join("i")).unwrap();
+        let token = place.make_token().unwrap();
+        assert_eq!(place.token(), Some(token));
+        assert_eq!(fs::metadata(place.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
+        let held = place.lock().unwrap();
+        assert_eq!(place.lock().unwrap_err().kind, Kind::Conflict);
+        drop(held);
+        assert!(place.lock().is_ok());
+    }
+}

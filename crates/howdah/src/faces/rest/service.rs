@@ -1,0 +1,75 @@
+//! What does the REST face stand on?
+//!
+//! It knows a table of skills and a [`Host`]: who checks keys and says how things are.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::openapi;
+use crate::skills::Skill;
+use crate::skills::host::Host;
+
+/// Limits of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub body: u64,
+    /// Longest time.
+    pub timeout: Duration,
+    /// Whether a key is needed.
+    pub require_key: bool,
+}
+
+/// The REST face: a table of skills, a host, limits.
+pub struct Service<C: 'static> {
+    /// The skills served.
+    pub skills: &'static [Skill<C>],
+    /// Limits of one request.
+    pub limits: Limits,
+    context: RwLock<Arc<C>>,
+    document: RwLock<Arc<str>>,
+    ready: AtomicBool,
+}
+
+impl<C: Host> Service<C> {
+    /// A face over `skills` that is not ready yet.
+    pub fn new(skills: &'static [Skill<C>], context: Arc<C>, limits: Limits) -> Self {
+        let document = openapi::text(skills, &context.collections(), limits.require_key).into();
+        Service {
+            skills,
+            limits,
+            context: RwLock::new(context),
+            document: RwLock::new(document),
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// What skills run on now.
+    pub fn context(&self) -> Arc<C> {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what skills run on: the declaration was read again. Requests under way keep what they have.
+    pub fn replace(&self, context: Arc<C>) {
+        let document: Arc<str> =
+            openapi::text(self.skills, &context.collections(), self.limits.require_key).into();
+        *self.document.write().unwrap_or_else(PoisonError::into_inner) = document;
+        *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+
+    /// The OpenAPI document.
+    pub fn document(&self) -> Arc<str> {
+        self.document.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether `/readyz` says yes.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Says whether requests are welcome.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}

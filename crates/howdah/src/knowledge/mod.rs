@@ -1,0 +1,3 @@
+//! What is in the collections: how it gets in, and how it is found.
+
+pub mod search;

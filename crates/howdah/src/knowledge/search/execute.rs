@@ -1,0 +1,153 @@
+//! Transaction, settings and statement in one go.
+//!
+//! Settings are `SET LOCAL` in the statement's own transaction, so nothing of them is left on the pooled connection.
+//! tokio-postgres sends what is polled together without waiting in between, so this costs no round trip more than the
+//! statement alone. All messages are on their way after the first poll: a search that is dropped half-way leaves the
+//! connection clean. pgvector's settings can be set before its library is loaded in the session: PostgreSQL keeps them as
+//! placeholders and hands them over when the statement loads it.
+
+use deadpool_postgres::Object;
+use futures_util::future::{OptionFuture, join, join4};
+use howdah_plan::problem::Problem;
+use howdah_plan::search::param::Param;
+use howdah_plan::search::scan::Decision;
+use howdah_plan::search::statement::Statement;
+use serde_json::Value;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+
+use crate::postgres::problem::from_pg;
+
+/// A connection, and the time its statements may take.
+pub(crate) struct Session<'a> {
+    client: &'a Object,
+    timeout_ms: Option<u32>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(client: &'a Object, timeout_ms: Option<u32>) -> Self {
+        Session { client, timeout_ms }
+    }
+
+    /// Runs a statement under the decision's settings, and a check beside it.
+    pub(crate) async fn run(
+        &self,
+        decision: &Decision,
+        statement: &Statement,
+        check: Option<&Statement>,
+    ) -> Result<(Vec<Row>, Option<Vec<Row>>), Problem> {
+        let checking = OptionFuture::from(check.map(|check| self.typed(&check.sql, &check.params)));
+        let Some(begin) = self.begin(decision) else {
+            let (rows, check) = join(self.rows(statement), checking).await;
+            return Ok((rows.map_err(failed)?, check.transpose().map_err(failed)?));
+        };
+        if statement.common {
+            // The first use on a connection; afterwards this answers at once.
+            self.client.prepare_cached(&statement.sql).await.map_err(failed)?;
+        }
+        let (begun, rows, check, ended) = join4(
+            self.client.batch_execute(&begin),
+            self.rows(statement),
+            checking,
+            self.client.batch_execute("COMMIT"),
+        )
+        .await;
+        begun.map_err(failed)?;
+        let rows = rows.map_err(failed)?;
+        let check = check.transpose().map_err(failed)?;
+        ended.map_err(failed)?;
+        Ok((rows, check))
+    }
+
+    /// What PostgreSQL does with a statement, by running it.
+    pub(crate) async fn explain(&self, decision: &Decision, statement: &Statement) -> Result<Value, Problem> {
+        let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}", statement.sql);
+        let begin = self.begin(decision).unwrap_or_else(|| "BEGIN".into());
+        let (begun, rows, check, ended) = join4(
+            self.client.batch_execute(&begin),
+            self.typed(&sql, &statement.params),
+            std::future::ready(()),
+            self.client.batch_execute("COMMIT"),
+        )
+        .await;
+        let () = check;
+        begun.map_err(failed)?;
+        let rows = rows.map_err(failed)?;
+        ended.map_err(failed)?;
+        first_json(&rows)
+    }
+
+    /// The planner's estimate of a statement's rows; the statement is an `EXPLAIN (FORMAT JSON)`.
+    pub(crate) async fn estimate(&self, statement: &Statement) -> Result<f64, Problem> {
+        let rows = self.typed(&statement.sql, &statement.params).await.map_err(failed)?;
+        Ok(first_json(&rows)?.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default())
+    }
+
+    fn begin(&self, decision: &Decision) -> Option<String> {
+        if decision.settings.is_empty() && self.timeout_ms.is_none() {
+            return None;
+        }
+        let mut sql = String::from("BEGIN READ ONLY");
+        if let Some(timeout) = self.timeout_ms {
+            sql.push_str(&format!("; SET LOCAL statement_timeout = {timeout}"));
+        }
+        // Names and values are our own words and numbers.
+        for (name, value) in &decision.settings {
+            sql.push_str(&format!("; SET LOCAL {name} = {value}"));
+        }
+        Some(sql)
+    }
+
+    async fn rows(&self, statement: &Statement) -> Result<Vec<Row>, Error> {
+        if !statement.common {
+            return self.typed(&statement.sql, &statement.params).await;
+        }
+        let prepared = self.client.prepare_cached(&statement.sql).await?;
+        let values: Vec<&(dyn ToSql + Sync)> = statement.params.iter().map(value).collect();
+        self.client.query(&prepared, &values).await
+    }
+
+    /// Runs a statement that is not kept: parsed, planned and run in one round trip, its types given along.
+    async fn typed(&self, sql: &str, params: &[Param]) -> Result<Vec<Row>, Error> {
+        let values: Vec<(&(dyn ToSql + Sync), Type)> =
+            params.iter().map(|param| (value(param), sql_type(param))).collect();
+        self.client.query_typed(sql, &values).await
+    }
+}
+
+fn failed(error: Error) -> Problem {
+    from_pg(&error, "search")
+}
+
+fn first_json(rows: &[Row]) -> Result<Value, Problem> {
+    let Some(row) = rows.first() else { return Ok(Value::Null) };
+    row.try_get(0).map_err(failed)
+}
+
+fn value(param: &Param) -> &(dyn ToSql + Sync) {
+    match param {
+        Param::Text(v) => v,
+        Param::Texts(v) => v,
+        Param::Integer(v) => v,
+        Param::Integers(v) => v,
+        Param::Float(v) => v,
+        Param::Floats(v) => v,
+        Param::Bool(v) => v,
+        Param::Bools(v) => v,
+        Param::Reals(v) => v,
+    }
+}
+
+fn sql_type(param: &Param) -> Type {
+    match param {
+        Param::Text(_) => Type::TEXT,
+        Param::Texts(_) => Type::TEXT_ARRAY,
+        Param::Integer(_) => Type::INT8,
+        Param::Integers(_) => Type::INT8_ARRAY,
+        Param::Float(_) => Type::FLOAT8,
+        Param::Floats(_) => Type::FLOAT8_ARRAY,
+        Param::Bool(_) => Type::BOOL,
+        Param::Bools(_) => Type::BOOL_ARRAY,
+        Param::Reals(_) => Type::FLOAT4_ARRAY,
+    }
+}

@@ -1,0 +1,241 @@
+//! What is known about a collection's table.
+//!
+//! Read from the catalogue in one round trip and kept for a few seconds, so that a search costs none. What was kept may be
+//! a little old; that can make a search slower, never wrong, since every answer is judged by what came back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::SearchRequest;
+use howdah_plan::search::scan::{Access, Facts, IndexFacts};
+use howdah_plan::search::statement::Statement;
+use howdah_plan::spec::resolve::Resolved;
+use howdah_plan::spec::{Metric, Storage};
+use tokio_postgres::{GenericClient, Row};
+
+use super::execute::Session;
+use crate::postgres::Pools;
+use crate::postgres::problem::from_pg;
+
+/// How long facts are kept.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long the estimate of a filter is kept.
+const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
+/// Most entries kept of either.
+const MOST: usize = 1024;
+
+const TABLE: &str = "
+SELECT c.oid, c.reltuples::float8, c.relpages::float8, pg_relation_size(c.oid)::float8,
+       pg_stat_get_live_tuples(c.oid)::float8, pg_stat_get_dead_tuples(c.oid)::float8,
+       current_setting('server_version_num')::int, pg_size_bytes(current_setting('work_mem')),
+       format_type(key.atttypid, key.atttypmod), type.typname::text, emb.atttypmod, emb.attnum,
+       ext.extversion, CASE WHEN NOT pg_type_is_visible(type.oid) THEN ns.nspname::text END
+FROM pg_class c
+JOIN pg_namespace own ON own.oid = c.relnamespace
+LEFT JOIN pg_attribute key ON key.attrelid = c.oid AND key.attname = $3 AND NOT key.attisdropped
+LEFT JOIN pg_attribute emb ON emb.attrelid = c.oid AND emb.attname = $4 AND NOT emb.attisdropped
+LEFT JOIN pg_type type ON type.oid = emb.atttypid
+LEFT JOIN pg_namespace ns ON ns.oid = type.typnamespace
+LEFT JOIN pg_extension ext ON ext.extname = 'vector'
+WHERE own.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm', 'v', 'f')";
+
+/// Vector indexes by the operators they order by, which holds for any access method.
+const INDEXES: &str = "
+SELECT ic.relname::text, am.amname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
+       coalesce(ic.reloptions, '{}'),
+       (SELECT o.oprname::text FROM pg_opclass oc JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily
+        JOIN pg_operator o ON o.oid = ao.amopopr
+        WHERE oc.oid = i.indclass[0] AND ao.amoppurpose = 'o' LIMIT 1)
+FROM pg_index i
+JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace own ON own.oid = t.relnamespace
+JOIN pg_class ic ON ic.oid = i.indexrelid
+JOIN pg_am am ON am.oid = ic.relam
+JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3 AND emb.attnum = i.indkey[0]
+WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
+ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
+
+type Kept<T> = LazyLock<Mutex<HashMap<String, (Instant, T)>>>;
+static FACTS: Kept<Arc<Facts>> = LazyLock::new(Mutex::default);
+static ESTIMATES: Kept<f64> = LazyLock::new(Mutex::default);
+
+fn kept<T: Clone>(cache: &Kept<T>, key: &str, fresh: Duration) -> Option<T> {
+    let cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    cache.get(key).filter(|(at, _)| at.elapsed() < fresh).map(|(_, value)| value.clone())
+}
+
+fn keep<T>(cache: &Kept<T>, key: String, value: T, fresh: Duration) {
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if cache.len() >= MOST {
+        cache.retain(|_, (at, _)| at.elapsed() < fresh);
+    }
+    if cache.len() >= MOST {
+        cache.clear();
+    }
+    cache.insert(key, (Instant::now(), value));
+}
+
+fn key(pools: &Pools, resolved: &Resolved) -> String {
+    let target = pools.target();
+    format!(
+        "{:?}\0{}\0{}\0{}\0{}\0{:?}\0{}\0{}",
+        target.host,
+        target.port,
+        resolved.database,
+        resolved.schema,
+        resolved.table,
+        resolved.metric,
+        resolved.columns.id,
+        resolved.columns.embedding
+    )
+}
+
+/// The facts of a collection's table, read when the ones kept are older than a few seconds.
+///
+/// # Errors
+/// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
+pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<Facts>, Problem> {
+    let key = key(pools, resolved);
+    if let Some(facts) = kept(&FACTS, &key, FRESH) {
+        return Ok(facts);
+    }
+    let client = pools.get(&resolved.database).await?;
+    let facts = Arc::new(read(&**client, resolved).await?);
+    keep(&FACTS, key, Arc::clone(&facts), FRESH);
+    Ok(facts)
+}
+
+/// Forgets what is kept about a collection, for those who have just changed its table or indexes.
+pub fn forget(pools: &Pools, resolved: &Resolved) {
+    let key = key(pools, resolved);
+    FACTS.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    ESTIMATES.lock().unwrap_or_else(PoisonError::into_inner).retain(|known, _| !known.starts_with(&key));
+}
+
+/// How many rows pass the request's filter, as the planner estimates it.
+pub(crate) async fn matching(
+    pools: &Pools,
+    resolved: &Resolved,
+    request: &SearchRequest,
+    session: &Session<'_>,
+    estimate: &Statement,
+) -> Result<f64, Problem> {
+    let filter = request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+    // A filter with thousands of values is not worth remembering.
+    let key = (filter.len() <= 2000).then(|| format!("{}\0{filter}", key(pools, resolved)));
+    if let Some(rows) = key.as_ref().and_then(|key| kept(&ESTIMATES, key, ESTIMATE_FRESH)) {
+        return Ok(rows);
+    }
+    let rows = session.estimate(estimate).await?;
+    if let Some(key) = key {
+        keep(&ESTIMATES, key, rows, ESTIMATE_FRESH);
+    }
+    Ok(rows)
+}
+
+/// Reads the facts of a collection's table from the catalogue.
+///
+/// # Errors
+/// As [`of`].
+pub async fn read(client: &impl GenericClient, resolved: &Resolved) -> Result<Facts, Problem> {
+    let columns = &resolved.columns;
+    let (table, indexes) = futures_util::future::join(
+        client.query_opt(TABLE, &[&resolved.schema, &resolved.table, &columns.id, &columns.embedding]),
+        client.query(INDEXES, &[&resolved.schema, &resolved.table, &columns.embedding]),
+    )
+    .await;
+    let failed = |e: tokio_postgres::Error| from_pg(&e, "read the facts of a table");
+    let Some(table) = table.map_err(failed)? else { return Err(no_table(resolved)) };
+    let indexes = indexes.map_err(failed)?;
+    facts(&table, &indexes, resolved)
+}
+
+fn no_table(resolved: &Resolved) -> Problem {
+    let name = format!("{}.{}", resolved.schema, resolved.table);
+    let problem = Problem::new(Kind::NotFound, format!("collection `{}` has no table yet", resolved.name))
+        .detail(format!("`{name}` is not in database `{}`", resolved.database));
+    if resolved.adopted {
+        problem.hint("Correct `table` in howdah.toml: an adopted table has to be there.")
+    } else {
+        problem.hint("Run `howdah apply`.")
+    }
+}
+
+fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<Facts, Problem> {
+    let missing = |column: &str| {
+        Problem::new(Kind::NotFound, format!("table `{}` has no column `{column}`", resolved.table))
+            .hint("Run `howdah plan` to see what is declared and not there.")
+    };
+    let id_type: Option<String> = table.get(8);
+    let storage = match table.get::<_, Option<String>>(9).as_deref() {
+        Some("vector") => Storage::Vector,
+        Some("halfvec") => Storage::Halfvec,
+        Some(other) => {
+            return Err(Problem::new(
+                Kind::Failed,
+                format!("column `{}` is `{other}`, not a vector", resolved.columns.embedding),
+            )
+            .detail("searched are `vector` and `halfvec`"));
+        }
+        None => return Err(missing(&resolved.columns.embedding)),
+    };
+    let (index, no_index) = choose(indexes, resolved.metric);
+    let (live, dead): (f64, f64) = (table.get(4), table.get(5));
+    Ok(Facts {
+        server_version: u32::try_from(table.get::<_, i32>(6)).unwrap_or_default(),
+        pgvector: version(table.get::<_, Option<String>>(12).as_deref().unwrap_or_default()),
+        vector_schema: table.get(13),
+        id_type: id_type.ok_or_else(|| missing(&resolved.columns.id))?,
+        storage,
+        dimensions: u32::try_from(table.get::<_, i32>(10)).ok().filter(|dimensions| *dimensions > 0),
+        rows: estimate(table.get(1), table.get(2), table.get(3), live),
+        dead: if dead > 0.0 { dead / (live + dead) } else { 0.0 },
+        work_mem: u64::try_from(table.get::<_, i64>(7)).unwrap_or_default(),
+        index,
+        no_index,
+    })
+}
+
+/// Rows as the planner sees them: the density at the last analysis times the pages there are now.
+fn estimate(tuples: f64, pages: f64, bytes: f64, live: f64) -> f64 {
+    let now = bytes / 8192.0;
+    if tuples >= 0.0 && pages > 0.0 {
+        return tuples / pages * now;
+    }
+    // Never analysed: what the statistics counted, else about three rows a page.
+    if live > 0.0 { live } else { now * 3.0 }
+}
+
+fn version(text: &str) -> (u32, u32, u32) {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// The first valid index that orders by the metric's operator, or why there is none.
+fn choose(indexes: &[Row], metric: Metric) -> (Option<IndexFacts>, Option<String>) {
+    let mut why = "there is no vector index".to_owned();
+    for row in indexes {
+        let name: String = row.get(0);
+        let operator: Option<String> = row.get(5);
+        let Some(access) = Access::of(row.get(1)) else { continue };
+        if !row.get::<_, bool>(2) {
+            why = format!("index `{name}` is not valid (yet)");
+        } else if row.get::<_, bool>(3) {
+            why = format!("index `{name}` covers only a part of the rows");
+        } else if operator.as_deref() != Some(metric.operator()) {
+            why = format!(
+                "index `{name}` is made for `{}`, the collection's metric is `{}`",
+                operator.unwrap_or_default(),
+                metric.operator()
+            );
+        } else {
+            let options: Vec<String> = row.get(4);
+            let lists = options.iter().find_map(|option| option.strip_prefix("lists=")?.parse().ok());
+            return (Some(IndexFacts { name, access, lists, metric }), None);
+        }
+    }
+    (None, Some(why))
+}

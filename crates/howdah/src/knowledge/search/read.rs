@@ -1,0 +1,136 @@
+//! Rows of a statement as the hits of an answer.
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::answer::{Hit, Legs, TextLeg, VectorLeg};
+use howdah_plan::search::ask::{Ask, similarity_of};
+use howdah_plan::search::request::{Mode, RowId};
+use howdah_plan::spec::resolve::Resolved;
+use indexmap::IndexMap;
+use serde_json::Value;
+use tokio_postgres::Row;
+
+/// What a statement gave.
+pub(crate) struct Batch {
+    pub(crate) hits: Vec<Hit>,
+    /// Rows the vector leg gave, before threshold and offset.
+    pub(crate) vector_found: u64,
+}
+
+/// A row's columns, as [`howdah_plan::search::statement::COLUMNS`] names them.
+struct Columns {
+    id: Value,
+    score: Option<f64>,
+    distance: Option<f64>,
+    vector_rank: Option<i64>,
+    text_rank: Option<i64>,
+    text_score: Option<f64>,
+    source: Option<String>,
+    title: Option<String>,
+    content: Option<String>,
+    snippet: Option<String>,
+    metadata: Option<Value>,
+    fields: Option<Value>,
+}
+
+/// Reads the rows of a search.
+pub(crate) fn batch(rows: &[Row], ask: &Ask, resolved: &Resolved) -> Result<Batch, Problem> {
+    let unreadable = |e: tokio_postgres::Error| {
+        Problem::new(Kind::Internal, "a row of the answer cannot be read").detail(e.to_string())
+    };
+    let found: Option<i64> = match rows.first() {
+        Some(row) => row.try_get(12).map_err(unreadable)?,
+        None => Some(0),
+    };
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        if let Some(columns) = columns(row).map_err(unreadable)? {
+            read.push(columns);
+        }
+    }
+    let vector_found = found.map_or(read.len() as u64, |found| u64::try_from(found).unwrap_or(0));
+    if ask.mode == Mode::Vector {
+        // A zero vector under cosine has no distance to anything: such rows come last, and are none.
+        read.retain(|row| row.distance.is_some_and(|distance| !distance.is_nan()));
+        // A relaxed index scan may give the list out of order.
+        read.sort_by(|a, b| a.distance.unwrap_or_default().total_cmp(&b.distance.unwrap_or_default()));
+    }
+    let hits = read.into_iter().enumerate().map(|(at, row)| hit(at, row, ask, resolved)).collect();
+    Ok(Batch { hits, vector_found })
+}
+
+/// None where the row only carries the counts.
+fn columns(row: &Row) -> Result<Option<Columns>, tokio_postgres::Error> {
+    let Some(id) = row.try_get::<_, Option<Value>>(0)? else { return Ok(None) };
+    Ok(Some(Columns {
+        id,
+        score: row.try_get(1)?,
+        distance: row.try_get(2)?,
+        vector_rank: row.try_get(3)?,
+        text_rank: row.try_get(4)?,
+        text_score: row.try_get(5)?,
+        source: row.try_get(6)?,
+        title: row.try_get(7)?,
+        content: row.try_get(8)?,
+        snippet: row.try_get(9)?,
+        metadata: row.try_get(10)?,
+        fields: row.try_get(11)?,
+    }))
+}
+
+fn hit(at: usize, row: Columns, ask: &Ask, resolved: &Resolved) -> Hit {
+    let rank = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(ask.offset).saturating_add(1);
+    let place = |rank: i64| u32::try_from(rank).unwrap_or(u32::MAX);
+    // What overflowed a float is farther than anything; JSON has no infinity.
+    let distance = row.distance.filter(|d| !d.is_nan()).map(|d| d.clamp(f64::MIN, f64::MAX));
+    let similarity = distance.map(|distance| similarity_of(distance, resolved.metric));
+    let legs = match ask.mode {
+        Mode::Vector => Legs { vector: distance.map(|distance| VectorLeg { rank, distance }), text: None },
+        Mode::Text => Legs { vector: None, text: row.text_score.map(|score| TextLeg { rank, score }) },
+        Mode::Hybrid => Legs {
+            vector: row.vector_rank.zip(distance).map(|(r, distance)| VectorLeg { rank: place(r), distance }),
+            text: row.text_rank.zip(row.text_score).map(|(r, score)| TextLeg { rank: place(r), score }),
+        },
+    };
+    Hit {
+        rank,
+        id: row.id,
+        score: row.score.or(similarity).unwrap_or_default(),
+        distance,
+        similarity,
+        legs,
+        source: row.source,
+        title: row.title,
+        content: row.content,
+        snippet: row.snippet,
+        metadata: row.metadata,
+        fields: match row.fields {
+            Some(Value::Object(fields)) => Some(fields.into_iter().collect::<IndexMap<_, _>>()),
+            _ => None,
+        },
+    }
+}
+
+/// Whether the row searched by is there and can be compared with others.
+pub(crate) fn check_row(id: &RowId, rows: Option<Vec<Row>>, resolved: &Resolved) -> Result<(), Problem> {
+    let shown = match id {
+        RowId::Integer(number) => number.to_string(),
+        RowId::Text(text) => text.clone(),
+    };
+    let rows = rows.unwrap_or_default();
+    let Some(row) = rows.first() else {
+        return Err(Problem::new(
+            Kind::NotFound,
+            format!("collection `{}` has no row `{shown}`", resolved.name),
+        ));
+    };
+    let flag = |at: usize| row.try_get::<_, bool>(at).unwrap_or(false);
+    if flag(0) {
+        return Err(Problem::new(Kind::Failed, format!("row `{shown}` has no embedding"))
+            .hint("Ingest it again, or search by `text`."));
+    }
+    if flag(1) && resolved.metric == howdah_plan::spec::Metric::Cosine {
+        return Err(Problem::new(Kind::Failed, format!("the embedding of row `{shown}` is zero"))
+            .detail("cosine distance compares directions, and zero has none"));
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What does a face have to know of what skills run on?
+//!
+//! Who checks keys, and how things are. The product's host is [`super::Context`]; the tests of a face bring one that needs
+//! no server.
+
+use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::access::gate::{Gate, Verdict};
+use crate::access::key::Key;
+
+/// What the skills run on, as far as REST has to know.
+pub trait Host: Send + Sync + 'static {
+    /// Who remembers keys and counts requests.
+    fn gate(&self) -> &Gate;
+    /// Asks the database about a key.
+    fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict>;
+    /// How things are, asked of the database now.
+    fn health(&self) -> BoxFuture<'_, Health>;
+    /// Brings gauges up to date before the metrics are read.
+    fn gauge(&self);
+    /// Names of the collections, for the OpenAPI document.
+    fn collections(&self) -> Vec<String>;
+}
+
+/// How things are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `healthy`, `starting` while `howdah up` is still loading, `unhealthy`.
+    pub status: String,
+    /// Always `postgresql`.
+    pub database: String,
+    /// Whether PostgreSQL answered just now.
+    pub database_connected: bool,
+    /// Whether the extension `vector` is there in the database of the collections.
+    pub pgvector_enabled: bool,
+    /// Version of `vector`.
+    pub pgvector_version: Option<String>,
+    /// Version of PostgreSQL.
+    pub postgresql_version: Option<String>,
+    /// Version of Howdah.
+    pub version: String,
+    /// Seconds since the server started.
+    pub uptime_seconds: u64,
+    /// Collections declared.
+    pub collections: u32,
+    /// What is wrong, where something is.
+    pub problem: Option<String>,
+}

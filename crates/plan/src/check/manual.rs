@@ -1,0 +1,69 @@
+//! The manual page of the doctor, written from the table, so that `howdah search` finds what `howdah doctor` says.
+
+use std::fmt::Write;
+
+use super::{Area, Check, FixKind, Scope, all};
+
+/// `docs/doctor.md`.
+pub fn page() -> String {
+    let mut out = String::from(HEAD);
+    for area in Area::ALL {
+        let mut rows = all().filter(|check| check.area == area).peekable();
+        if rows.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(out, "\n## {}", capital(area.title()));
+        for check in rows {
+            section(&mut out, check);
+        }
+    }
+    out
+}
+
+const HEAD: &str = "# What the doctor looks at
+
+`howdah doctor` asks a PostgreSQL server questions that only read, and says what is wrong, how it knows, why it matters and
+how to mend it. A check that cannot run (a missing right, view or extension) is listed as not run, with the reason. It
+exits with 0 when nothing of severity high or critical was found and with 7 otherwise; with `--strict` medium findings
+count too. `howdah doctor --recall` also compares what the vector indexes answer with the exact answer. `howdah doctor
+--fix` prints the safe fixes as one SQL script and runs none of them.
+
+Every check has a name that stays the same. This page is written from the table the doctor runs.
+";
+
+fn section(out: &mut String, check: &Check) {
+    let _ = writeln!(out, "\n### {}\n", check.id);
+    let _ = writeln!(
+        out,
+        "{}. Severity {}, asked {}.\n",
+        capital(check.title),
+        check.severity.word(),
+        scope(check)
+    );
+    let _ = writeln!(out, "{}\n", check.why);
+    match check.fix.kind {
+        FixKind::Sql => {
+            let _ = writeln!(out, "Fix:\n\n```sql\n{}\n```", check.fix.text);
+        }
+        FixKind::Command => {
+            let _ = writeln!(out, "Fix:\n\n```sh\n{}\n```", check.fix.text);
+        }
+        FixKind::Advice => {
+            let _ = writeln!(out, "Fix: {}", check.fix.text);
+        }
+    }
+}
+
+fn scope(check: &Check) -> &'static str {
+    match check.scope {
+        Scope::Server => "once a server",
+        Scope::Database => "once a database",
+        Scope::VectorColumn => "for each vector column",
+        Scope::VectorIndex => "for each vector index",
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! The table itself, one file an area or two.
+//!
+//! A row reads: name, area, severity, what a finding means, why it matters, the question; then who is asked, what is
+//! needed, the verdict and the fix.
+
+use super::Check;
+
+/// Indexes of pgvector with their table, access method and schema: `i`, `c`, `t`, `am`, `n`.
+macro_rules! vector_indexes {
+    () => {
+        "pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam \
+         JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
+         AND n.nspname NOT LIKE 'pg\\_temp%'"
+    };
+}
+
+/// Columns of a vector type with their table and schema: `a`, `c`, `t`, `n`.
+macro_rules! vector_columns {
+    () => {
+        "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
+         JOIN pg_type t ON t.oid = a.atttypid AND t.typname IN ('vector', 'halfvec', 'sparsevec') \
+         JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\\_%' \
+         AND n.nspname <> 'information_schema' AND NOT c.relispartition \
+         WHERE NOT a.attisdropped AND a.attnum > 0"
+    };
+}
+
+mod backup;
+mod columns;
+mod config;
+mod connections;
+mod extension;
+mod indexes;
+mod maintenance;
+mod quality;
+mod replication;
+mod security;
+mod tables;
+mod workload;
+
+/// Every check, by area.
+pub static CHECKS: &[&[Check]] = &[
+    extension::CHECKS,
+    security::CHECKS,
+    columns::CHECKS,
+    indexes::CHECKS,
+    quality::CHECKS,
+    config::CHECKS,
+    connections::CHECKS,
+    maintenance::CHECKS,
+    tables::CHECKS,
+    replication::CHECKS,
+    backup::CHECKS,
+    workload::CHECKS,
+];
+
+/// A figure of bytes for people.
+fn size(bytes: i64) -> String {
+    crate::tune::size(u64::try_from(bytes).unwrap_or_default())
+}

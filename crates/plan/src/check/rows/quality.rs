@@ -1,0 +1,66 @@
+//! Are the answers right and whole?
+
+use super::super::{Area, Check, Found, Need, Scope, Severity};
+
+pub static CHECKS: &[Check] = &[
+    // The exact leg adds 0 to the distance, which no index orders by. A stored vector's neighbours count as found when
+    // they are as near as the exact ones: equals at the edge are no loss.
+    Check::new(
+        "pgv.recall.probe",
+        Area::Quality,
+        Severity::High,
+        "the vector index misses nearest neighbours",
+        "Stored vectors are searched for through the index and exactly, with the settings a new session has. The part of \
+         the ten nearest that the index finds is its recall; what it misses is silently missing from every answer.",
+        "SELECT count(*) AS samples, avg(least(1.0, found::float8 / nullif(wanted, 0))) AS recall, \
+         min(found) AS worst, min(least(wanted, 10)) AS wanted, coalesce(current_setting('hnsw.ef_search', true), '40') \
+         AS ef_search FROM (SELECT (SELECT count(*) FROM (SELECT {expression} {operator} s.v AS d FROM {table} \
+         WHERE {expression} IS NOT NULL AND {filter} ORDER BY {expression} {operator} s.v LIMIT 10) near \
+         WHERE near.d <= e.edge + 1e-6 * abs(e.edge) + 1e-9) AS found, e.wanted FROM (SELECT {expression} AS v \
+         FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {expression} IS NOT NULL AND {filter} LIMIT {samples}) s CROSS JOIN LATERAL \
+         (SELECT max(d) AS edge, count(*) AS wanted FROM (SELECT ({expression} {operator} s.v) + 0::float8 AS d \
+         FROM {table} WHERE {expression} IS NOT NULL AND {filter} ORDER BY 1 LIMIT 10) x WHERE d <> 'NaN') e \
+         WHERE e.wanted > 0) probes",
+    )
+    .scope(Scope::VectorIndex)
+    .needs(&[Need::Extension("vector"), Need::Request])
+    .each(|_, row| {
+        let (samples, recall) = (row.int("samples")?, row.float("recall")?);
+        let found = || {
+            let message = format!(
+                "recall@10 is {recall:.3} over {samples} stored vectors, the worst {} of {}; `hnsw.ef_search` is {}",
+                row.int("worst").unwrap_or(0),
+                row.int("wanted").unwrap_or(10),
+                row.text("ef_search")
+            );
+            let found = Found::new(message);
+            if recall < 0.8 { found.severity(Severity::Critical) } else { found }
+        };
+        (recall < 0.95).then(found)
+    })
+    .safe_fix(
+        "ALTER DATABASE {database_name} SET hnsw.ef_search = 100; -- if that is not enough:\n\
+         REINDEX INDEX CONCURRENTLY {index}",
+    ),
+    Check::new(
+        "pgv.recall.after_dead_tuples",
+        Area::Quality,
+        Severity::High,
+        "dead rows take the places of live ones in searches",
+        "A deleted row stays in the HNSW graph until vacuum. It uses up a candidate of the search and is then dropped: \
+         with nine of ten rows deleted, a search for ten returned five, without an error.",
+        concat!(
+            "SELECT format('%I.%I', s.schemaname, s.relname) AS object, s.n_dead_tup AS dead, s.n_live_tup AS live \
+             FROM pg_stat_all_tables s WHERE EXISTS (SELECT 1 FROM ",
+            vector_indexes!(),
+            " WHERE i.indrelid = s.relid AND am.amname = 'hnsw')"
+        ),
+    )
+    .needs(&[Need::Extension("vector")])
+    .each(|_, row| {
+        let (dead, live) = (row.float("dead")?, row.float("live")?);
+        let percent = 100.0 * dead / (dead + live).max(1.0);
+        (dead >= 100.0 && percent > 10.0).then(|| Found::new(format!("{percent:.0} % dead ({dead:.0} rows)")))
+    })
+    .safe_fix("VACUUM {object}"),
+];

@@ -1,0 +1,400 @@
+//! Rights in one database, on what is there and on what comes later.
+//!
+//! Rights that are missing are granted to every declared role. Rights that are too many are taken only from roles that
+//! Howdah made: whoever gave them to another role may have had a reason, so there they are only noted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::inside::wanted_schemas;
+use super::live::{Acl, Inside};
+use super::step::{Step, StepKind};
+use super::wanted::qualified;
+use super::work::Work;
+use crate::problem::{Kind, Problem};
+use crate::spec::resolve::{nearest, quote_ident};
+
+const ALL: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"];
+
+type Privileges = BTreeSet<String>;
+
+/// Rights of one role in one schema.
+#[derive(Debug, Default)]
+struct Rights {
+    /// On all tables, present and future.
+    all: Privileges,
+    /// On some tables, by name.
+    some: BTreeMap<String, Privileges>,
+}
+
+impl Rights {
+    fn on(&self, table: &str) -> Privileges {
+        self.all.iter().chain(self.some.get(table).into_iter().flatten()).cloned().collect()
+    }
+}
+
+/// Who writes into a table needs its sequences.
+fn on_sequences(on_table: &Privileges) -> Privileges {
+    let writes = on_table.contains("INSERT") || on_table.contains("UPDATE");
+    if writes { ["SELECT", "USAGE"].map(str::to_owned).into() } else { Privileges::new() }
+}
+
+pub(super) fn grants(work: &mut Work, database: &str) {
+    let mut wanted: BTreeMap<(String, String), Rights> = BTreeMap::new();
+    for (role, declared) in &work.spec.roles {
+        for grant in declared.grants.iter().filter(|grant| grant.database == database) {
+            let privileges = match privileges(role, &grant.privileges) {
+                Ok(privileges) => privileges,
+                Err(problem) => {
+                    work.plan.problems.push(problem);
+                    continue;
+                }
+            };
+            let rights = wanted.entry((role.clone(), grant.schema.clone())).or_default();
+            match &grant.tables {
+                None => rights.all.extend(privileges),
+                Some(tables) => {
+                    for table in tables {
+                        let name = table.strip_prefix(&format!("{}.", grant.schema)).unwrap_or(table);
+                        rights.some.entry(name.to_owned()).or_default().extend(privileges.iter().cloned());
+                    }
+                }
+            }
+        }
+    }
+    let empty = Inside::default();
+    let inside = work.live.databases.get(database).map_or(&empty, |live| &live.inside);
+    let roles: Vec<String> = work.spec.roles.keys().cloned().collect();
+    for role in &roles {
+        let here: Vec<(&String, &Rights)> = wanted
+            .iter()
+            .filter(|((name, _), _)| name == role)
+            .map(|((_, schema), rights)| (schema, rights))
+            .collect();
+        connect(work, database, role, !here.is_empty());
+        for (schema, rights) in &here {
+            usage(work, database, inside, role, schema);
+            tables(work, database, inside, role, schema, rights);
+            sequences(work, database, inside, role, schema, rights);
+            defaults(work, database, inside, role, schema, rights);
+        }
+        surplus(work, database, inside, role, &here);
+    }
+}
+
+fn privileges(role: &str, declared: &[String]) -> Result<Privileges, Problem> {
+    let mut all = Privileges::new();
+    for privilege in declared {
+        let upper = privilege.to_uppercase();
+        if upper == "ALL" {
+            all.extend(ALL.map(str::to_owned));
+        } else if ALL.contains(&upper.as_str()) {
+            all.insert(upper);
+        } else {
+            let problem =
+                Problem::new(Kind::Usage, format!("role `{role}`: `{privilege}` is no right on tables"))
+                    .detail(format!("rights on tables: {}, all", ALL.join(", ").to_lowercase()));
+            let known = ALL.map(str::to_lowercase);
+            return Err(match nearest(&privilege.to_lowercase(), known.iter().map(String::as_str)) {
+                Some(near) => problem.hint(format!("Did you mean `{near}`?")),
+                None => problem,
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn list(privileges: &Privileges) -> String {
+    privileges.iter().cloned().collect::<Vec<_>>().join(", ")
+}
+
+/// What a role has by name, or with everybody.
+fn has(acl: &Acl, role: &str, privilege: &str) -> bool {
+    [role, ""].iter().any(|grantee| acl.get(*grantee).is_some_and(|have| have.contains(privilege)))
+}
+
+fn step(database: &str, role: &str, kind: StepKind, what: &str, reason: String) -> Step {
+    let name = if kind == StepKind::DefaultPrivileges { "default" } else { "grant" };
+    Step::new(kind, &format!("{name}:{database}:{role}:{what}"), reason)
+}
+
+fn connect(work: &mut Work, database: &str, role: &str, wanted: bool) {
+    let Some(live) = work.live.databases.get(database) else { return };
+    let (owner, acl) = (work.owner(database), live.acl.clone());
+    let (name, grantee) = (quote_ident(database), quote_ident(role));
+    let alone = acl.get(role).is_some_and(|have| have.contains("CONNECT"));
+    if wanted && !has(&acl, role, "CONNECT") && owner != role {
+        let reason = format!("role `{role}` has rights in database `{database}` and may not connect to it");
+        work.in_database(
+            database,
+            step(database, role, StepKind::Grant, "connect", reason)
+                .sql(format!("GRANT CONNECT ON DATABASE {name} TO {grantee}")),
+        );
+    } else if !wanted && alone && owner != role && live.owner != role && work.made_role(role) {
+        let reason = format!("role `{role}` has no declared rights in database `{database}`");
+        work.in_database(
+            database,
+            step(database, role, StepKind::Grant, "connect:revoke", reason)
+                .sql(format!("REVOKE CONNECT ON DATABASE {name} FROM {grantee}")),
+        );
+    }
+}
+
+fn usage(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str) {
+    let planned = wanted_schemas(work, database).contains(schema);
+    let there = match inside.schemas.get(schema) {
+        Some(live) => live.owner == role || has(&live.acl, role, "USAGE"),
+        // The schema `public` of a new database is everybody's to use.
+        None if schema == "public" => true,
+        None if planned => work.owner(database) == role,
+        None => {
+            work.note(
+                Some(database),
+                format!("role `{role}` has rights in schema `{schema}`, which is neither there nor declared"),
+            );
+            true
+        }
+    };
+    if !there {
+        let reason = format!("role `{role}` has rights in schema `{schema}` and may not use it");
+        work.in_database(
+            database,
+            step(database, role, StepKind::Grant, &format!("{schema}:usage"), reason).sql(format!(
+                "GRANT USAGE ON SCHEMA {} TO {}",
+                quote_ident(schema),
+                quote_ident(role)
+            )),
+        );
+    }
+}
+
+fn tables(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str, rights: &Rights) {
+    let schema_there = inside.schemas.contains_key(schema) || wanted_schemas(work, database).contains(schema);
+    let planned: Vec<String> = work
+        .wanted
+        .tables
+        .iter()
+        .filter(|table| table.database == database && table.schema == schema)
+        .filter(|table| !inside.tables.contains_key(&table.qualified()))
+        .map(|table| table.name.clone())
+        .collect();
+    let new_owner = work.owner(database);
+    let mut missing: BTreeMap<Privileges, Vec<String>> = BTreeMap::new();
+    for table in inside.tables.values().filter(|table| table.schema == schema && table.owner != role) {
+        let lacks: Privileges =
+            rights.on(&table.name).into_iter().filter(|right| !has(&table.acl, role, right)).collect();
+        if !lacks.is_empty() {
+            missing.entry(lacks).or_default().push(qualified(schema, &table.name));
+        }
+    }
+    // Tables that this plan makes are covered one by one, so that the statement can stand before or after them alike.
+    for table in planned.iter().filter(|_| new_owner != *role) {
+        let needs = rights.on(table);
+        if !needs.is_empty() {
+            missing.entry(needs).or_default().push(qualified(schema, table));
+        }
+    }
+    for name in rights.some.keys() {
+        let there = inside.tables.contains_key(&qualified(schema, name)) || planned.contains(name);
+        if !there && schema_there {
+            work.note(
+                Some(database),
+                format!(
+                    "role `{role}` has rights on table `{schema}.{name}`, which is neither there nor declared"
+                ),
+            );
+        }
+    }
+    for (privileges, names) in missing {
+        let reason = match names.len() {
+            1 => format!("role `{role}` is declared to have {} on {}", list(&privileges), names[0]),
+            n => {
+                format!("role `{role}` is declared to have {} on {n} tables of `{schema}`", list(&privileges))
+            }
+        };
+        let what = format!("{schema}:tables:{}", list(&privileges));
+        work.in_database(
+            database,
+            step(database, role, StepKind::Grant, &what, reason).sql(format!(
+                "GRANT {} ON TABLE {} TO {}",
+                list(&privileges),
+                names.join(", "),
+                quote_ident(role)
+            )),
+        );
+    }
+}
+
+fn sequences(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str, rights: &Rights) {
+    let needs = |table: Option<&String>| -> Privileges {
+        let name = table.and_then(|table| inside.tables.get(table)).map_or("", |table| table.name.as_str());
+        on_sequences(&rights.on(name))
+    };
+    let mut names = Vec::new();
+    let mut lacks = Privileges::new();
+    for sequence in
+        inside.sequences.values().filter(|sequence| sequence.schema == schema && sequence.owner != role)
+    {
+        let missing: Privileges = needs(sequence.table.as_ref())
+            .into_iter()
+            .filter(|right| !has(&sequence.acl, role, right))
+            .collect();
+        if !missing.is_empty() {
+            names.push(qualified(schema, &sequence.name));
+            lacks.extend(missing);
+        }
+    }
+    // The sequence of a serial column that this plan makes.
+    if work.owner(database) != role {
+        for table in &work.wanted.tables {
+            let new = table.database == database
+                && table.schema == schema
+                && !inside.tables.contains_key(&table.qualified());
+            for column in table.columns.iter().filter(|column| new && super::wanted::serial(&column.sql_type))
+            {
+                let needs = on_sequences(&rights.on(&table.name));
+                if !needs.is_empty() {
+                    names.push(qualified(schema, &format!("{}_{}_seq", table.name, column.name)));
+                    lacks.extend(needs);
+                }
+            }
+        }
+    }
+    if names.is_empty() {
+        return;
+    }
+    let reason = format!("role `{role}` writes into tables of `{schema}` whose numbers come from sequences");
+    work.in_database(
+        database,
+        step(database, role, StepKind::Grant, &format!("{schema}:sequences"), reason).sql(format!(
+            "GRANT {} ON SEQUENCE {} TO {}",
+            list(&lacks),
+            names.join(", "),
+            quote_ident(role)
+        )),
+    );
+}
+
+fn object(code: &str) -> &'static str {
+    if code == "S" { "SEQUENCES" } else { "TABLES" }
+}
+
+fn defaults(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str, rights: &Rights) {
+    let owner = work.owner(database);
+    let known = inside.schemas.contains_key(schema)
+        || schema == "public"
+        || wanted_schemas(work, database).contains(schema);
+    if owner == role || !known {
+        return;
+    }
+    for (code, needs) in [("r", rights.all.clone()), ("S", on_sequences(&rights.all))] {
+        let lacks: Privileges = needs
+            .into_iter()
+            .filter(|right| {
+                !inside.default_acl.iter().any(|acl| {
+                    acl.maker == owner
+                        && acl.schema == schema
+                        && acl.object == code
+                        && has(&acl.acl, role, right)
+                })
+            })
+            .collect();
+        if lacks.is_empty() {
+            continue;
+        }
+        let what = object(code);
+        let reason = format!(
+            "role `{role}` is to have {} on {} that `{owner}` makes later in `{schema}`",
+            list(&lacks),
+            what.to_lowercase()
+        );
+        let id = format!("{schema}:{}", what.to_lowercase());
+        work.in_database(
+            database,
+            step(database, role, StepKind::DefaultPrivileges, &id, reason).sql(format!(
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {what} TO {}",
+                quote_ident(&owner),
+                quote_ident(schema),
+                list(&lacks),
+                quote_ident(role)
+            )),
+        );
+    }
+}
+
+/// What a role has by name beyond its declared rights.
+fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, here: &[(&String, &Rights)]) {
+    let rights_in = |schema: &str| here.iter().find(|(name, _)| *name == schema).map(|(_, rights)| *rights);
+    let too_many = |acl: &Acl, needs: &Privileges| -> Privileges {
+        acl.get(role).map(|have| have.difference(needs).cloned().collect()).unwrap_or_default()
+    };
+    let mut found: Vec<(String, String, StepKind)> = Vec::new();
+    for table in inside.tables.values().filter(|table| table.owner != role) {
+        let needs = rights_in(&table.schema).map(|rights| rights.on(&table.name)).unwrap_or_default();
+        let extra = too_many(&table.acl, &needs);
+        if !extra.is_empty() {
+            let what = format!("{} ON TABLE {}", list(&extra), qualified(&table.schema, &table.name));
+            found.push((what, String::new(), StepKind::Grant));
+        }
+    }
+    for sequence in inside.sequences.values().filter(|sequence| sequence.owner != role) {
+        let table = sequence.table.as_ref().and_then(|table| inside.tables.get(table));
+        let name = table.map_or("", |table| table.name.as_str());
+        let needs =
+            rights_in(&sequence.schema).map(|rights| on_sequences(&rights.on(name))).unwrap_or_default();
+        let extra = too_many(&sequence.acl, &needs);
+        if !extra.is_empty() {
+            let what =
+                format!("{} ON SEQUENCE {}", list(&extra), qualified(&sequence.schema, &sequence.name));
+            found.push((what, String::new(), StepKind::Grant));
+        }
+    }
+    for (name, schema) in inside.schemas.iter().filter(|(_, schema)| schema.owner != role) {
+        let needs: Privileges =
+            if rights_in(name).is_some() { ["USAGE".to_owned()].into() } else { Privileges::new() };
+        let extra = too_many(&schema.acl, &needs);
+        if !extra.is_empty() {
+            found.push((
+                format!("{} ON SCHEMA {}", list(&extra), quote_ident(name)),
+                String::new(),
+                StepKind::Grant,
+            ));
+        }
+    }
+    let owner = work.owner(database);
+    for acl in inside.default_acl.iter().filter(|acl| acl.maker != role) {
+        let rights = rights_in(&acl.schema).filter(|_| acl.maker == owner);
+        let needs = match (rights, acl.object.as_str()) {
+            (Some(rights), "r") => rights.all.clone(),
+            (Some(rights), "S") => on_sequences(&rights.all),
+            _ => Privileges::new(),
+        };
+        let extra = too_many(&acl.acl, &needs);
+        if !extra.is_empty() {
+            let scope =
+                format!("FOR ROLE {} IN SCHEMA {} ", quote_ident(&acl.maker), quote_ident(&acl.schema));
+            found.push((
+                format!("{} ON {}", list(&extra), object(&acl.object)),
+                scope,
+                StepKind::DefaultPrivileges,
+            ));
+        }
+    }
+    let grantee = quote_ident(role);
+    for (what, scope, kind) in found {
+        let reason = format!("role `{role}` has {what}, which is not declared");
+        if !work.made_role(role) {
+            work.note(Some(database), reason);
+            continue;
+        }
+        let sql = match kind {
+            StepKind::DefaultPrivileges => {
+                format!("ALTER DEFAULT PRIVILEGES {scope}REVOKE {what} FROM {grantee}")
+            }
+            _ => format!("REVOKE {what} FROM {grantee}"),
+        };
+        work.in_database(
+            database,
+            step(database, role, kind, &format!("revoke:{scope}{what}"), reason).sql(sql),
+        );
+    }
+}

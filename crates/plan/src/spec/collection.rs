@@ -1,0 +1,228 @@
+//! What turns text into vectors, and which tables hold them?
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Something that turns text into vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Embedder {
+    /// How it is spoken to.
+    pub kind: EmbedderKind,
+    /// Model name: what the provider calls it, or `all-MiniLM-L6-v2` for the one Howdah fetches.
+    #[schemars(example = &"all-MiniLM-L6-v2")]
+    pub model: String,
+    /// Directory with `model.safetensors`, `config.json` and `tokenizer.json` (kind `local`).
+    #[serde(default)]
+    #[schemars(example = &"models/all-MiniLM-L6-v2")]
+    pub path: Option<String>,
+    /// Base address (kinds `openai`, `ollama`, `tei`).
+    #[serde(default)]
+    #[schemars(example = &"http://127.0.0.1:11434")]
+    pub url: Option<String>,
+    /// Environment variable that holds the provider's key.
+    #[serde(default)]
+    #[schemars(example = &"OPENAI_API_KEY")]
+    pub api_key_env: Option<String>,
+    /// Dimensions of its vectors; known by itself for kind `local`.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 16_000), example = 384)]
+    pub dimensions: Option<u32>,
+    /// Texts a request.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 2048), example = 64)]
+    pub batch: Option<u32>,
+    /// Longest time for one request, in seconds.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 3600), example = 30)]
+    pub timeout_seconds: Option<u64>,
+}
+
+/// How an embedder is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbedderKind {
+    /// A BERT-family sentence transformer, run in this process.
+    Local,
+    /// `POST /v1/embeddings` as OpenAI has it.
+    Openai,
+    /// `POST /api/embed` of Ollama.
+    Ollama,
+    /// `POST /embed` of Text Embeddings Inference.
+    Tei,
+}
+
+/// A table that holds text, metadata and embeddings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Collection {
+    /// Database it lives in; the first declared one when absent.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// Table name, `schema.table` or `table`; the collection's name when absent.
+    #[serde(default)]
+    #[schemars(example = &"public.documents")]
+    pub table: Option<String>,
+    /// Names an existing table's columns. With it the table is adopted: Howdah never creates or alters its columns.
+    #[serde(default)]
+    pub adopt: Option<Adopt>,
+    /// Embedder by name; absent when the caller brings vectors.
+    #[serde(default)]
+    pub embedder: Option<String>,
+    /// Dimensions of the embedding; the embedder's when absent.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 16_000), example = 384)]
+    pub dimensions: Option<u32>,
+    /// How distance is measured.
+    #[serde(default)]
+    pub metric: Metric,
+    /// How an embedding is stored; `vector` up to 2,000 dimensions, `halfvec` above, when absent.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// Type of the primary key of an own table.
+    #[serde(default)]
+    pub id_type: IdType,
+    /// Text search configuration (`english`, `german`, `simple`, …).
+    #[serde(default = "english")]
+    #[schemars(example = &"english")]
+    pub language: String,
+    /// Typed columns to filter on, besides the `metadata` JSONB: name to SQL type.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"year": "integer"}))]
+    pub fields: IndexMap<String, String>,
+    /// How documents are cut.
+    #[serde(default)]
+    pub chunking: Chunking,
+    /// The vector index.
+    #[serde(default)]
+    pub index: Index,
+    /// Files and directories that `howdah up` ingests, relative to the declaration's file. What is in the collection
+    /// already and has not changed is left alone.
+    #[serde(default)]
+    #[schemars(example = vec!["docs"])]
+    pub documents: Vec<String>,
+}
+
+fn english() -> String {
+    "english".into()
+}
+
+/// Columns of an adopted table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adopt {
+    /// Primary key column.
+    pub id: String,
+    /// Text column.
+    #[serde(default)]
+    pub content: Option<String>,
+    /// Embedding column.
+    pub embedding: String,
+    /// JSONB column.
+    #[serde(default)]
+    pub metadata: Option<String>,
+    /// Column that says which document the text came from. Ingest needs it, `chunk` and `content_hash`.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Integer column with the chunk's position in its document.
+    #[serde(default)]
+    pub chunk: Option<String>,
+    /// `bytea` column with the chunk's hash.
+    #[serde(default)]
+    pub content_hash: Option<String>,
+}
+
+/// Type of the primary key of an own table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IdType {
+    /// `bigint generated always as identity`.
+    #[default]
+    Bigint,
+    /// `uuid default gen_random_uuid()`.
+    Uuid,
+}
+
+/// How distance is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Cosine distance, `<=>`.
+    #[default]
+    Cosine,
+    /// Euclidean distance, `<->`.
+    L2,
+    /// Inner product, `<#>` (which PostgreSQL stores negated).
+    InnerProduct,
+    /// Taxicab distance, `<+>`.
+    L1,
+}
+
+/// How an embedding is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// Four bytes a dimension, indexed up to 2,000 dimensions by pgvector.
+    Vector,
+    /// Two bytes a dimension, indexed up to 4,000 dimensions by pgvector.
+    Halfvec,
+}
+
+/// How documents are cut into chunks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Chunking {
+    /// Largest chunk in the embedder's tokens (in words, where there is no tokenizer).
+    #[schemars(range(min = 16, max = 8192))]
+    pub max_tokens: u32,
+    /// Tokens repeated from the chunk before.
+    #[schemars(range(max = 4096))]
+    pub overlap: u32,
+}
+
+impl Default for Chunking {
+    fn default() -> Self {
+        Chunking { max_tokens: 220, overlap: 30 }
+    }
+}
+
+/// The vector index of a collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Index {
+    /// Which access method.
+    pub kind: IndexKind,
+    /// HNSW: edges a node (pgvector's default is 16).
+    #[schemars(range(min = 2, max = 100), example = 16)]
+    pub m: Option<u32>,
+    /// HNSW: candidates while building, at least twice `m` (pgvector's default is 64).
+    #[schemars(range(min = 4, max = 1000), example = 64)]
+    pub ef_construction: Option<u32>,
+    /// IVFFlat: lists (pgvector's default is 100). About rows / 1000, and only once the table has rows.
+    #[schemars(range(min = 1, max = 32768), example = 1000)]
+    pub lists: Option<u32>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index { kind: IndexKind::Auto, m: None, ef_construction: None, lists: None }
+    }
+}
+
+/// Access method of a vector index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// Howdah's own where the extension is available, pgvector's HNSW elsewhere.
+    #[default]
+    Auto,
+    /// Howdah's own.
+    Howdah,
+    /// pgvector's graph.
+    Hnsw,
+    /// pgvector's inverted lists.
+    Ivfflat,
+    /// No index: every search is exact.
+    None,
+}
