@@ -14,12 +14,12 @@ use crate::format::scan::Place;
 use crate::format::{Fault, Layout, PageKind, Special};
 use crate::kmeans::{self, Points};
 use crate::options::BuildOptions;
-use crate::page::{Block, NO_BLOCK, PAGE_BODY, PageStore, Tid};
+use crate::page::{NO_BLOCK, PAGE_BODY, PageStore, Tid};
 use crate::quantize::Small;
 use crate::quantize::encode::{CodedCentroid, Encoder, RowCode};
 use crate::rng::Rng;
 use crate::space::Space;
-use crate::writer::{Mode, Writer};
+use crate::writer::Writer;
 
 /// Sampled rows a list: more do not move centroids by what a query would notice.
 const SAMPLE_A_LIST: usize = 50;
@@ -31,7 +31,8 @@ const GROUPS_TRIED: usize = 8;
 /// Lists for a build of `rows` rows.
 #[must_use]
 pub fn lists_for(options: &BuildOptions, rows: u64) -> usize {
-    let wanted = if options.lists > 0 { u64::from(options.lists) } else { rows / u64::from(target_rows(rows)) };
+    let wanted =
+        if options.lists > 0 { u64::from(options.lists) } else { rows / u64::from(target_rows(rows)) };
     wanted.clamp(1, rows.max(1)) as usize
 }
 
@@ -61,7 +62,16 @@ impl Sampler {
         let space = Space::new(options.metric, options.dimensions, seed);
         let wanted = (SAMPLE_A_LIST * lists_for(&options, rows)).max(1000);
         let capacity = wanted.min(memory / (4 * layout.width)).max(256);
-        Ok(Self { options, layout, space, seed, capacity, values: Vec::new(), seen: 0, rng: Rng::new(seed ^ 1) })
+        Ok(Self {
+            options,
+            layout,
+            space,
+            seed,
+            capacity,
+            values: Vec::new(),
+            seen: 0,
+            rng: Rng::new(seed ^ 1),
+        })
     }
 
     /// Rows that the sample holds at most: a caller that can choose rows itself needs no more than these.
@@ -109,7 +119,13 @@ impl Sampler {
             self.space.centre(row);
         }
         // Rows too large to reckon with would drag every centroid to infinity.
-        self.values = self.values.chunks_exact(width).filter(|r| r.iter().all(|v| v.abs() < 1e15)).flatten().copied().collect();
+        self.values = self
+            .values
+            .chunks_exact(width)
+            .filter(|r| r.iter().all(|v| v.abs() < 1e15))
+            .flatten()
+            .copied()
+            .collect();
         let points = Points { values: &self.values, width };
         let found = kmeans::train(points, lists_for(&self.options, rows), threads, self.seed, pause);
         let coded = found.values.chunks_exact(width).map(CodedCentroid::new).collect();
@@ -194,7 +210,8 @@ impl Trained {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |i: usize| Some(u64::from_le_bytes(bytes.get(8 * i..8 * i + 8)?.try_into().ok()?));
-        let mut options = BuildOptions::new(crate::options::Metric::from_code(number(0)? as u8)?, number(1)? as usize);
+        let mut options =
+            BuildOptions::new(crate::options::Metric::from_code(number(0)? as u8)?, number(1)? as usize);
         options.bits = number(2)? as u32;
         options.lists = number(3)? as u32;
         let (seed, rows, lists, marks) = (number(4)?, number(5)?, number(6)? as usize, number(7)? as usize);
@@ -294,7 +311,7 @@ impl<'a, S: PageStore> Loader<'a, S> {
     pub fn new(store: &'a S, trained: &'a Trained) -> Self {
         let meta = store.extend();
         debug_assert_eq!(meta, META, "the first page of an index is its meta page");
-        let writer = Writer::new(store, trained.layout, Mode::Build);
+        let writer = Writer::new(store, trained.layout);
         Self { store, trained, writer, list: None, entries: Vec::new(), rows: 0 }
     }
 
@@ -321,7 +338,7 @@ impl<'a, S: PageStore> Loader<'a, S> {
     /// Writes everything else. Returns the number of rows.
     pub fn finish(mut self) -> Result<u64, Fault> {
         self.end_list();
-        let (open_scan, open_refine) = self.writer.finish();
+        let front = self.writer.finish().unwrap_or(Front::new(NO_BLOCK));
         if self.entries.is_empty() {
             let split_at = split_at(&self.trained.layout, target_rows(0));
             self.entries.push((Entry { split_at, ..empty_list(1) }, 0));
@@ -329,7 +346,15 @@ impl<'a, S: PageStore> Loader<'a, S> {
         let coded: Vec<(Entry, &CodedCentroid)> =
             self.entries.iter().map(|(e, list)| (*e, &self.trained.coded[*list])).collect();
         let origin = (self.rows > 0).then_some(&self.trained.space);
-        write_index(self.store, &self.trained.options, &self.trained.layout, self.trained.seed, &coded, (open_scan, open_refine), origin);
+        write_index(
+            self.store,
+            &self.trained.options,
+            &self.trained.layout,
+            self.trained.seed,
+            &coded,
+            front,
+            origin,
+        );
         Ok(self.rows)
     }
 }
@@ -354,7 +379,7 @@ pub fn create_empty<S: PageStore>(store: &S, options: &BuildOptions, seed: u64) 
     let centroid = CodedCentroid::new(&vec![0.0; layout.width]);
     let split_at = split_at(&layout, target_rows(0));
     let entry = Entry { split_at, ..empty_list(1) };
-    write_index(store, options, &layout, seed, &[(entry, &centroid)], (NO_BLOCK, NO_BLOCK), None);
+    write_index(store, options, &layout, seed, &[(entry, &centroid)], Front::new(NO_BLOCK), None);
     Ok(())
 }
 
@@ -365,14 +390,14 @@ fn write_index<S: PageStore>(
     layout: &Layout,
     seed: u64,
     lists: &[(Entry, &CodedCentroid)],
-    open: (Block, Block),
+    front: Front,
     space: Option<&Space>,
 ) {
     let mut next = NO_BLOCK;
     for chunk in lists.chunks(layout.entries_a_page).rev() {
         store.interrupts();
         let mut body = vec![0; PAGE_BODY];
-        Front { next, open_scan: open.0, open_refine: open.1 }.write(&mut body);
+        Front { next, ..front }.write(&mut body);
         for (slot, (entry, centroid)) in chunk.iter().enumerate() {
             pages::put_entry(layout, &mut body, slot, entry);
             pages::put_centroid(layout, &mut body, slot, &centroid.packed);

@@ -64,7 +64,12 @@ fn interpolate(points: impl Iterator<Item = (f32, f32)>, x: f32) -> f32 {
 }
 
 /// A row taken at random: its TID. `None` when chance hits an empty place.
-fn any_row<S: PageStore>(index: &Index, store: &S, rng: &mut Rng, rows: &[(u64, usize)]) -> Result<Option<Tid>, Fault> {
+fn any_row<S: PageStore>(
+    index: &Index,
+    store: &S,
+    rng: &mut Rng,
+    rows: &[(u64, usize)],
+) -> Result<Option<Tid>, Fault> {
     let total = rows.last().map_or(0, |r| r.0);
     let at = rng.below(total as usize) as u64;
     let slot = rows[rows.partition_point(|r| r.0 <= at)].1;
@@ -219,8 +224,7 @@ mod tests {
 
     #[test]
     fn scores_rise_with_recall_and_lie_between_ranks() {
-        let curve =
-            [point(10, 0.9, 1.0), point(10, 0.99, 2.0), point(100, 0.9, 2.0), point(100, 0.99, 4.0)];
+        let curve = [point(10, 0.9, 1.0), point(10, 0.99, 2.0), point(100, 0.9, 2.0), point(100, 0.99, 4.0)];
         let at = |k, recall| score_for(&curve, k, recall, 1.0);
         assert!(at(10, 0.9) < at(10, 0.95) && at(10, 0.95) < at(10, 0.99));
         assert!(at(10, 0.95) < at(30, 0.95) && at(30, 0.95) < at(100, 0.95));

@@ -94,6 +94,12 @@ impl Directory {
         &self.centroids[n * bytes..(n + 1) * bytes]
     }
 
+    /// The centroid of slot `n` as pages keep it.
+    #[must_use]
+    pub fn packed_centroid(&self, n: usize) -> &[u8] {
+        self.packed(n)
+    }
+
     /// The centroid of slot `n`.
     #[must_use]
     pub fn centroid(&self, n: usize) -> Vec<f32> {
@@ -194,7 +200,11 @@ impl Index {
     pub fn to_centroid(&self, n: usize, entry: &Entry, query: &Small, square: f32) -> (f32, f32) {
         let product = self.directory.product(n, entry, query);
         let apart = (square + entry.square - 2.0 * product).max(0.0);
-        if self.meta.metric == crate::options::Metric::InnerProduct { (-product, apart.sqrt()) } else { (apart, apart.sqrt()) }
+        if self.meta.metric == crate::options::Metric::InnerProduct {
+            (-product, apart.sqrt())
+        } else {
+            (apart, apart.sqrt())
+        }
     }
 }
 

@@ -130,7 +130,8 @@ fn move_to_means(points: Points<'_>, members: &[u32], owner: &[u32], centroids: 
     }
     let Some(largest) = (0..k).max_by_key(|&j| counts[j]) else { return };
     for j in 0..k {
-        let (from, count, nudge) = if counts[j] > 0 { (j, counts[j], 0.0) } else { (largest, counts[largest], 1e-3) };
+        let (from, count, nudge) =
+            if counts[j] > 0 { (j, counts[j], 0.0) } else { (largest, counts[largest], 1e-3) };
         let part = 1.0 / count.max(1) as f32;
         for t in 0..width {
             let sign = if (t + j) % 2 == 0 { 1.0 + nudge } else { 1.0 - nudge };

@@ -5,9 +5,14 @@
 
 pub mod build;
 pub mod calibrate;
+pub mod check;
+pub mod cost;
 pub mod directory;
 pub mod distance;
+pub mod exact;
 pub mod format;
+pub mod info;
+pub mod insert;
 pub mod kmeans;
 pub mod memory;
 pub mod options;
@@ -18,4 +23,6 @@ pub mod rng;
 pub mod rotate;
 pub mod search;
 pub mod space;
+pub mod split;
+pub mod vacuum;
 pub mod writer;

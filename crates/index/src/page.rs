@@ -143,7 +143,7 @@ pub trait PageStore {
     /// Before: the caller holds no guard. The store locks the pages exclusively in ascending block order and hands
     /// them to `write` in the order of `targets`. After [`Outcome::Commit`] all of them are changed and logged in one
     /// record, in memory at once and after a crash as soon as the record is flushed; after [`Outcome::Abandon`] or
-    /// when `write` unwinds, none is. `write` must not call the store.
+    /// when `write` unwinds, none is. `write` may ask [`is_past`](Self::is_past) and must not call the store otherwise.
     fn change<R>(&self, targets: &[Target], write: impl FnOnce(&mut [PageMut<'_>]) -> Outcome<R>) -> R;
 
     /// Adds one page at the end and returns its number. The page reads as zeroes (kind free, never stamped) until a

@@ -1,38 +1,37 @@
-//! Writes whole lists to new pages: for a build, and for the lists that replace one that splits.
+//! Writes whole lists: for a build, and for the lists that replace others.
 //!
 //! Rows of a list arrive one after the other; blocks are filled in order, each before the one filled last, so that the
 //! chain begins with the block that is not yet full and takes the next inserts. Lists follow each other on the same
-//! pages. Nothing leads to these pages until the caller puts the lists into the directory.
+//! pages. Nothing leads to these blocks until the caller puts the lists into the directory: a crash before that leaves
+//! blocks without owner, which vacuum finds.
 
-use crate::format::directory::Entry;
-use crate::format::scan::{BlockMut, Place};
+use crate::format::directory::{Entry, Front};
+use crate::format::scan::{BlockMut, BlockView, Place};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
-use crate::page::{Block, NO_BLOCK, Outcome, PAGE_BODY, PageStore, Target};
+use crate::page::{Block, NO_BLOCK, Outcome, PAGE_BODY, PageRead, PageStore, Target};
 use crate::pool;
 use crate::quantize::encode::{CodedCentroid, RowCode};
-
-/// How pages reach the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Nobody else sees the index: pages are added at the end and filled.
-    Build,
-    /// Others read and write: pages come from the free list and every page is a change.
-    Online,
-}
 
 /// A page being written.
 struct Draft {
     block: Block,
     body: Vec<u8>,
-    /// Blocks or units taken.
-    taken: usize,
+    /// Blocks or units that may be taken.
+    free: Vec<u8>,
+    /// Those taken.
+    taken: Vec<u8>,
+    /// Whether others may use the page as well.
+    shared: bool,
 }
 
 /// See the module's description.
 pub struct Writer<'a, S: PageStore> {
     store: &'a S,
     layout: Layout,
-    mode: Mode,
+    /// Whether others read and write the index: then room comes from `front` and every page is a change.
+    online: bool,
+    front: Front,
+    stamp: u64,
     scan: Option<Draft>,
     refine: Option<Draft>,
     list: u32,
@@ -41,17 +40,28 @@ pub struct Writer<'a, S: PageStore> {
     blocks: u32,
     rows: u32,
     squares: f64,
-    /// Pages written so far.
-    pub written: Vec<Block>,
+    /// False when somebody else took room that this writer counted on: what it wrote is not complete.
+    intact: bool,
 }
 
 impl<'a, S: PageStore> Writer<'a, S> {
-    /// A writer with nothing written.
-    pub fn new(store: &'a S, layout: Layout, mode: Mode) -> Self {
+    /// A writer for an index that nobody else sees: pages are added at the end.
+    pub fn new(store: &'a S, layout: Layout) -> Self {
+        Self::with_front(store, layout, Front::new(NO_BLOCK), false)
+    }
+
+    /// A writer beside other users of the index. Takes room where `front` says there is some.
+    pub fn online(store: &'a S, layout: Layout, front: Front) -> Self {
+        Self::with_front(store, layout, front, true)
+    }
+
+    fn with_front(store: &'a S, layout: Layout, front: Front, online: bool) -> Self {
         Self {
             store,
             layout,
-            mode,
+            online,
+            front,
+            stamp: store.stamp(),
             scan: None,
             refine: None,
             list: 0,
@@ -60,30 +70,82 @@ impl<'a, S: PageStore> Writer<'a, S> {
             blocks: 0,
             rows: 0,
             squares: 0.0,
-            written: Vec::new(),
+            intact: true,
         }
     }
 
-    fn draft(&mut self) -> Result<Draft, Fault> {
+    /// A page with room: one that the front names, or a new one.
+    fn draft(&mut self, kind: PageKind) -> Result<Draft, Fault> {
         self.store.interrupts();
-        let block = if self.mode == Mode::Build { self.store.extend() } else { pool::take(self.store)? };
-        self.written.push(block);
-        Ok(Draft { block, body: vec![0; PAGE_BODY], taken: 0 })
+        if self.online {
+            if let Some(draft) = self.shared_draft(kind)? {
+                return Ok(draft);
+            }
+        }
+        let block = if self.online { pool::take(self.store)? } else { self.store.extend() };
+        let count = if kind == PageKind::Scan { self.layout.blocks_a_page } else { self.layout.units_a_page };
+        let free = (0..count as u8).rev().collect();
+        Ok(Draft { block, body: vec![0; PAGE_BODY], free, taken: Vec::new(), shared: false })
     }
 
-    fn flush(&self, draft: &Draft, kind: PageKind) {
-        let used = if kind == PageKind::Scan { self.layout.scan_used() } else { self.layout.refine_used() };
-        if self.mode == Mode::Build {
-            self.store.fill(draft.block, &draft.body[..used], &Special::of(kind));
-            return;
+    fn shared_draft(&mut self, kind: PageKind) -> Result<Option<Draft>, Fault> {
+        let front = &mut self.front;
+        let mut candidates: Vec<Block> = if kind == PageKind::Scan {
+            let open = std::mem::replace(&mut front.open_scan, NO_BLOCK);
+            [open].into_iter().chain(std::mem::replace(&mut front.spare_scan, [NO_BLOCK; 4])).collect()
+        } else {
+            let open = std::mem::replace(&mut front.open_refine, NO_BLOCK);
+            [open].into_iter().chain(std::mem::replace(&mut front.spare_refine, [NO_BLOCK; 3])).collect()
+        };
+        let mut found = None;
+        while found.is_none() && !candidates.is_empty() {
+            let block = candidates.remove(0);
+            found = room(self.store, &self.layout, block, kind)?;
         }
-        self.store.change(&[Target::fresh(draft.block)], |pages| {
-            for page in pages {
+        // What was not looked at stays for later, what had no room yet is forgotten.
+        if kind == PageKind::Scan {
+            self.front.spare(&candidates, &[]);
+        } else {
+            self.front.spare(&[], &candidates);
+        }
+        Ok(found)
+    }
+
+    fn flush(&mut self, draft: &Draft, kind: PageKind) {
+        let (layout, stamp) = (&self.layout, self.stamp);
+        let used = if kind == PageKind::Scan { layout.scan_used() } else { layout.refine_used() };
+        if !self.online {
+            return self.store.fill(draft.block, &draft.body[..used], &Special::of(kind));
+        }
+        let target = if draft.shared { Target::old(draft.block) } else { Target::fresh(draft.block) };
+        self.intact &= self.store.change(&[target], |pages| {
+            let [page] = pages else { return Outcome::Abandon(false) };
+            if !draft.shared {
                 page.body.copy_from_slice(&draft.body);
                 *page.special = Special::of(kind);
                 page.used = used;
+                return Outcome::Commit(true);
             }
-            Outcome::Commit(())
+            if Special::read(draft.block, page.special).map(|s| s.kind) != Ok(kind) {
+                return Outcome::Abandon(false);
+            }
+            // Freedom once past stays past, so only the state can have changed since the page was looked at.
+            for &n in &draft.taken {
+                let n = usize::from(n);
+                if kind == PageKind::Scan {
+                    if !BlockView::new(layout, page.body, n).is_free(|_| true) {
+                        return Outcome::Abandon(false);
+                    }
+                    BlockMut::new(layout, page.body, n).copy_from(&BlockView::new(layout, &draft.body, n));
+                } else {
+                    if refine::in_use(page.body) >> n & 1 == 1 {
+                        return Outcome::Abandon(false);
+                    }
+                    refine::take(page.body, n, stamp);
+                    refine::copy_unit(layout, page.body, n, &draft.body);
+                }
+            }
+            Outcome::Commit(true)
         });
     }
 
@@ -112,41 +174,43 @@ impl<'a, S: PageStore> Writer<'a, S> {
         Ok(())
     }
 
-    fn open_block(&mut self) -> Result<(), Fault> {
-        let mut draft = match self.scan.take() {
-            Some(draft) if draft.taken < self.layout.blocks_a_page => draft,
+    /// The next free block or unit on the draft of `kind`, which is replaced when it is full.
+    fn next(&mut self, kind: PageKind) -> Result<Place, Fault> {
+        let slot = if kind == PageKind::Scan { &mut self.scan } else { &mut self.refine };
+        let mut draft = match slot.take() {
+            Some(draft) if !draft.free.is_empty() => draft,
             full => {
                 if let Some(full) = full {
-                    self.flush(&full, PageKind::Scan);
+                    self.flush(&full, kind);
                 }
-                self.draft()?
+                self.draft(kind)?
             }
         };
-        let place = Place { page: draft.block, index: draft.taken as u8 };
-        BlockMut::new(&self.layout, &mut draft.body, draft.taken).open(self.list, self.head);
-        draft.taken += 1;
-        self.scan = Some(draft);
+        let index = draft.free.pop().unwrap_or(0);
+        draft.taken.push(index);
+        let place = Place { page: draft.block, index };
+        *(if kind == PageKind::Scan { &mut self.scan } else { &mut self.refine }) = Some(draft);
+        Ok(place)
+    }
+
+    fn open_block(&mut self) -> Result<(), Fault> {
+        let place = self.next(PageKind::Scan)?;
+        if let Some(draft) = &mut self.scan {
+            let mut block = BlockMut::new(&self.layout, &mut draft.body, usize::from(place.index));
+            block.open(self.list, self.head, self.stamp);
+        }
         self.head = place;
         self.blocks += 1;
         Ok(())
     }
 
     fn open_unit(&mut self, n: usize) -> Result<(), Fault> {
-        let mut draft = match self.refine.take() {
-            Some(draft) if draft.taken < self.layout.units_a_page => draft,
-            full => {
-                if let Some(full) = full {
-                    self.flush(&full, PageKind::Refine);
-                }
-                self.draft()?
-            }
-        };
-        refine::take(&mut draft.body, draft.taken);
-        self.unit = Place { page: draft.block, index: draft.taken as u8 };
-        draft.taken += 1;
-        self.refine = Some(draft);
-        if let Some(scan) = &mut self.scan {
-            BlockMut::new(&self.layout, &mut scan.body, usize::from(self.head.index)).set_unit(n, self.unit);
+        self.unit = self.next(PageKind::Refine)?;
+        if let Some(draft) = &mut self.refine {
+            refine::take(&mut draft.body, usize::from(self.unit.index), self.stamp);
+        }
+        if let Some(draft) = &mut self.scan {
+            BlockMut::new(&self.layout, &mut draft.body, usize::from(self.head.index)).set_unit(n, self.unit);
         }
         Ok(())
     }
@@ -165,15 +229,70 @@ impl<'a, S: PageStore> Writer<'a, S> {
         }
     }
 
-    /// Writes what is not yet written. Returns the last scan and the last refine page, which may have room.
-    pub fn finish(&mut self) -> (Block, Block) {
-        let (scan, refine) = (self.scan.take(), self.refine.take());
-        if let Some(draft) = &scan {
-            self.flush(draft, PageKind::Scan);
+    /// Writes what is not yet written. Returns where there is room now; `None` when somebody else took room that this
+    /// writer counted on, and then the lists must not be used.
+    pub fn finish(mut self) -> Option<Front> {
+        for kind in [PageKind::Scan, PageKind::Refine] {
+            let draft = if kind == PageKind::Scan { self.scan.take() } else { self.refine.take() };
+            if let Some(draft) = draft {
+                self.flush(&draft, kind);
+                let open = if kind == PageKind::Scan {
+                    &mut self.front.open_scan
+                } else {
+                    &mut self.front.open_refine
+                };
+                *open = draft.block;
+            }
         }
-        if let Some(draft) = &refine {
-            self.flush(draft, PageKind::Refine);
-        }
-        (scan.map_or(NO_BLOCK, |d| d.block), refine.map_or(NO_BLOCK, |d| d.block))
+        self.intact.then_some(self.front)
     }
+}
+
+/// The page as a shared draft, when it has room that may be taken.
+fn room<S: PageStore>(
+    store: &S,
+    layout: &Layout,
+    block: Block,
+    kind: PageKind,
+) -> Result<Option<Draft>, Fault> {
+    if block == NO_BLOCK || block >= store.pages() {
+        return Ok(None);
+    }
+    let guard = store.read(block);
+    if Special::read(block, guard.special())?.kind != kind {
+        return Ok(None);
+    }
+    let past = |stamp| store.is_past(stamp);
+    let mut free = if kind == PageKind::Scan {
+        let free = |n: &u8| BlockView::new(layout, guard.body(), usize::from(*n)).is_free(past);
+        (0..layout.blocks_a_page as u8).filter(free).collect()
+    } else {
+        refine::free_units(layout, guard.body(), past)
+    };
+    free.reverse();
+    Ok((!free.is_empty()).then(|| Draft {
+        block,
+        body: vec![0; PAGE_BODY],
+        free,
+        taken: Vec::new(),
+        shared: true,
+    }))
+}
+
+/// A free block or unit on one of the pages that `front` names, the open page first.
+pub fn find_room<S: PageStore>(
+    store: &S,
+    layout: &Layout,
+    front: &Front,
+    kind: PageKind,
+) -> Result<Option<Place>, Fault> {
+    let scan = [front.open_scan].into_iter().chain(front.spare_scan);
+    let refine = [front.open_refine].into_iter().chain(front.spare_refine);
+    let pages: Vec<Block> = if kind == PageKind::Scan { scan.collect() } else { refine.collect() };
+    for page in pages {
+        if let Some(draft) = room(store, layout, page, kind)? {
+            return Ok(draft.free.last().map(|index| Place { page, index: *index }));
+        }
+    }
+    Ok(None)
 }

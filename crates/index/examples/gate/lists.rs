@@ -54,7 +54,8 @@ pub struct Trained {
 pub fn train(data: &Prepared, count: usize) -> Trained {
     let sample = (64 * count).clamp(20_000, 60_000).min(data.rows());
     let stride = data.rows() as f64 / sample as f64;
-    let values: Vec<f32> = (0..sample).flat_map(|i| data.row((i as f64 * stride) as usize).to_vec()).collect();
+    let values: Vec<f32> =
+        (0..sample).flat_map(|i| data.row((i as f64 * stride) as usize).to_vec()).collect();
     let start = cpu_ns();
     let centroids = kmeans::train(Points { values: &values, width: data.width }, count, 1, 1, &|| ());
     let trained = cpu_ns();
@@ -62,7 +63,8 @@ pub fn train(data: &Prepared, count: usize) -> Trained {
     let points = Points { values: &centroids.values, width: data.width };
     let squares = kmeans::half_squares(points);
     let k = points.len();
-    let gram: Vec<f32> = (0..k).flat_map(|i| (0..k).map(move |j| dot(points.row(i), points.row(j)))).collect();
+    let gram: Vec<f32> =
+        (0..k).flat_map(|i| (0..k).map(move |j| dot(points.row(i), points.row(j)))).collect();
     let mut products = vec![0.0; k];
     for i in 0..data.rows() {
         let x = data.row(i);

@@ -30,11 +30,15 @@ fn main() -> std::io::Result<()> {
 
 fn gate(data: &Data) {
     let n = data.rows();
-    println!("\n## {}: {n} rows x {}, intrinsic dimension {:.1}", data.name, data.width, data.intrinsic_dimension());
+    println!(
+        "\n## {}: {n} rows x {}, intrinsic dimension {:.1}",
+        data.name,
+        data.width,
+        data.intrinsic_dimension()
+    );
     let prepared = lists::Prepared::new(data);
     let root = (n as f64).sqrt();
-    let counts =
-        [("N/256", n as f64 / 256.0), ("N/100", n as f64 / 100.0)];
+    let counts = [("N/256", n as f64 / 256.0), ("N/100", n as f64 / 100.0)];
     for (name, count) in counts {
         let trained = lists::train(&prepared, count as usize);
         if std::env::var("EXPLORE").is_ok() {

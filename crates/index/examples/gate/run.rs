@@ -41,7 +41,8 @@ fn orders(data: &Data, prepared: &Prepared, built: &Built) -> Orders {
         lists.sort_by(|&a, &b| distances[a as usize].total_cmp(&distances[b as usize]));
         let mut rank = vec![0; lists.len()];
         lists.iter().enumerate().for_each(|(r, &l)| rank[l as usize] = r);
-        let best = |row: u32| homes[row as usize].iter().map(|&l| rank[l as usize]).min().unwrap_or(usize::MAX);
+        let best =
+            |row: u32| homes[row as usize].iter().map(|&l| rank[l as usize]).min().unwrap_or(usize::MAX);
         out.ranks.push(data.truth[q][..K].iter().map(|&row| best(row)).collect());
         out.lists.push(lists);
         out.distances.push(distances);
@@ -71,7 +72,8 @@ fn adaptive(data: &Data, orders: &Orders, target: f64) -> Vec<usize> {
             .collect()
     };
     let recall = |stops: &[usize]| {
-        let hits: usize = (0..stops.len()).map(|q| orders.ranks[q].iter().filter(|&&r| r < stops[q]).count()).sum();
+        let hits: usize =
+            (0..stops.len()).map(|q| orders.ranks[q].iter().filter(|&&r| r < stops[q]).count()).sum();
         hits as f64 / (stops.len() * K) as f64
     };
     let (mut low, mut high) = (0.0f32, 4.0f32);
@@ -83,7 +85,8 @@ fn adaptive(data: &Data, orders: &Orders, target: f64) -> Vec<usize> {
 }
 
 fn codes_read(built: &Built, orders: &Orders, stops: &[usize]) -> f64 {
-    let one = |q: usize| -> usize { orders.lists[q][..stops[q]].iter().map(|&l| built.lists[l as usize].1).sum() };
+    let one =
+        |q: usize| -> usize { orders.lists[q][..stops[q]].iter().map(|&l| built.lists[l as usize].1).sum() };
     (0..stops.len()).map(one).sum::<usize>() as f64 / stops.len() as f64
 }
 
@@ -131,7 +134,13 @@ fn search(
         cost.codes += count as f64;
         for block in 0..count.div_ceil(LANES) {
             let view = block_at(built, first + block);
-            let terms = ScanTerms { base, step: query.step(), shift: query.shift(), slack: slack * base.sqrt(), threshold };
+            let terms = ScanTerms {
+                base,
+                step: query.step(),
+                shift: query.shift(),
+                slack: slack * base.sqrt(),
+                threshold,
+            };
             let mut estimates = [0.0; LANES];
             let live = if count - block * LANES >= LANES { u32::MAX } else { (1 << (count % LANES)) - 1 };
             let mut mask = (kernels().scan)(&view, &query.coarse, &terms, &mut estimates) & live;
@@ -163,7 +172,8 @@ fn search(
             let factors = &built.factors[b][p.place];
             let levels = &built.levels[b][p.place * built.width..(p.place + 1) * built.width];
             let half = (1u32 << (BITS[b] - 1)) as u8;
-            let low: f32 = levels.iter().zip(&query.rotated).map(|(u, x)| f32::from(u & (half - 1)) * x).sum();
+            let low: f32 =
+                levels.iter().zip(&query.rotated).map(|(u, x)| f32::from(u & (half - 1)) * x).sum();
             let total: f32 = query.rotated.iter().sum();
             let product = f32::from(half) * p.sign_sum + low - (f32::from(half) - 0.5) * total;
             let estimate = orders.distances[q][p.list] + factors.add + factors.scale * product;
@@ -199,7 +209,15 @@ fn search(
     (cost, exact.iter().map(|e| e.1).collect())
 }
 
-fn all(data: &Data, built: &Built, queries: &[Query], orders: &Orders, stops: &[usize], b: usize, slack: f32) -> Cost {
+fn all(
+    data: &Data,
+    built: &Built,
+    queries: &[Query],
+    orders: &Orders,
+    stops: &[usize],
+    b: usize,
+    slack: f32,
+) -> Cost {
     let mut sum = Cost::default();
     for (q, query) in queries.iter().enumerate() {
         let (cost, found) = search(data, built, q, query, orders, stops[q], b, slack);
@@ -238,7 +256,8 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
                 };
                 let mut estimates = [0.0; LANES];
                 for block in first..first + count.div_ceil(LANES) {
-                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut estimates).count_ones();
+                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut estimates)
+                        .count_ones();
                 }
                 codes += count;
             }
@@ -286,7 +305,9 @@ pub fn explore(data: &Data, prepared: &Prepared, built: &Built) {
     let home: Vec<u32> = {
         let mut h = vec![0; data.rows()];
         for (list, &(block, count)) in built.lists.iter().enumerate() {
-            for &row in &built.rows[block * LANES..block * LANES + count] { h[row as usize] = list as u32; }
+            for &row in &built.rows[block * LANES..block * LANES + count] {
+                h[row as usize] = list as u32;
+            }
         }
         h
     };
@@ -296,18 +317,18 @@ pub fn explore(data: &Data, prepared: &Prepared, built: &Built) {
         ("d/rho", Box::new(|d2, _, p2, _| (d2 / p2).sqrt())),
         ("d-rho", Box::new(|d2, _, p2, _| d2.sqrt() - p2.sqrt())),
         ("d2-rho2", Box::new(|d2, _, p2, _| d2 - p2)),
-        ("d2-.5rho2", Box::new(|d2, _, p2, _| d2 - 0.5*p2)),
-        ("d2-.5rho2-.3r2", Box::new(|d2, r2, p2, _| d2 - 0.5*p2-0.3*r2)),
+        ("d2-.5rho2", Box::new(|d2, _, p2, _| d2 - 0.5 * p2)),
+        ("d2-.5rho2-.3r2", Box::new(|d2, r2, p2, _| d2 - 0.5 * p2 - 0.3 * r2)),
         ("d2-r2", Box::new(|d2, r2, _, _| d2 - r2)),
         ("d2-r2-rho2", Box::new(|d2, r2, p2, _| d2 - r2 - p2)),
         ("d2+r2-rho2", Box::new(|d2, r2, p2, _| d2 + r2 - p2)),
         ("(d2+r2-rho2)/dr", Box::new(|d2, r2, p2, _| (d2 + r2 - p2) / (d2 * r2).sqrt())),
         ("(d2+rho2-r2)/drho", Box::new(|d2, r2, p2, _| (d2 + p2 - r2) / (d2 * p2).sqrt())),
         ("(d2-r2)/drho", Box::new(|d2, r2, p2, _| (d2 - r2) / (d2 * p2).sqrt())),
-        ("(d2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2 - 0.5*r2) / (d2 * p2).sqrt())),
-        ("(d2+.5p2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2+0.5*p2 - 0.5*r2) / (d2 * p2).sqrt())),
+        ("(d2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2 - 0.5 * r2) / (d2 * p2).sqrt())),
+        ("(d2+.5p2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2 + 0.5 * p2 - 0.5 * r2) / (d2 * p2).sqrt())),
         ("bisector", Box::new(|d2, _, p2, d0| (d2 - d0) / p2.sqrt())),
-        ("bisector r", Box::new(|d2, r2, p2, d0| (d2 - d0 - 0.3*r2) / p2.sqrt())),
+        ("bisector r", Box::new(|d2, r2, p2, d0| (d2 - d0 - 0.3 * r2) / p2.sqrt())),
     ];
     let r2: Vec<f32> = built.radius.iter().map(|r| r * r).collect();
     for (name, rule) in &rules {
@@ -315,14 +336,22 @@ pub fn explore(data: &Data, prepared: &Prepared, built: &Built) {
         for q in 0..orders.lists.len() {
             let p2 = data.near[q][K - 1];
             let d0 = orders.distances[q][orders.lists[q][0] as usize];
-            let mut scores: Vec<(f32, u32)> = (0..nl as u32).map(|l| (rule(orders.distances[q][l as usize], r2[l as usize], p2, d0), l)).collect();
+            let mut scores: Vec<(f32, u32)> = (0..nl as u32)
+                .map(|l| (rule(orders.distances[q][l as usize], r2[l as usize], p2, d0), l))
+                .collect();
             if *name == "fixed" {
                 scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for (i, s) in scores.iter_mut().enumerate() { s.0 = i as f32; }
+                for (i, s) in scores.iter_mut().enumerate() {
+                    s.0 = i as f32;
+                }
             }
             let mut hits = vec![0u32; nl];
-            for &t in &data.truth[q][..K] { hits[home[t as usize] as usize] += 1; }
-            for (s, l) in scores { pairs.push((s, false, hits[l as usize], built.lists[l as usize].1 as u32)); }
+            for &t in &data.truth[q][..K] {
+                hits[home[t as usize] as usize] += 1;
+            }
+            for (s, l) in scores {
+                pairs.push((s, false, hits[l as usize], built.lists[l as usize].1 as u32));
+            }
         }
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let total: u32 = pairs.iter().map(|p| p.2).sum();
@@ -330,9 +359,15 @@ pub fn explore(data: &Data, prepared: &Prepared, built: &Built) {
         let mut targets = vec![0.9, 0.95, 0.97, 0.99, 0.995];
         let mut line = format!("{name:>24}:");
         for p in &pairs {
-            hit += p.2; codes += p.3 as u64;
+            hit += p.2;
+            codes += p.3 as u64;
             while !targets.is_empty() && hit as f64 >= targets[0] * total as f64 {
-                line += &format!("  {}: {:.0} codes (s {:.3})", targets.remove(0), codes as f64 / orders.lists.len() as f64, p.0);
+                line += &format!(
+                    "  {}: {:.0} codes (s {:.3})",
+                    targets.remove(0),
+                    codes as f64 / orders.lists.len() as f64,
+                    p.0
+                );
             }
         }
         println!("{line}");
@@ -343,7 +378,9 @@ pub fn fit(data: &Data, prepared: &Prepared, built: &Built) {
     let orders = orders(data, prepared, built);
     let mut home = vec![0u32; data.rows()];
     for (list, &(block, count)) in built.lists.iter().enumerate() {
-        for &row in &built.rows[block * LANES..block * LANES + count] { home[row as usize] = list as u32; }
+        for &row in &built.rows[block * LANES..block * LANES + count] {
+            home[row as usize] = list as u32;
+        }
     }
     let nl = built.lists.len();
     let nq = orders.lists.len();
@@ -355,8 +392,11 @@ pub fn fit(data: &Data, prepared: &Prepared, built: &Built) {
         for q in (odd..nq).step_by(2) {
             let p2 = data.near[q][k - 1];
             let mut hits = vec![0u32; nl];
-            for &t in &data.truth[q][..k] { hits[home[t as usize] as usize] += 1; }
-            let mut keys: Vec<(f32, usize)> = (0..nl).map(|l| (orders.distances[q][l] + w[0] * r2[l], l)).collect();
+            for &t in &data.truth[q][..k] {
+                hits[home[t as usize] as usize] += 1;
+            }
+            let mut keys: Vec<(f32, usize)> =
+                (0..nl).map(|l| (orders.distances[q][l] + w[0] * r2[l], l)).collect();
             keys.sort_by(|a, b| a.0.total_cmp(&b.0));
             let k0 = keys[0].0;
             for (rank, &(key, l)) in keys.iter().enumerate() {
@@ -369,21 +409,32 @@ pub fn fit(data: &Data, prepared: &Prepared, built: &Built) {
         let (mut hit, mut codes) = (0, 0u64);
         let mut out = [0.0; 3];
         for p in &pairs {
-            hit += p.1; codes += p.2 as u64;
+            hit += p.1;
+            codes += p.2 as u64;
             for (t, o) in [0.95, 0.97, 0.99].iter().zip(&mut out) {
-                if hit as f64 >= t * total as f64 && *o == 0.0 { *o = (codes as f64 / (nq / 2) as f64).round(); }
+                if hit as f64 >= t * total as f64 && *o == 0.0 {
+                    *o = (codes as f64 / (nq / 2) as f64).round();
+                }
             }
         }
         out
     };
     println!("rbar2 {rbar}");
     let mut all = Vec::new();
-    for w0 in [0.0f32, 0.5, 0.8, 1.0, 1.2] { for a in [0.0f32, 0.3, 0.4, 0.5, 0.6, 0.8] { for c in [0.0f32, 0.05, 0.1, 0.2, 0.3] {
-        let w = [w0, a, c];
-        let (x, y) = (eval(&w, 0, 10), eval(&w, 1, 10));
-        all.push((3.0 * (x[0] + y[0]) + 2.0 * (x[1] + y[1]) + x[2] + y[2], w, x, y));
-    }}}
+    for w0 in [0.0f32, 0.5, 0.8, 1.0, 1.2] {
+        for a in [0.0f32, 0.3, 0.4, 0.5, 0.6, 0.8] {
+            for c in [0.0f32, 0.05, 0.1, 0.2, 0.3] {
+                let w = [w0, a, c];
+                let (x, y) = (eval(&w, 0, 10), eval(&w, 1, 10));
+                all.push((3.0 * (x[0] + y[0]) + 2.0 * (x[1] + y[1]) + x[2] + y[2], w, x, y));
+            }
+        }
+    }
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for x in &all[..6] { println!("  {:?} {:.0} {:?} {:?}", x.1, x.0, x.2, x.3); }
-    for w in [[0.0, 0.0, 100.0], [1.0, 0.0, 100.0], [1.0, 0.5, 0.1], [1.0, 0.5, 0.2], [0.8, 0.5, 0.1]] { println!("  {:?} {:?} {:?}  k=100 {:?}", w, eval(&w, 0, 10), eval(&w, 1, 10), eval(&w, 0, 100)); }
+    for x in &all[..6] {
+        println!("  {:?} {:.0} {:?} {:?}", x.1, x.0, x.2, x.3);
+    }
+    for w in [[0.0, 0.0, 100.0], [1.0, 0.0, 100.0], [1.0, 0.5, 0.1], [1.0, 0.5, 0.2], [0.8, 0.5, 0.1]] {
+        println!("  {:?} {:?} {:?}  k=100 {:?}", w, eval(&w, 0, 10), eval(&w, 1, 10), eval(&w, 0, 100));
+    }
 }

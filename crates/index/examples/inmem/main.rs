@@ -136,13 +136,25 @@ fn measure(data: &Data) {
     let pages = build(data, Metric::Cosine);
     let mut index = Index::open(&pages).expect("a fresh index opens");
     let bytes = f64::from(pages.pages()) * PAGE_SIZE as f64;
-    println!("size: {:.1} MB, {:.1} bytes a vector, {} lists", bytes / 1e6, bytes / data.rows() as f64, index.meta.lists);
+    println!(
+        "size: {:.1} MB, {:.1} bytes a vector, {} lists",
+        bytes / 1e6,
+        bytes / data.rows() as f64,
+        index.meta.lists
+    );
     let mut source = MemoryVectors { values: &data.base, dimensions: data.width };
     let start = cpu_ns();
     calibrate::calibrate(&mut index, &pages, &mut source, calibrate::SAMPLES).expect("pages in memory");
     println!("calibrate: {:.2} s CPU", (cpu_ns() - start) as f64 / 1e9);
     for p in index.meta.curve.iter().filter(|p| p.rank == 10) {
-        println!("   rank {} recall {} score {:.3} ({:.3} of spread) share {:.3}", p.rank, p.recall, p.score, p.score / index.spread, p.share);
+        println!(
+            "   rank {} recall {} score {:.3} ({:.3} of spread) share {:.3}",
+            p.rank,
+            p.recall,
+            p.score,
+            p.score / index.spread,
+            p.share
+        );
     }
     for target_recall in [0.9, 0.95, 0.97, 0.98, 0.99, 0.995] {
         let answer = ask(data, &index, &pages, SearchOptions { target_recall, ..SearchOptions::default() });

@@ -71,8 +71,11 @@ impl Data {
 fn nearest_rows(width: usize, base: &[f32], queries: &[f32], k: usize) -> (Vec<Vec<u32>>, Vec<Vec<f32>>) {
     let squares: Vec<f32> = base.chunks_exact(width).map(|r| dot(r, r)).collect();
     let answer = |q: &[f32]| {
-        let mut all: Vec<(f32, u32)> =
-            base.chunks_exact(width).enumerate().map(|(i, r)| (squares[i] - 2.0 * dot(q, r), i as u32)).collect();
+        let mut all: Vec<(f32, u32)> = base
+            .chunks_exact(width)
+            .enumerate()
+            .map(|(i, r)| (squares[i] - 2.0 * dot(q, r), i as u32))
+            .collect();
         let k = k.min(all.len());
         all.select_nth_unstable_by(k - 1, |a, b| a.0.total_cmp(&b.0));
         all.truncate(k);
@@ -85,9 +88,12 @@ fn nearest_rows(width: usize, base: &[f32], queries: &[f32], k: usize) -> (Vec<V
 }
 
 fn half_to_f32(bits: u16) -> f32 {
-    let (sign, exponent, fraction) = (u32::from(bits >> 15) << 31, u32::from(bits >> 10 & 31), u32::from(bits & 1023));
+    let (sign, exponent, fraction) =
+        (u32::from(bits >> 15) << 31, u32::from(bits >> 10 & 31), u32::from(bits & 1023));
     match exponent {
-        0 => f32::from_bits(sign | 0x3F80_0000).copysign(f32::from_bits(sign)) * fraction as f32 / 16_777_216.0,
+        0 => {
+            f32::from_bits(sign | 0x3F80_0000).copysign(f32::from_bits(sign)) * fraction as f32 / 16_777_216.0
+        }
         31 => f32::from_bits(sign | 0x7F80_0000 | fraction << 13),
         _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
     }
@@ -96,7 +102,8 @@ fn half_to_f32(bits: u16) -> f32 {
 /// Reads a two-dimensional little-endian float16 array.
 pub fn read_f16(path: &Path) -> std::io::Result<(usize, Vec<f32>)> {
     let bytes = std::fs::read(path)?;
-    let bad = || std::io::Error::other(format!("{}: not a two-dimensional float16 .npy file", path.display()));
+    let bad =
+        || std::io::Error::other(format!("{}: not a two-dimensional float16 .npy file", path.display()));
     let header_length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = String::from_utf8_lossy(&bytes[10..10 + header_length]).to_string();
     if !header.contains("'<f2'") {
@@ -105,7 +112,8 @@ pub fn read_f16(path: &Path) -> std::io::Result<(usize, Vec<f32>)> {
     let shape = header.split("'shape': (").nth(1).and_then(|s| s.split(')').next()).ok_or_else(bad)?;
     let sizes: Vec<usize> = shape.split(',').filter_map(|s| s.trim().parse().ok()).collect();
     let [_, width] = sizes[..] else { return Err(bad()) };
-    let values = bytes[10 + header_length..].chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]])));
+    let values =
+        bytes[10 + header_length..].chunks_exact(2).map(|b| half_to_f32(u16::from_le_bytes([b[0], b[1]])));
     Ok((width, values.collect()))
 }
 

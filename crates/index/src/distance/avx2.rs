@@ -152,7 +152,8 @@ fn finish(acc: [__m256i; 2], out: &mut [u32]) {
     let even = _mm256_sub_epi16(acc[0], _mm256_slli_epi16::<8>(acc[1]));
     let even = _mm_add_epi16(_mm256_castsi256_si128(even), _mm256_extracti128_si256::<1>(even));
     let odd = _mm_add_epi16(_mm256_castsi256_si128(acc[1]), _mm256_extracti128_si256::<1>(acc[1]));
-    for (half, pair) in [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)].into_iter().enumerate() {
+    for (half, pair) in [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)].into_iter().enumerate()
+    {
         let wide = _mm256_cvtepu16_epi32(pair);
         let out = &mut out[8 * half..8 * half + 8];
         // SAFETY: `out` has 8 values.
@@ -191,7 +192,10 @@ fn sums_coarse(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
             for at in (0..codes.len()).step_by(32) {
                 let (c, t) = (load_bytes(codes, at), load_bytes(table, at));
                 l = _mm256_add_epi8(l, _mm256_shuffle_epi8(t, _mm256_and_si256(c, mask)));
-                h = _mm256_add_epi8(h, _mm256_shuffle_epi8(t, _mm256_and_si256(_mm256_srli_epi16::<4>(c), mask)));
+                h = _mm256_add_epi8(
+                    h,
+                    _mm256_shuffle_epi8(t, _mm256_and_si256(_mm256_srli_epi16::<4>(c), mask)),
+                );
             }
             widen(&mut low, l);
             widen(&mut high, h);

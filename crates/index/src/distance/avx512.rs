@@ -51,10 +51,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
         i += 64;
     }
-    let total = _mm512_reduce_add_ps(_mm512_add_ps(
-        _mm512_add_ps(acc[0], acc[1]),
-        _mm512_add_ps(acc[2], acc[3]),
-    ));
+    let total =
+        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(acc[0], acc[1]), _mm512_add_ps(acc[2], acc[3])));
     total + super::scalar::dot(&a[i..n], &b[i..n])
 }
 
@@ -70,10 +68,8 @@ fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
         }
         i += 64;
     }
-    let total = _mm512_reduce_add_ps(_mm512_add_ps(
-        _mm512_add_ps(acc[0], acc[1]),
-        _mm512_add_ps(acc[2], acc[3]),
-    ));
+    let total =
+        _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(acc[0], acc[1]), _mm512_add_ps(acc[2], acc[3])));
     total + super::scalar::l2_squared(&a[i..n], &b[i..n])
 }
 

@@ -79,7 +79,13 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
     finish(block, &totals, terms, estimates)
 }
 
-fn finish(block: &ScanBlock<'_>, totals: &[u32; LANES], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
+/// Estimates and mask from sums.
+pub fn finish(
+    block: &ScanBlock<'_>,
+    totals: &[u32; LANES],
+    terms: &ScanTerms,
+    estimates: &mut [f32; LANES],
+) -> u32 {
     let mut mask = 0;
     for lane in 0..(block.scale.len() / 2).min(LANES) {
         let product = terms.step * totals[lane] as f32 + terms.shift;
@@ -97,13 +103,19 @@ pub fn sums_narrow(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
     out.fill(0);
     for (row, entries) in codes.chunks_exact(16).zip(table.chunks_exact(32)) {
         for (total, byte) in out.iter_mut().zip(row) {
-            *total += u32::from(entries[usize::from(byte & 15)]) + u32::from(entries[16 + usize::from(byte >> 4)]);
+            *total +=
+                u32::from(entries[usize::from(byte & 15)]) + u32::from(entries[16 + usize::from(byte >> 4)]);
         }
     }
 }
 
 /// [`Kernels::scan`] for a block with 16 lanes, of which as many count as there are factors.
-pub fn scan_narrow(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
+pub fn scan_narrow(
+    block: &ScanBlock<'_>,
+    table: &[u8],
+    terms: &ScanTerms,
+    estimates: &mut [f32; LANES],
+) -> u32 {
     let mut totals = [0; LANES];
     sums_narrow(block.codes, table, &mut totals);
     finish(block, &totals, terms, estimates)
@@ -111,5 +123,9 @@ pub fn scan_narrow(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estim
 
 fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
     let pairs = low.iter().zip(high);
-    codes.iter().zip(pairs).map(|(c, (l, h))| i32::from(c & 15) * i32::from(*l) + i32::from(c >> 4) * i32::from(*h)).sum()
+    codes
+        .iter()
+        .zip(pairs)
+        .map(|(c, (l, h))| i32::from(c & 15) * i32::from(*l) + i32::from(c >> 4) * i32::from(*h))
+        .sum()
 }

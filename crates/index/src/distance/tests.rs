@@ -29,7 +29,11 @@ fn products_and_distances_agree() {
             let tolerance = 1e-5 * n as f32;
             let (a, b) = (&rows[0], &rows[1]);
             assert!(same((fast.dot)(a, b), scalar::dot(a, b), tolerance), "{} dot {n}", fast.name);
-            assert!(same((fast.l2_squared)(a, b), scalar::l2_squared(a, b), tolerance), "{} l2 {n}", fast.name);
+            assert!(
+                same((fast.l2_squared)(a, b), scalar::l2_squared(a, b), tolerance),
+                "{} l2 {n}",
+                fast.name
+            );
             let four = (fast.dot4)(a, [&rows[1], &rows[2], &rows[3], &rows[4]]);
             for (k, value) in four.iter().enumerate() {
                 assert!(same(*value, scalar::dot(a, &rows[k + 1]), tolerance), "{} dot4 {n}", fast.name);
@@ -47,9 +51,10 @@ fn hostile_values_give_the_same_kind_of_answer() {
                     let mut a = vec![0.5; n];
                     let b = vec![0.25; n];
                     a[at] = value;
-                    for (fast, slow) in
-                        [((fast.dot)(&a, &b), scalar::dot(&a, &b)), ((fast.l2_squared)(&a, &b), scalar::l2_squared(&a, &b))]
-                    {
+                    for (fast, slow) in [
+                        ((fast.dot)(&a, &b), scalar::dot(&a, &b)),
+                        ((fast.l2_squared)(&a, &b), scalar::l2_squared(&a, &b)),
+                    ] {
                         let tolerance = 1e-5 * slow.abs().min(f32::MAX);
                         assert!(same(fast, slow, tolerance), "{value} at {at} of {n}: {fast} {slow}");
                     }
@@ -85,7 +90,8 @@ fn sums_agree_to_the_last_unit() {
             let rows = width / 4;
             for full in [false, true] {
                 let codes = if full { vec![255; rows * 16] } else { bytes(&mut rng, rows * 16, 255) };
-                let coarse = if full { vec![COARSE_MAX; rows * 16] } else { bytes(&mut rng, rows * 16, COARSE_MAX) };
+                let coarse =
+                    if full { vec![COARSE_MAX; rows * 16] } else { bytes(&mut rng, rows * 16, COARSE_MAX) };
                 let fine = if full { vec![255; rows * 16] } else { bytes(&mut rng, rows * 16, 255) };
                 let (mut a, mut b) = ([1; LANES], [2; LANES]);
                 (fast.sums_coarse)(&codes, &coarse, &mut a);
@@ -108,7 +114,11 @@ fn scans_agree_and_never_keep_a_nan() {
             let codes = bytes(&mut rng, rows * 16, 255);
             let table = bytes(&mut rng, rows * 16, COARSE_MAX);
             let mut factor = |lane: usize| {
-                if round % 5 == 0 { HOSTILE[(lane + round) % HOSTILE.len()] } else { rng.normal().abs() + 0.01 }
+                if round % 5 == 0 {
+                    HOSTILE[(lane + round) % HOSTILE.len()]
+                } else {
+                    rng.normal().abs() + 0.01
+                }
             };
             let add: Vec<u8> = (0..LANES).flat_map(|l| factor(l).to_le_bytes()).collect();
             let scale: Vec<u8> = (0..LANES).flat_map(|l| to_bf16(-factor(l)).to_le_bytes()).collect();
@@ -116,10 +126,19 @@ fn scans_agree_and_never_keep_a_nan() {
             let block = ScanBlock { codes: &codes, add: &add, scale: &scale, error: &error };
             let terms = ScanTerms { base: 1.0, step: 0.001, shift: -0.5, slack: 0.1, threshold: 1.0 };
             let (mut a, mut b) = ([0.0; LANES], [0.0; LANES]);
-            let (mask, truth) = ((fast.scan)(&block, &table, &terms, &mut a), (scalar::KERNELS.scan)(&block, &table, &terms, &mut b));
+            let (mask, truth) = (
+                (fast.scan)(&block, &table, &terms, &mut a),
+                (scalar::KERNELS.scan)(&block, &table, &terms, &mut b),
+            );
             for lane in 0..LANES {
                 let tolerance = 1e-5 * (1.0 + b[lane].abs().min(1e30));
-                assert!(same(a[lane], b[lane], tolerance), "{} lane {lane}: {} {}", fast.name, a[lane], b[lane]);
+                assert!(
+                    same(a[lane], b[lane], tolerance),
+                    "{} lane {lane}: {} {}",
+                    fast.name,
+                    a[lane],
+                    b[lane]
+                );
                 let bound = b[lane] - scalar::bf16_at(&error, lane) * terms.slack;
                 assert!(!(bound.is_nan() && mask >> lane & 1 == 1), "kept a NaN");
                 if (bound - terms.threshold).abs() > 2.0 * tolerance {
@@ -138,7 +157,10 @@ fn nibble_products_agree_to_the_last_unit() {
             let codes = bytes(&mut rng, n, 255);
             let low: Vec<i8> = bytes(&mut rng, n, 254).iter().map(|b| (i16::from(*b) - 127) as i8).collect();
             let high: Vec<i8> = bytes(&mut rng, n, 254).iter().map(|b| (i16::from(*b) - 127) as i8).collect();
-            assert_eq!((fast.dot_nibbles)(&codes, &low, &high), (scalar::KERNELS.dot_nibbles)(&codes, &low, &high));
+            assert_eq!(
+                (fast.dot_nibbles)(&codes, &low, &high),
+                (scalar::KERNELS.dot_nibbles)(&codes, &low, &high)
+            );
             let full = (vec![255u8; n], vec![-127i8; n]);
             let slow = (scalar::KERNELS.dot_nibbles)(&full.0, &full.1, &full.1);
             assert_eq!((fast.dot_nibbles)(&full.0, &full.1, &full.1), slow);

@@ -1,7 +1,7 @@
 //! Directory pages: one entry a list.
 //!
 //! Next directory page 4, open scan page 4, open refine page 4 (where lists of this page take new blocks and units),
-//! reserved 28, then entries: id 4, head page 4, head index 1, state 1, reserved 2, blocks 4, rows 4, squared radius
+//! 4 spare scan pages and 3 spare refine pages (where room was given up and will be free to take), then entries: id 4, head page 4, head index 1, state 1, reserved 2, blocks 4, rows 4, squared radius
 //! f32, scale f32, squared length f32, next split 4, then the centroid in 4 bits a dimension (byte i of 16 has
 //! dimension i of 32 in its low and dimension 16 + i in its high half).
 //!
@@ -9,9 +9,10 @@
 
 use super::scan::Place;
 use super::{Layout, get_f32, get_u32, put};
-use crate::page::Block;
+use crate::page::{Block, NO_BLOCK};
 
-/// What stands before the entries.
+/// What stands before the entries. Pages named here are where to look for room; they may have none, or have become
+/// something else: who takes room looks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Front {
     /// The next directory page.
@@ -20,20 +21,54 @@ pub struct Front {
     pub open_scan: Block,
     /// Where lists of this page take new units.
     pub open_refine: Block,
+    /// Scan pages with blocks given up, the latest first.
+    pub spare_scan: [Block; 4],
+    /// Refine pages with units given up, the latest first.
+    pub spare_refine: [Block; 3],
 }
 
 impl Front {
+    /// A front without room.
+    #[must_use]
+    pub fn new(next: Block) -> Self {
+        let none = NO_BLOCK;
+        Self { next, open_scan: none, open_refine: none, spare_scan: [none; 4], spare_refine: [none; 3] }
+    }
+
     /// Reads the front of a directory page.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
-        Self { next: get_u32(body, 0), open_scan: get_u32(body, 4), open_refine: get_u32(body, 8) }
+        let at = |i: usize| get_u32(body, 4 * i);
+        Self {
+            next: at(0),
+            open_scan: at(1),
+            open_refine: at(2),
+            spare_scan: [at(3), at(4), at(5), at(6)],
+            spare_refine: [at(7), at(8), at(9)],
+        }
     }
 
     /// Writes the front of a directory page.
     pub fn write(&self, body: &mut [u8]) {
-        put(body, 0, self.next.to_le_bytes());
-        put(body, 4, self.open_scan.to_le_bytes());
-        put(body, 8, self.open_refine.to_le_bytes());
+        let all = [self.next, self.open_scan, self.open_refine].into_iter();
+        for (i, page) in all.chain(self.spare_scan).chain(self.spare_refine).enumerate() {
+            put(body, 4 * i, page.to_le_bytes());
+        }
+    }
+
+    /// Remembers scan and refine pages where room was given up; the oldest are forgotten.
+    pub fn spare(&mut self, scan: &[Block], refine: &[Block]) {
+        remember(&mut self.spare_scan, scan);
+        remember(&mut self.spare_refine, refine);
+    }
+}
+
+fn remember<const N: usize>(spare: &mut [Block; N], pages: &[Block]) {
+    for page in pages {
+        if !spare.contains(page) {
+            spare.rotate_right(1);
+            spare[0] = *page;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::rotate::padded;
 /// line.
 pub const FRONT: usize = 40;
 /// Bytes at the start of a refine page.
-pub const REFINE_FRONT: usize = 16;
+pub const REFINE_FRONT: usize = 24;
 /// Bytes of a directory entry besides the centroid.
 pub const ENTRY_FRONT: usize = 36;
 /// Bytes of a block's head besides its arrays: live 4, list 4, next page 4, stamp 8, next index 1, used 1, state 1,
@@ -65,7 +65,8 @@ impl Layout {
         let record_bytes = width * (bits as usize - 1) / 8 + REFINE_FACTORS;
         let wide = Self::arrange(width, 32, record_bytes);
         let arranged = wide.filter(|a| a.capacity == 32).or_else(|| Self::arrange(width, 16, record_bytes));
-        let Arranged { lanes, capacity, blocks_a_page, unit } = arranged.ok_or(Fault::Width { found: dimensions })?;
+        let Arranged { lanes, capacity, blocks_a_page, unit } =
+            arranged.ok_or(Fault::Width { found: dimensions })?;
         let units_a_block = capacity.div_ceil(unit);
         let entry_bytes = ENTRY_FRONT + width / 2;
         Ok(Self {
@@ -93,7 +94,8 @@ impl Layout {
         let room = PAGE_BODY - FRONT;
         let codes = width / 8 * lanes;
         for capacity in (1..=lanes).rev() {
-            let head = |unit: usize| PER_CODE * capacity + BLOCK_TAIL + UNIT_POINTER * capacity.div_ceil(unit);
+            let head =
+                |unit: usize| PER_CODE * capacity + BLOCK_TAIL + UNIT_POINTER * capacity.div_ceil(unit);
             let largest = capacity.min(records);
             let blocks_a_page = room / (codes + head(largest.max(1)));
             if blocks_a_page == 0 || records == 0 {

@@ -1,6 +1,6 @@
 //! Refine pages: units of low bits.
 //!
-//! Bitmap of units in use 8, stamp of the last unit given up 8, then units of `unit` records each. A record is the low
+//! Bitmap of units in use 8, stamp of the last unit given up 8, stamp of the last unit taken 8, then units of `unit` records each. A record is the low
 //! bits of a code and its two factors (add f32, scale f32). Which unit belongs to which block is known by the block.
 
 use super::{Layout, get_f32, get_u64, put};
@@ -17,17 +17,26 @@ pub fn stamp(body: &[u8]) -> u64 {
     get_u64(body, 8)
 }
 
-/// The first unit that is not in use.
+/// The units that may be taken, `past` saying which stamps are past.
+pub fn free_units(layout: &Layout, body: &[u8], past: impl Fn(u64) -> bool) -> Vec<u8> {
+    let given_up = stamp(body);
+    if given_up != 0 && !past(given_up) {
+        return Vec::new();
+    }
+    (0..layout.units_a_page as u8).filter(|u| in_use(body) >> u & 1 == 0).collect()
+}
+
+/// When a unit of this page was last taken.
 #[must_use]
-pub fn first_free(layout: &Layout, body: &[u8]) -> Option<usize> {
-    let free = (!in_use(body)).trailing_zeros() as usize;
-    (free < layout.units_a_page).then_some(free)
+pub fn taken_at(body: &[u8]) -> u64 {
+    get_u64(body, 16)
 }
 
 /// Takes unit `unit` into use.
-pub fn take(body: &mut [u8], unit: usize) {
+pub fn take(body: &mut [u8], unit: usize, at: u64) {
     let bits = in_use(body) | 1 << unit;
     put(body, 0, bits.to_le_bytes());
+    put(body, 16, at.to_le_bytes());
 }
 
 /// Gives up the units in `mask`.
@@ -50,4 +59,10 @@ pub fn record<'a>(layout: &Layout, body: &'a [u8], unit: usize, slot: usize) -> 
 pub fn put_record(layout: &Layout, body: &mut [u8], unit: usize, slot: usize, record: &[u8]) {
     let at = layout.record_at(unit, slot);
     body[at..at + layout.record_bytes].copy_from_slice(record);
+}
+
+/// Copies unit `unit` from another page's body.
+pub fn copy_unit(layout: &Layout, body: &mut [u8], unit: usize, other: &[u8]) {
+    let (from, to) = (layout.record_at(unit, 0), layout.record_at(unit + 1, 0));
+    body[from..to].copy_from_slice(&other[from..to]);
 }

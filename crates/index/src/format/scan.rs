@@ -108,10 +108,26 @@ impl<'a> BlockView<'a> {
         Place { page: get_u32(self.head, self.tail() + 8), index: self.head[self.tail() + 20] }
     }
 
-    /// When the block was freed.
+    /// When the block was opened or, in state freed, given up.
     #[must_use]
     pub fn stamp(&self) -> u64 {
         get_u64(self.head, self.tail() + 12)
+    }
+
+    /// Whether the block may be taken, `past` saying which stamps are past.
+    #[must_use]
+    pub fn is_free(&self, past: impl Fn(u64) -> bool) -> bool {
+        match self.state() {
+            State::Empty => true,
+            State::Freed => past(self.stamp()),
+            State::Owned | State::Closed => false,
+        }
+    }
+
+    /// All bytes of the block: codes, head.
+    #[must_use]
+    pub fn bytes(&self) -> (&'a [u8], &'a [u8]) {
+        (self.codes, self.head)
     }
 
     /// Codes written so far.
@@ -181,8 +197,8 @@ impl<'a> BlockMut<'a> {
         self.at(14 * self.layout.capacity)
     }
 
-    /// Makes this an empty block of `list`, before `next`.
-    pub fn open(&mut self, list: u32, next: Place) {
+    /// Makes this an empty block of `list`, before `next`, opened at `stamp`.
+    pub fn open(&mut self, list: u32, next: Place, stamp: u64) {
         let codes = self.layout.codes_at(self.index);
         self.body[codes..codes + self.layout.codes_bytes].fill(0);
         let head = self.at(0);
@@ -190,6 +206,7 @@ impl<'a> BlockMut<'a> {
         let tail = self.tail();
         put(self.body, tail + 4, list.to_le_bytes());
         put(self.body, tail + 8, next.page.to_le_bytes());
+        put(self.body, tail + 12, stamp.to_le_bytes());
         self.body[tail + 20] = next.index;
         self.body[tail + 22] = State::Owned as u8;
         for n in 0..self.layout.units_a_block {
@@ -223,6 +240,13 @@ impl<'a> BlockMut<'a> {
         put(self.body, tail, live.to_le_bytes());
         self.body[tail + 21] = lane as u8 + 1;
         lane
+    }
+
+    /// Copies all bytes of another block.
+    pub fn copy_from(&mut self, other: &BlockView<'_>) {
+        let (codes, head) = (self.layout.codes_at(self.index), self.at(0));
+        self.body[codes..codes + self.layout.codes_bytes].copy_from_slice(other.codes);
+        self.body[head..head + self.layout.head_bytes].copy_from_slice(other.head);
     }
 
     /// Keeps only the live bits in `mask`.

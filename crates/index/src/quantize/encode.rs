@@ -139,7 +139,14 @@ pub fn unpack_nibbles(packed: &[u8], out: &mut [u8]) {
 
 /// The vector (in index space) that a code stands for: centroid + s·v, where s follows from the scale of the record.
 /// The relative error of the residual is about 2^-B.
-pub fn decode(metric: Metric, layout: &Layout, signs: &[u8], record: &[u8], centroid: &[f32], out: &mut [f32]) {
+pub fn decode(
+    metric: Metric,
+    layout: &Layout,
+    signs: &[u8],
+    record: &[u8],
+    centroid: &[f32],
+    out: &mut [f32],
+) {
     let packed = layout.record_bytes - 8;
     let mut low = vec![0u8; layout.width];
     unpack_nibbles(&record[..packed], &mut low);

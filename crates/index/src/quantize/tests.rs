@@ -60,7 +60,11 @@ fn estimates_are_unbiased_and_within_their_bound() {
             }
             if !cfg!(miri) {
                 assert!(beyond * 40 < rounds, "{metric:?} {width}: {beyond} of {rounds} beyond 2.5 sigma");
-                assert!((sum / rounds as f64).abs() < 0.25, "{metric:?} {width}: bias {}", sum / rounds as f64);
+                assert!(
+                    (sum / rounds as f64).abs() < 0.25,
+                    "{metric:?} {width}: bias {}",
+                    sum / rounds as f64
+                );
                 let ratio = (squares / rounds as f64).sqrt();
                 assert!(ratio < 0.12, "{metric:?} {width}: five bits err by {ratio} of one bit's error");
             }

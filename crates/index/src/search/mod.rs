@@ -106,7 +106,11 @@ impl Search {
     }
 
     /// The next row; `None` when there is no more.
-    pub fn next<S: PageStore, V: VectorSource>(&mut self, store: &S, source: &mut V) -> Result<Option<Hit>, Fault> {
+    pub fn next<S: PageStore, V: VectorSource>(
+        &mut self,
+        store: &S,
+        source: &mut V,
+    ) -> Result<Option<Hit>, Fault> {
         while self.given == self.hits.len() {
             if self.done {
                 return Ok(None);
@@ -131,7 +135,10 @@ impl Search {
         let mut round = Round::new(self.wanted, f32::NEG_INFINITY);
         round.read(self, store)?;
         let found = round.ranked(self, source);
-        Ok(found.into_iter().map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank)).collect())
+        Ok(found
+            .into_iter()
+            .map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank))
+            .collect())
     }
 
     pub(crate) fn probes(&self) -> &Probes {
@@ -151,7 +158,8 @@ impl Search {
         }
         self.work.rounds += 1;
         for _ in 0..RESTARTS {
-            let floor = self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
+            let floor =
+                self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
             let mut round = Round::new(self.wanted, floor);
             if round.read(self, store)? {
                 self.finish(round, source);

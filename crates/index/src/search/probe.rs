@@ -71,7 +71,10 @@ impl Probes {
         // with the query.
         let (mut unit, mut radius) = (index.spread, RADIUS);
         if product {
-            let lengths = index.directory.lists().map(|(_, e)| f64::from(e.square + e.radius_squared) * f64::from(e.rows));
+            let lengths = index
+                .directory
+                .lists()
+                .map(|(_, e)| f64::from(e.square + e.radius_squared) * f64::from(e.rows));
             let typical = (lengths.sum::<f64>() / rows.max(1) as f64).sqrt() as f32;
             let factor = if typical > 0.0 { square.sqrt() / typical } else { 0.0 };
             unit *= 0.5 * factor;
@@ -79,7 +82,14 @@ impl Probes {
         }
         let probe = |(n, e): (usize, &crate::format::directory::Entry)| {
             let (base, apart) = index.to_centroid(n, e, query, square);
-            Probe { key: base + radius * e.radius_squared, base, apart, list: e.id, head: e.head, rows: e.rows }
+            Probe {
+                key: base + radius * e.radius_squared,
+                base,
+                apart,
+                list: e.id,
+                head: e.head,
+                rows: e.rows,
+            }
         };
         let all: Vec<Probe> = index.directory.lists().map(probe).filter(|p| p.head.is_some()).collect();
         let limit = if options.probes > 0 {

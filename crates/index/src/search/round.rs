@@ -124,7 +124,13 @@ impl Round {
         Ok(true)
     }
 
-    fn scan<S: PageStore>(&mut self, search: &mut Search, store: &S, probe: &Probe, rank: usize) -> Result<bool, Fault> {
+    fn scan<S: PageStore>(
+        &mut self,
+        search: &mut Search,
+        store: &S,
+        probe: &Probe,
+        rank: usize,
+    ) -> Result<bool, Fault> {
         let layout = &search.layout;
         let terms = ScanTerms {
             base: probe.base,
@@ -215,7 +221,10 @@ impl Round {
             }
             store.interrupts();
             if p.unit.page >= store.pages() {
-                return Err(Fault::Damaged { page: p.place.page, what: "a block points to a unit beyond the end" });
+                return Err(Fault::Damaged {
+                    page: p.place.page,
+                    what: "a block points to a unit beyond the end",
+                });
             }
             let guard = store.read(p.unit.page);
             let unit = usize::from(p.unit.index).min(search.layout.units_a_page - 1);
@@ -283,7 +292,11 @@ impl Round {
         let mut nearest: BinaryHeap<Key> = BinaryHeap::new();
         let mut row = Vec::new();
         for k in &self.kept {
-            let limit = if nearest.len() < self.wanted { f32::INFINITY } else { nearest.peek().map_or(f32::INFINITY, |n| n.0) };
+            let limit = if nearest.len() < self.wanted {
+                f32::INFINITY
+            } else {
+                nearest.peek().map_or(f32::INFINITY, |n| n.0)
+            };
             if k.lower > limit || !source.fetch(k.tid, &mut row) {
                 continue;
             }
