@@ -39,3 +39,14 @@ CREATE OPERATOR CLASS halfvec_ip_ops FOR TYPE halfvec USING howdah AS
 CREATE OPERATOR CLASS halfvec_cosine_ops FOR TYPE halfvec USING howdah AS
     OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
     FUNCTION 1 (halfvec) howdah_halfvec_cosine(internal);
+
+CREATE FUNCTION howdah_index_info(index regclass) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'howdah_index_info_wrapper' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION howdah_index_info(regclass) IS
+    'what a howdah index holds: lists, sizes, fill, and the recall that reading a share of it gives';
+
+CREATE FUNCTION howdah_index_check(index regclass) RETURNS SETOF text
+    AS 'MODULE_PATHNAME', 'howdah_index_check_wrapper' LANGUAGE C STRICT VOLATILE;
+COMMENT ON FUNCTION howdah_index_check(regclass) IS
+    'verifies a howdah index against its table: one row a problem, none when it is sound; keeps writers out meanwhile';
+REVOKE ALL ON FUNCTION howdah_index_check(regclass) FROM PUBLIC;

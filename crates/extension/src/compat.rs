@@ -39,3 +39,42 @@ pub unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
         }
     }
 }
+
+/// The table of an index that is being vacuumed: PostgreSQL 15 does not say which it is.
+pub struct VacuumedTable {
+    relation: pg_sys::Relation,
+    opened: bool,
+}
+
+impl VacuumedTable {
+    /// # Safety
+    /// `info` is that of a running vacuum.
+    pub unsafe fn of(info: *mut pg_sys::IndexVacuumInfo) -> Self {
+        // SAFETY: promised by the caller; the lock that vacuum holds on the table is enough to open it again.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            {
+                let table = pg_sys::IndexGetRelation((*(*info).index).rd_id, false);
+                let relation = pg_sys::table_open(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+                Self { relation, opened: true }
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                Self { relation: (*info).heaprel, opened: false }
+            }
+        }
+    }
+
+    /// The table.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    /// Closes what was opened.
+    pub fn close(self) {
+        if self.opened {
+            // SAFETY: opened by `of`.
+            unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE) }
+        }
+    }
+}

@@ -9,6 +9,7 @@ pgrx::pg_module_magic!();
 
 mod am;
 mod compat;
+mod functions;
 mod storage;
 mod types;
 

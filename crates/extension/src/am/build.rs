@@ -1,7 +1,7 @@
 //! `CREATE INDEX` and `REINDEX`: a sample, lists, one pass that encodes every row, a sort, the pages.
 
 use howdah_index::build::{self, Loader, Sampler, Trained};
-use howdah_index::calibrate::calibrate;
+use howdah_index::calibrate::{SAMPLES, calibrate};
 use howdah_index::directory::Index;
 use howdah_index::options::BuildOptions;
 use howdah_index::page::PageStore;
@@ -25,8 +25,6 @@ const TRAINING: i64 = 3;
 const ENCODING: i64 = 4;
 const WRITING: i64 = 5;
 const CALIBRATING: i64 = 6;
-/// Rows that ask for their own neighbours, to learn what a recall costs.
-const CALIBRATION_QUERIES: usize = 200;
 
 /// Callback `ambuildphasename`.
 #[pg_guard]
@@ -53,8 +51,10 @@ pub unsafe extern "C-unwind" fn ambuild(
     let (rows, indexed) = load(&source, &trained, &options, &pages);
     report::phase(CALIBRATING);
     let mut index_now = raise(Index::open(&pages));
-    let mut own_rows = Rows::of_any_age(heap, index, opclass.element);
-    raise(calibrate(&mut index_now, &pages, &mut own_rows, CALIBRATION_QUERIES));
+    // SAFETY: as above.
+    let mut rows_of_table = unsafe { Rows::of_any_age(heap, index, opclass.element) };
+    raise(calibrate(&mut index_now, &pages, &mut rows_of_table, SAMPLES));
+    rows_of_table.close();
     pages.finish_build();
     // SAFETY: palloc0 returns a zeroed struct of this size in the caller's context, as the callback has to.
     unsafe {

@@ -4,10 +4,14 @@
 //! over [`crate::storage`] on the other. No algorithm lives here.
 
 mod build;
+mod cost;
 mod handler;
 mod insert;
 mod opclass;
 pub mod options;
 mod report;
 mod scan;
+mod vacuum;
 mod workers;
+
+pub use report::{error as report_error, raise};
