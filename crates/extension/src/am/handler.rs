@@ -5,9 +5,9 @@ use pgrx::prelude::*;
 
 use super::{build, cost, insert, options, scan, vacuum};
 
-/// The handler that `CREATE ACCESS METHOD howdah` names.
+/// The handler that `CREATE ACCESS METHOD howdah` names. PostgreSQL calls it without the argument that SQL declares.
 #[pg_extern(sql = false)]
-fn howdah_handler(_argument: pgrx::Internal) -> pgrx::Internal {
+fn howdah_handler() -> pgrx::Internal {
     // SAFETY: a zeroed IndexAmRoutine is a valid one (flags off, callbacks absent); palloc'd, since PostgreSQL keeps it in
     // the relation cache.
     let mut routine = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };

@@ -9,7 +9,7 @@ macro_rules! opclass {
     ($name:ident, $metric:ident, $element:ident) => {
         #[doc = concat!("Operator class code of metric ", stringify!($metric), " over element ", stringify!($element), ".")]
         #[pg_extern(sql = false, immutable, strict, parallel_safe)]
-        fn $name(_argument: pgrx::Internal) -> i32 {
+        fn $name() -> i32 {
             Opclass { metric: Metric::$metric, element: Element::$element }.code()
         }
     };
