@@ -12,6 +12,7 @@ pub mod find;
 pub mod home;
 pub mod instance;
 pub mod machine;
+pub mod param;
 pub mod preflight;
 pub mod problem;
 pub mod secret;

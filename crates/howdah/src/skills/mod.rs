@@ -16,15 +16,12 @@ use serde_json::Value;
 pub mod context;
 pub mod host;
 pub mod keys;
-pub mod plan;
-pub mod search;
 pub mod status;
 
 pub use context::Context;
 
 /// All skills, in the order people meet them.
-pub static SKILLS: &[Skill<Context>] =
-    &[search::SEARCH, plan::PLAN, plan::APPLY, status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
+pub static SKILLS: &[Skill<Context>] = &[status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
 
 /// What a skill does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -109,7 +109,17 @@ pub enum Command {
     /// (from the table)
     Apply(Apply),
     /// (from the table)
+    Ingest(Ingest),
+    /// (from the table)
     Search(Box<Search>),
+    /// Look at collections
+    Collections(Collections),
+    /// (from the table)
+    Get(Get),
+    /// (from the table)
+    Delete(Delete),
+    /// (from the table)
+    Doctor(Doctor),
     /// Make, list and revoke API keys
     Keys(Keys),
     /// Show the declaration with every default said
@@ -125,6 +135,8 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Measure ingest, search and recall
+    Bench(Bench),
     /// Print the version
     Version,
 }
@@ -152,11 +164,11 @@ pub struct Logs {
 #[derive(Debug, Args)]
 pub struct Init {
     /// What to start from
-    #[arg(long, value_name = "NAME", default_value = "starter")]
-    pub preset: String,
-    /// Name of the deployment
     #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    pub preset: Option<String>,
+    /// Write over a declaration that is there
+    #[arg(long)]
+    pub force: bool,
     /// Print it instead of writing it
     #[arg(long)]
     pub print: bool,
@@ -179,9 +191,6 @@ pub struct Apply {
     /// Also carry out steps that destroy data
     #[arg(long)]
     pub allow_destroy: bool,
-    /// Set the passwords of roles that exist again
-    #[arg(long)]
-    pub set_passwords: bool,
 }
 
 /// Flags of `ingest`.

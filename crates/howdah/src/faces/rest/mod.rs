@@ -29,7 +29,6 @@ use crate::skills::host::Host;
 use crate::skills::{Scope, Skill};
 
 pub mod answer;
-pub mod face;
 pub mod input;
 pub mod layers;
 pub mod openapi;
