@@ -105,6 +105,15 @@ pub async fn locate(server: &Server, home: &Home, existing: Option<u32>) -> Resu
     fetch::blocking(move || local(source, wanted, &home, candidates())).await
 }
 
+/// The server at a declared address, if there is one: `server.url`, else `DATABASE_URL`.
+///
+/// # Errors
+/// `usage` when the address cannot be read or the password's variable is not set.
+pub fn declared(server: &Server) -> Result<Option<Target>, Problem> {
+    let Some((url, _)) = address(server) else { return Ok(None) };
+    Target::from_url(&url, declared_password(server)?).map(Some)
+}
+
 /// The major of the data that an instance has already.
 pub fn existing_major(data: &Path) -> Option<u32> {
     fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
