@@ -81,3 +81,14 @@ fn the_page_on_errors_lists_every_kind_as_the_table_has_it() {
         assert!(page.contains(&line), "{line}");
     }
 }
+
+#[test]
+fn the_page_on_the_doctor_is_the_one_the_checks_give() {
+    let path = docs().join("doctor.md");
+    let page = howdah_plan::check::manual::page();
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == page, "docs/doctor.md is old: UPDATE_SCHEMA=1 cargo test -p howdah-plan");
+}
