@@ -1,5 +1,7 @@
 //! The manual holds together: its links lead somewhere, its declarations are read, its tables are the code's.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop on a surprise")]
+
 use std::path::{Path, PathBuf};
 
 use howdah_plan::problem::Kind;
