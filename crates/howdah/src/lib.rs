@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod apply;
+pub mod bench;
+pub mod collections;
 pub mod daemon;
 pub mod doctor;
 pub mod embed;

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod migrate;
 pub mod own;
+pub mod platform;
 pub mod preset;
 pub mod problem;
 pub mod search;

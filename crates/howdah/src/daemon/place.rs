@@ -134,6 +134,14 @@ impl Place {
         Key::parse(fs::read_to_string(self.token_file()).ok()?.trim())
     }
 
+    /// Writes another file of the instance, whole or not at all.
+    ///
+    /// # Errors
+    /// `machine` when it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), Problem> {
+        write_atomically(&self.directory.join(name), text.as_bytes(), 0o644)
+    }
+
     /// The log of a server in the background.
     pub fn log_file(&self) -> PathBuf {
         self.directory.join("howdah.log")

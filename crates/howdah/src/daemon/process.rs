@@ -34,13 +34,20 @@ impl Identity {
         Identity::of(self.pid).as_ref() == Some(self)
     }
 
+    /// Sends it a signal, if it still runs.
+    pub fn signal(&self, signal: Signal) {
+        if self.is_alive() {
+            // It may end between the two: then there is nobody to tell.
+            let _ = kill(Pid::from_raw(self.pid), signal);
+        }
+    }
+
     /// Asks it to end, and waits up to `patience`. Says whether it ended.
     pub fn stop(&self, signal: Signal, patience: Duration) -> bool {
         if !self.is_alive() {
             return true;
         }
-        // It may end between the two: then there is nothing to signal, and the wait sees that.
-        let _ = kill(Pid::from_raw(self.pid), signal);
+        self.signal(signal);
         let begun = Instant::now();
         while begun.elapsed() < patience {
             if !self.is_alive() {

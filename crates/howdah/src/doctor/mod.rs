@@ -57,18 +57,19 @@ pub async fn run(
     let databases = choose(&server, &options.databases)?;
 
     let on_server = async { ask_all(session, &server, None, of_scope(&selected, true)).await };
-    let on_databases = stream::iter(databases.iter().map(|database| {
+    // Futures first: a closure over borrowed names inside the stream keeps the whole from being `Send`.
+    let mut asking = Vec::with_capacity(databases.len());
+    for database in &databases {
         let (server, selected) = (&server, &selected);
-        async move {
+        asking.push(async move {
             let checks = of_scope(selected, false);
             match Session::open(pools, database, options).await {
                 Ok(session) => (database.clone(), ask_all(session, server, Some(database), checks).await),
                 Err(problem) => (database.clone(), unreachable(database, &checks, &problem)),
             }
-        }
-    }))
-    .buffered(PARALLEL)
-    .collect::<Vec<_>>();
+        });
+    }
+    let on_databases = stream::iter(asking).buffered(PARALLEL).collect::<Vec<_>>();
     let (first, others) = future::join(on_server, on_databases).await;
 
     let mut all = first.0;

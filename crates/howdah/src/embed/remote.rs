@@ -89,11 +89,11 @@ impl Remote {
     /// # Errors
     /// `unauthenticated`, `not_found`, `rate_limited`, `timeout`, `unreachable` or `failed`, in the provider's words.
     pub async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, Problem> {
-        let parts: Vec<Vec<Vec<f32>>> = stream::iter(batches(texts, self.batch))
-            .map(|batch| self.request(batch))
-            .buffered(self.provider.parallel())
-            .try_collect()
-            .await?;
+        // Futures first: a closure over borrowed texts inside the stream keeps the whole from being `Send`.
+        let requests: Vec<_> =
+            batches(texts, self.batch).into_iter().map(|batch| self.request(batch)).collect();
+        let parts: Vec<Vec<Vec<f32>>> =
+            stream::iter(requests).buffered(self.provider.parallel()).try_collect().await?;
         Ok(parts.into_iter().flatten().collect())
     }
 

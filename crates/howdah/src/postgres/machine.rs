@@ -91,7 +91,7 @@ fn cgroup_files(own: &str) -> Vec<String> {
     files
 }
 
-fn in_container() -> bool {
+pub(super) fn in_container() -> bool {
     Path::new("/.dockerenv").exists()
         || Path::new("/run/.containerenv").exists()
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
+use howdah_plan::tune::{Machine, Tuned};
 
 use super::host::{Health, Host};
 use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
 use crate::access::store::Store;
+use crate::embed::Embedders;
 use crate::observe::measure;
 use crate::postgres::problem::from_pg;
 use crate::postgres::{Home, Pools};
@@ -22,6 +24,7 @@ use crate::postgres::{Home, Pools};
 const PROBE: Duration = Duration::from_secs(3);
 
 /// What skills run on.
+#[derive(Clone)]
 pub struct Context {
     /// What is declared.
     pub spec: Arc<Spec>,
@@ -31,12 +34,18 @@ pub struct Context {
     pub home: Home,
     /// Connections.
     pub pools: Pools,
+    /// What turns text into vectors.
+    pub embedders: Embedders,
     /// Who may ask.
     pub gate: Arc<Gate>,
     /// When the server started.
     pub started: Instant,
     /// Address of the REST face, where this is a server.
     pub rest: Option<String>,
+    /// Settings chosen for the machine, where Howdah runs PostgreSQL itself.
+    pub tuned: Vec<Tuned>,
+    /// The machine, where PostgreSQL runs on this one.
+    pub machine: Option<Machine>,
 }
 
 impl Context {

@@ -13,15 +13,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod collections;
 pub mod context;
+pub mod doctor;
 pub mod host;
 pub mod keys;
+pub mod plan;
+pub mod search;
 pub mod status;
 
 pub use context::Context;
 
 /// All skills, in the order people meet them.
-pub static SKILLS: &[Skill<Context>] = &[status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
+pub static SKILLS: &[Skill<Context>] =
+    &[search::SEARCH, plan::PLAN, plan::APPLY, status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
 
 /// What a skill does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -17,7 +17,18 @@ pub const OLDEST: u32 = 14;
 pub const NEWEST: u32 = 18;
 
 /// What it takes for a new value to count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    schemars::JsonSchema,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
     /// Any session may set it; a new value in the configuration counts after a reload, for sessions that did not set it.

@@ -72,7 +72,7 @@ pub struct Wish {
 }
 
 /// One setting, with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Tuned {
     /// Name of the setting.
     pub name: String,

@@ -109,8 +109,6 @@ pub enum Command {
     /// (from the table)
     Apply(Apply),
     /// (from the table)
-    Ingest(Ingest),
-    /// (from the table)
     Search(Box<Search>),
     /// Look at collections
     Collections(Collections),
@@ -164,11 +162,11 @@ pub struct Logs {
 #[derive(Debug, Args)]
 pub struct Init {
     /// What to start from
+    #[arg(long, value_name = "NAME", default_value = "starter")]
+    pub preset: String,
+    /// Name of the deployment
     #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
-    /// Write over a declaration that is there
-    #[arg(long)]
-    pub force: bool,
+    pub name: Option<String>,
     /// Print it instead of writing it
     #[arg(long)]
     pub print: bool,
@@ -191,6 +189,9 @@ pub struct Apply {
     /// Also carry out steps that destroy data
     #[arg(long)]
     pub allow_destroy: bool,
+    /// Set the passwords of roles that exist again
+    #[arg(long)]
+    pub set_passwords: bool,
 }
 
 /// Flags of `ingest`.
@@ -204,21 +205,12 @@ pub struct Ingest {
     /// Leave out records that cannot be used, and count them
     #[arg(long)]
     pub skip_bad: bool,
-    /// Kind of what comes from standard input, and of files whose name does not say it
-    #[arg(long, value_name = "KIND")]
+    /// Remove documents of these directories that are gone from there
+    #[arg(long)]
+    pub prune: bool,
+    /// Format of what is read: markdown, text, html, jsonl, csv, tsv, npy, parquet; told from the name when absent
+    #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
-    /// Field or column with the text
-    #[arg(long, value_name = "FIELD")]
-    pub content_field: Option<String>,
-    /// Field or column that names the document
-    #[arg(long, value_name = "FIELD")]
-    pub source_field: Option<String>,
-    /// Field or column with the title
-    #[arg(long, value_name = "FIELD")]
-    pub title_field: Option<String>,
-    /// Field or column with a ready-made vector
-    #[arg(long, value_name = "FIELD")]
-    pub vector_field: Option<String>,
 }
 
 /// Flags of `search`.
@@ -301,6 +293,9 @@ pub enum CollectionsCommand {
     Show {
         /// The collection
         collection: String,
+        /// Count the rows, however many there are
+        #[arg(long)]
+        exact: bool,
     },
 }
 
@@ -311,6 +306,9 @@ pub struct Get {
     pub collection: String,
     /// Id of the row
     pub id: String,
+    /// With its embedding
+    #[arg(long)]
+    pub embedding: bool,
 }
 
 /// Flags of `delete`.
@@ -320,20 +318,35 @@ pub struct Delete {
     pub collection: String,
     /// Ids of rows
     pub ids: Vec<String>,
-    /// All rows of these documents; may be given several times
+    /// All rows of this document
     #[arg(long, value_name = "SOURCE")]
-    pub source: Vec<String>,
+    pub source: Option<String>,
     /// All rows that fit: `{"year": {"lt": 2019}}`
     #[arg(long, value_name = "JSON")]
     pub filter: Option<String>,
+    /// Only count what would go
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Warnings fail too
+    /// Only these checks, by name or its beginning (`pgv.`); may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub check: Vec<String>,
+    /// Only these databases; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub database: Vec<String>,
+    /// Medium findings fail too
     #[arg(long)]
     pub strict: bool,
+    /// Compare the vector indexes with exact search
+    #[arg(long)]
+    pub recall: bool,
+    /// Say why each finding matters
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// Commands of `keys`.
@@ -416,21 +429,22 @@ pub struct Bench {
 /// Commands of `bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Rows a second into a scratch table: ready-made vectors against raw COPY, text against the embedder alone
-    Ingest {
-        /// The collection whose shape is used
-        collection: String,
-        /// Rows to write
-        #[arg(long, default_value_t = 20_000)]
-        rows: usize,
-    },
-    /// Time of a REST search against the same prepared statement on a raw connection
+    /// Time of a search over REST and in this process against the same prepared statement
     Search {
         /// The collection
         collection: String,
-        /// Searches
-        #[arg(long, default_value_t = 500)]
-        queries: usize,
+        /// Rounds; each way is asked in each of them
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// Searches of each way in a round
+        #[arg(long, default_value_t = 50)]
+        per_round: u32,
+        /// Rows a search
+        #[arg(long, default_value_t = 10)]
+        limit: u32,
+        /// Words to search for beside the vectors
+        #[arg(long)]
+        text: Option<String>,
     },
     /// What search returns against exact search
     Recall {
@@ -438,13 +452,16 @@ pub enum BenchCommand {
         collection: String,
         /// Searches
         #[arg(long, default_value_t = 1_000)]
-        queries: usize,
+        queries: u32,
         /// Rows a search
         #[arg(long, default_value_t = 10)]
         limit: u32,
         /// Only rows that fit
         #[arg(long, value_name = "JSON")]
         filter: Option<String>,
+        /// Candidates the index keeps while it searches
+        #[arg(long, value_name = "N")]
+        ef_search: Option<u32>,
     },
 }
 

@@ -29,6 +29,7 @@ use crate::skills::host::Host;
 use crate::skills::{Scope, Skill};
 
 pub mod answer;
+pub mod face;
 pub mod input;
 pub mod layers;
 pub mod openapi;

@@ -13,9 +13,10 @@ use howdah_plan::search::param::Param;
 use howdah_plan::search::scan::Decision;
 use howdah_plan::search::statement::Statement;
 use serde_json::Value;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
+use crate::postgres::param;
 use crate::postgres::problem::from_pg;
 
 /// A connection, and the time its statements may take.
@@ -103,15 +104,13 @@ impl<'a> Session<'a> {
             return self.typed(&statement.sql, &statement.params).await;
         }
         let prepared = self.client.prepare_cached(&statement.sql).await?;
-        let values: Vec<&(dyn ToSql + Sync)> = statement.params.iter().map(value).collect();
+        let values: Vec<&(dyn ToSql + Sync)> = statement.params.iter().map(param::value).collect();
         self.client.query(&prepared, &values).await
     }
 
     /// Runs a statement that is not kept: parsed, planned and run in one round trip, its types given along.
     async fn typed(&self, sql: &str, params: &[Param]) -> Result<Vec<Row>, Error> {
-        let values: Vec<(&(dyn ToSql + Sync), Type)> =
-            params.iter().map(|param| (value(param), sql_type(param))).collect();
-        self.client.query_typed(sql, &values).await
+        self.client.query_typed(sql, &param::typed(params)).await
     }
 }
 
@@ -122,32 +121,4 @@ fn failed(error: Error) -> Problem {
 fn first_json(rows: &[Row]) -> Result<Value, Problem> {
     let Some(row) = rows.first() else { return Ok(Value::Null) };
     row.try_get(0).map_err(failed)
-}
-
-fn value(param: &Param) -> &(dyn ToSql + Sync) {
-    match param {
-        Param::Text(v) => v,
-        Param::Texts(v) => v,
-        Param::Integer(v) => v,
-        Param::Integers(v) => v,
-        Param::Float(v) => v,
-        Param::Floats(v) => v,
-        Param::Bool(v) => v,
-        Param::Bools(v) => v,
-        Param::Reals(v) => v,
-    }
-}
-
-fn sql_type(param: &Param) -> Type {
-    match param {
-        Param::Text(_) => Type::TEXT,
-        Param::Texts(_) => Type::TEXT_ARRAY,
-        Param::Integer(_) => Type::INT8,
-        Param::Integers(_) => Type::INT8_ARRAY,
-        Param::Float(_) => Type::FLOAT8,
-        Param::Floats(_) => Type::FLOAT8_ARRAY,
-        Param::Bool(_) => Type::BOOL,
-        Param::Bools(_) => Type::BOOL_ARRAY,
-        Param::Reals(_) => Type::FLOAT4_ARRAY,
-    }
 }

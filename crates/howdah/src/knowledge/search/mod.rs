@@ -7,7 +7,6 @@
 
 mod execute;
 mod explain;
-pub mod facts;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -24,12 +23,18 @@ use howdah_plan::search::statement::{self, Statement};
 pub use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::Resolved;
 
+use crate::collections::facts;
+use crate::collections::kept::Kept;
 use crate::embed::{Embedders, Purpose};
 use crate::postgres::Pools;
 use execute::Session;
 
 /// Longest time for comparing every row after the index came back short, unless the request sets its own.
 const EXACT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the estimate of a filter is kept.
+const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
+static ESTIMATES: Kept<f64> = Kept::new();
 
 /// Carries out one search.
 ///
@@ -172,14 +177,28 @@ impl Search<'_> {
         // Only a choice between two ways needs to know how many rows pass.
         let undecided = self.facts.index.is_some() && !self.ask.exact && self.facts.rows > scan::ALWAYS_EXACT;
         let matching = match statement::matching(self.ask, self.resolved) {
-            Some(estimate) if undecided => {
-                Some(facts::matching(self.pools, self.resolved, self.request, session, &estimate).await?)
-            }
+            Some(estimate) if undecided => Some(self.estimate(session, &estimate).await?),
             Some(_) => Some(self.facts.rows),
             None => None,
         };
         let need = Need { rows, matching, ef_search: self.ask.ef_search, exact: self.ask.exact };
         Ok(scan::decide(self.facts, &need))
+    }
+
+    /// How many rows pass the filter, as the planner estimates it.
+    async fn estimate(&self, session: &Session<'_>, estimate: &Statement) -> Result<f64, Problem> {
+        let filter = self.request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
+        // A filter with thousands of values is not worth remembering.
+        let name =
+            (filter.len() <= 2000).then(|| format!("{}\0{filter}", facts::key(self.pools, self.resolved)));
+        if let Some(rows) = name.as_ref().and_then(|name| ESTIMATES.get(name, ESTIMATE_FRESH)) {
+            return Ok(rows);
+        }
+        let rows = session.estimate(estimate).await?;
+        if let Some(name) = name {
+            ESTIMATES.keep(name, rows, ESTIMATE_FRESH);
+        }
+        Ok(rows)
     }
 
     async fn read(

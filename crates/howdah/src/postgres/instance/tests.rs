@@ -269,6 +269,11 @@ impl SmallDisk {
         }
     }
 
+    fn enlarge(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+
     fn fill(&self) {
         use std::io::Write;
         let mut file = fs::File::create(self.0.join("filler")).unwrap();
@@ -324,9 +329,27 @@ async fn a_disk_that_fills_up_while_working_keeps_what_was_committed() {
     assert!(matches!(problem.kind, Kind::Machine | Kind::Unreachable), "{problem:?}");
     drop(client);
     drop(running);
-    let running = scene.instance.start().await.unwrap();
-    assert_eq!(query(&running.target, "SELECT n::text FROM kept").await, "1");
-    running.stop(QUICK).await.unwrap();
+    disk.enlarge("300m");
+    // The server may still be going down, or coming up by itself.
+    let begin = std::time::Instant::now();
+    let kept = loop {
+        match kept_row(&scene.instance).await {
+            Err(problem) if begin.elapsed() < Duration::from_secs(30) => {
+                eprintln!("not yet: {problem:?}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            answer => break answer.unwrap(),
+        }
+    };
+    assert_eq!(kept, "1");
+    scene.instance.layout.stop(QUICK).await.unwrap();
+}
+
+async fn kept_row(instance: &Instance) -> Result<String, Problem> {
+    let running = instance.start().await?;
+    let client = connect::connect(&running.target).await?;
+    let row = client.query_one("SELECT n::text FROM kept", &[]).await;
+    row.map(|row| row.get(0)).map_err(|e| crate::postgres::problem::from_pg(&e, "read the row"))
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use howdah_plan::spec::resolve::{Resolved, resolve};
 use howdah_plan::spec::{Spec, read};
 use serde_json::{Value, json};
 
+use crate::collections::facts;
 use crate::embed::Embedders;
 use crate::knowledge::search;
 use crate::postgres::testing::{TestDatabase, database};
@@ -76,7 +77,7 @@ impl Corpus {
 
     pub(super) async fn sql(&self, sql: &str) {
         self.db.client().await.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        search::facts::forget(&self.db.pools, &self.resolved);
+        facts::forget(&self.db.pools, &self.resolved);
     }
 
     pub(super) async fn insert(&self, rows: &[Row]) {
@@ -97,7 +98,7 @@ impl Corpus {
                 .await
                 .unwrap();
         }
-        search::facts::forget(&self.db.pools, &self.resolved);
+        facts::forget(&self.db.pools, &self.resolved);
     }
 
     pub(super) async fn index(&self, definition: &str) {

@@ -3,28 +3,21 @@
 //! Read from the catalogue in one round trip and kept for a few seconds, so that a search costs none. What was kept may be
 //! a little old; that can make a search slower, never wrong, since every answer is judged by what came back.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::search::SearchRequest;
 use howdah_plan::search::scan::{Access, Facts, IndexFacts};
-use howdah_plan::search::statement::Statement;
 use howdah_plan::spec::resolve::Resolved;
 use howdah_plan::spec::{Metric, Storage};
 use tokio_postgres::{GenericClient, Row};
 
-use super::execute::Session;
+use super::kept::Kept;
 use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
 
 /// How long facts are kept.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long the estimate of a filter is kept.
-const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
-/// Most entries kept of either.
-const MOST: usize = 1024;
 
 const TABLE: &str = "
 SELECT c.oid, c.reltuples::float8, c.relpages::float8, pg_relation_size(c.oid)::float8,
@@ -57,27 +50,10 @@ JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3 AND emb.attnu
 WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
 ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
-type Kept<T> = LazyLock<Mutex<HashMap<String, (Instant, T)>>>;
-static FACTS: Kept<Arc<Facts>> = LazyLock::new(Mutex::default);
-static ESTIMATES: Kept<f64> = LazyLock::new(Mutex::default);
+static FACTS: Kept<Arc<Facts>> = Kept::new();
 
-fn kept<T: Clone>(cache: &Kept<T>, key: &str, fresh: Duration) -> Option<T> {
-    let cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    cache.get(key).filter(|(at, _)| at.elapsed() < fresh).map(|(_, value)| value.clone())
-}
-
-fn keep<T>(cache: &Kept<T>, key: String, value: T, fresh: Duration) {
-    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-    if cache.len() >= MOST {
-        cache.retain(|_, (at, _)| at.elapsed() < fresh);
-    }
-    if cache.len() >= MOST {
-        cache.clear();
-    }
-    cache.insert(key, (Instant::now(), value));
-}
-
-fn key(pools: &Pools, resolved: &Resolved) -> String {
+/// What tells one collection's table from all others.
+pub fn key(pools: &Pools, resolved: &Resolved) -> String {
     let target = pools.target();
     format!(
         "{:?}\0{}\0{}\0{}\0{}\0{:?}\0{}\0{}",
@@ -98,41 +74,19 @@ fn key(pools: &Pools, resolved: &Resolved) -> String {
 /// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
 pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<Facts>, Problem> {
     let key = key(pools, resolved);
-    if let Some(facts) = kept(&FACTS, &key, FRESH) {
+    if let Some(facts) = FACTS.get(&key, FRESH) {
         return Ok(facts);
     }
     let client = pools.get(&resolved.database).await?;
     let facts = Arc::new(read(&**client, resolved).await?);
-    keep(&FACTS, key, Arc::clone(&facts), FRESH);
+    FACTS.keep(key, Arc::clone(&facts), FRESH);
     Ok(facts)
 }
 
 /// Forgets what is kept about a collection, for those who have just changed its table or indexes.
 pub fn forget(pools: &Pools, resolved: &Resolved) {
     let key = key(pools, resolved);
-    FACTS.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-    ESTIMATES.lock().unwrap_or_else(PoisonError::into_inner).retain(|known, _| !known.starts_with(&key));
-}
-
-/// How many rows pass the request's filter, as the planner estimates it.
-pub(crate) async fn matching(
-    pools: &Pools,
-    resolved: &Resolved,
-    request: &SearchRequest,
-    session: &Session<'_>,
-    estimate: &Statement,
-) -> Result<f64, Problem> {
-    let filter = request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
-    // A filter with thousands of values is not worth remembering.
-    let key = (filter.len() <= 2000).then(|| format!("{}\0{filter}", key(pools, resolved)));
-    if let Some(rows) = key.as_ref().and_then(|key| kept(&ESTIMATES, key, ESTIMATE_FRESH)) {
-        return Ok(rows);
-    }
-    let rows = session.estimate(estimate).await?;
-    if let Some(key) = key {
-        keep(&ESTIMATES, key, rows, ESTIMATE_FRESH);
-    }
-    Ok(rows)
+    FACTS.forget(&key);
 }
 
 /// Reads the facts of a collection's table from the catalogue.

@@ -1,0 +1,5 @@
+//! How fast is it, and how right? Measured, never guessed.
+
+pub mod queries;
+pub mod recall;
+pub mod search;

@@ -1,0 +1,307 @@
+//! Single rows: one by its id, and those that have to go.
+//!
+//! Deleting takes back what ingest remembers of the documents concerned, in the same transaction; otherwise the next
+//! ingest would find their hashes unchanged and not bring them back.
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::ask::check_id;
+use howdah_plan::search::filter::{self, Scope};
+use howdah_plan::search::param::{Param, Params};
+use howdah_plan::search::request::RowId;
+use howdah_plan::spec::resolve::{Resolved, quote_ident, quote_literal};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_postgres::Row;
+
+use super::facts;
+use crate::postgres::problem::from_pg;
+use crate::postgres::{Pools, param};
+
+/// Most ids of one deletion.
+pub const MAX_IDS: usize = 10_000;
+
+/// Which row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GetRequest {
+    /// Collection.
+    pub collection: String,
+    /// Id of the row.
+    pub id: RowId,
+    /// Whether to return its embedding.
+    #[serde(default)]
+    pub embedding: bool,
+}
+
+/// A row as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoredRow {
+    /// Id: a number, or text.
+    pub id: Value,
+    /// Document it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Position in the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<i64>,
+    /// Heading it stands under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// JSON metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// The declared fields.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub fields: IndexMap<String, Value>,
+    /// Whether it has an embedding, without which no vector search finds it.
+    pub has_embedding: bool,
+    /// The embedding, where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Vec<f32>>,
+    /// When it was written (RFC 3339, UTC); own tables only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// When it was last changed (RFC 3339, UTC); own tables only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+}
+
+/// Which rows have to go: by `ids`, by `source`, or by `filter`. Exactly one of them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteRequest {
+    /// Collection.
+    pub collection: String,
+    /// Ids of rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10000))]
+    pub ids: Option<Vec<RowId>>,
+    /// A document: all its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// A filter as in a search; an empty one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    pub filter: Option<Value>,
+    /// Only counts what would go.
+    pub dry_run: bool,
+}
+
+/// What went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deleted {
+    /// Rows deleted, or that would be.
+    pub rows: u64,
+    /// Documents they came from.
+    pub documents: u64,
+    /// Whether it was only counted.
+    pub dry_run: bool,
+}
+
+/// Gets one row.
+///
+/// # Errors
+/// `not_found` when there is none; `usage` when the id does not fit the table's key.
+pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Result<StoredRow, Problem> {
+    let facts = facts::of(pools, resolved).await?;
+    let id = check_id(&request.id, &facts.id_type)?;
+    let mut params = Params::default();
+    let condition = id_condition(std::slice::from_ref(&id), resolved, &facts.id_type, &mut params);
+    let sql = format!(
+        "SELECT {} FROM {} AS t WHERE {condition}",
+        stored_columns(resolved, request.embedding),
+        table(resolved)
+    );
+    let client = pools.get(&resolved.database).await?;
+    let rows =
+        client.query_typed(&sql, &param::typed(&params.0)).await.map_err(|e| from_pg(&e, "get a row"))?;
+    match rows.first() {
+        Some(row) => stored(row).map_err(|e| from_pg(&e, "read a row")),
+        None => Err(Problem::new(
+            Kind::NotFound,
+            format!("collection `{}` has no row `{}`", resolved.name, shown(&request.id)),
+        )),
+    }
+}
+
+/// Deletes rows.
+///
+/// # Errors
+/// `usage` unless exactly one of `ids`, `source` and `filter` is given and fits.
+pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest) -> Result<Deleted, Problem> {
+    let facts = facts::of(pools, resolved).await?;
+    let mut params = Params::default();
+    let condition = which(request, resolved, &facts.id_type, &mut params)?;
+    let failed = |e: tokio_postgres::Error| from_pg(&e, "delete rows");
+    let source = match &resolved.columns.source {
+        Some(source) => format!("t.{}::text", quote_ident(source)),
+        None => "NULL::text".into(),
+    };
+    let mut client = pools.get(&resolved.database).await?;
+    if request.dry_run {
+        let sql = format!(
+            "SELECT count(*), count(DISTINCT {source}) FROM {} AS t WHERE {condition}",
+            table(resolved)
+        );
+        let row = client.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
+        let count = |at: usize| row.first().map_or(0, |row| row.get::<_, i64>(at));
+        return Ok(Deleted { rows: whole(count(0)), documents: whole(count(1)), dry_run: true });
+    }
+    let transaction = client.transaction().await.map_err(failed)?;
+    let own = transaction
+        .query_one("SELECT to_regclass('howdah.sources') IS NOT NULL", &[])
+        .await
+        .map_err(failed)?;
+    let sql = format!(
+        "WITH gone AS (DELETE FROM {} AS t WHERE {condition} RETURNING {source} AS source)
+         SELECT count(*), coalesce(array_agg(DISTINCT source) FILTER (WHERE source IS NOT NULL), '{{}}') FROM gone",
+        table(resolved)
+    );
+    let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
+    let (count, mut sources): (i64, Vec<String>) =
+        rows.first().map_or((0, Vec::new()), |row| (row.get(0), row.get(1)));
+    let documents = sources.len() as u64;
+    if own.get(0) {
+        // A document may be remembered although none of its rows was left.
+        sources.extend(request.source.clone());
+        transaction
+            .execute(
+                "DELETE FROM howdah.sources WHERE collection = $1 AND source = ANY ($2)",
+                &[&resolved.name, &sources],
+            )
+            .await
+            .map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(Deleted { rows: whole(count), documents, dry_run: false })
+}
+
+fn which(
+    request: &DeleteRequest,
+    resolved: &Resolved,
+    id_type: &str,
+    params: &mut Params,
+) -> Result<String, Problem> {
+    let usage = |message: &str| Problem::new(Kind::Usage, message);
+    match (&request.ids, &request.source, &request.filter) {
+        (Some(ids), None, None) => {
+            if ids.len() > MAX_IDS {
+                return Err(usage(&format!("{} ids are given", ids.len()))
+                    .detail(format!("at most {MAX_IDS} at a time")));
+            }
+            let ids: Result<Vec<RowId>, Problem> = ids.iter().map(|id| check_id(id, id_type)).collect();
+            Ok(id_condition(&ids?, resolved, id_type, params))
+        }
+        (None, Some(source), None) => {
+            let Some(column) = &resolved.columns.source else {
+                return Err(usage("this collection does not know which document a row came from").hint(
+                    "Name the column under `adopt.source` in howdah.toml, or delete by `ids` or `filter`.",
+                ));
+            };
+            if source.contains('\0') {
+                return Err(usage("the source holds a NUL character"));
+            }
+            Ok(format!("t.{} = {}", quote_ident(column), params.bind(Param::Text(source.clone()))))
+        }
+        (None, None, Some(filter)) => {
+            if filter.as_object().is_some_and(serde_json::Map::is_empty) {
+                return Err(usage("an empty filter would delete every row")
+                    .hint("Say which rows; for all of them, `{\"id\": {\"exists\": true}}`."));
+            }
+            let expr = filter::parse(filter, &Scope::new(resolved, id_type))?;
+            Ok(filter::condition(&expr, "t", params))
+        }
+        _ => Err(usage("which rows?").hint("Give exactly one of `ids`, `source` and `filter`.")),
+    }
+}
+
+fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut Params) -> String {
+    let texts = || ids.iter().map(shown).collect();
+    let numbers = ids.iter().map(|id| match id {
+        RowId::Integer(number) => Some(*number),
+        RowId::Text(_) => None,
+    });
+    let bound = match (numbers.collect::<Option<Vec<i64>>>(), filter::Kind::of(id_type)) {
+        (Some(numbers), filter::Kind::Integer(_)) => params.bind(Param::Integers(numbers)),
+        (_, filter::Kind::Uuid) => format!("{}::uuid[]", params.bind(Param::Texts(texts()))),
+        _ => params.bind(Param::Texts(texts())),
+    };
+    format!("t.{} = ANY ({bound})", quote_ident(&resolved.columns.id))
+}
+
+fn table(resolved: &Resolved) -> String {
+    format!("{}.{}", quote_ident(&resolved.schema), quote_ident(&resolved.table))
+}
+
+fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
+    let columns = &resolved.columns;
+    let column = |name: &Option<String>, sql_type: &str| match name {
+        Some(name) => format!("t.{}::{sql_type}", quote_ident(name)),
+        None => format!("NULL::{sql_type}"),
+    };
+    let time = |name: &str| {
+        if resolved.adopted {
+            "NULL::text".to_owned()
+        } else {
+            format!("to_char(t.{name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+        }
+    };
+    let fields = resolved
+        .fields
+        .iter()
+        .map(|(name, _)| format!("jsonb_build_object({}, t.{})", quote_literal(name), quote_ident(name)))
+        .collect::<Vec<_>>()
+        .join(" || ");
+    let vector = quote_ident(&columns.embedding);
+    [
+        format!("to_jsonb(t.{})", quote_ident(&columns.id)),
+        column(&columns.source, "text"),
+        column(&columns.chunk, "bigint"),
+        column(&columns.title, "text"),
+        column(&columns.content, "text"),
+        column(&columns.metadata, "jsonb"),
+        if fields.is_empty() { "'{}'::jsonb".into() } else { fields },
+        format!("t.{vector} IS NOT NULL"),
+        // Both types print as a JSON list.
+        if embedding { format!("t.{vector}::text") } else { "NULL::text".into() },
+        time("created_at"),
+        time("updated_at"),
+    ]
+    .join(", ")
+}
+
+fn stored(row: &Row) -> Result<StoredRow, tokio_postgres::Error> {
+    let embedding: Option<String> = row.try_get(8)?;
+    Ok(StoredRow {
+        id: row.try_get(0)?,
+        source: row.try_get(1)?,
+        chunk: row.try_get(2)?,
+        title: row.try_get(3)?,
+        content: row.try_get(4)?,
+        metadata: row.try_get(5)?,
+        fields: match row.try_get(6)? {
+            Value::Object(fields) => fields.into_iter().collect(),
+            _ => IndexMap::new(),
+        },
+        has_embedding: row.try_get(7)?,
+        embedding: embedding.and_then(|text| serde_json::from_str(&text).ok()),
+        created_at: row.try_get(9)?,
+        updated_at: row.try_get(10)?,
+    })
+}
+
+fn shown(id: &RowId) -> String {
+    match id {
+        RowId::Integer(number) => number.to_string(),
+        RowId::Text(text) => text.clone(),
+    }
+}
+
+fn whole(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
+}

@@ -1,0 +1,113 @@
+//! What does a command use that does the work itself?
+//!
+//! A context without a REST face: connections to the declared address, or to the instance that runs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use howdah_plan::problem::{Kind, Problem};
+
+use super::declaration::Declaration;
+use super::place::Place;
+use super::server;
+use crate::access::gate::Gate;
+use crate::embed::Embedders;
+use crate::postgres::find;
+use crate::postgres::instance::{Layout, Patience, State, Stopped};
+use crate::postgres::{Home, Pools, Target, machine};
+use crate::skills::Context;
+
+/// Connections a command keeps at the most.
+const CONNECTIONS: usize = 4;
+
+/// Howdah's directory.
+///
+/// # Errors
+/// `usage` when the environment names none.
+pub fn home() -> Result<Home, Problem> {
+    Home::from_env()
+}
+
+/// A context for a command.
+///
+/// # Errors
+/// `unreachable` when the instance's server does not run; mistakes in the declared address.
+pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem> {
+    let home = home()?;
+    let target = target(declaration, &home)?;
+    let place = Place::existing(declaration, &home.instances());
+    let spec = Arc::new(declaration.spec.clone());
+    let own = find::declared(&spec.server)?.is_none();
+    let layout = place.as_ref().filter(|_| own).map(|place| Layout::new(&home, &place.id, &spec.server));
+    Ok(Arc::new(Context {
+        embedders: Embedders::from_spec(&spec, &home)?,
+        spec,
+        declaration: declaration.path.clone(),
+        home,
+        pools: Pools::new(target, CONNECTIONS),
+        gate: Arc::new(Gate::new(0, None)),
+        started: Instant::now(),
+        rest: None,
+        tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
+        machine: layout.map(|layout| machine::read(&layout.data)),
+    }))
+}
+
+/// Where PostgreSQL is for this declaration now.
+///
+/// # Errors
+/// `unreachable` when the instance's server does not run; mistakes in the declared address.
+pub fn target(declaration: &Declaration, home: &Home) -> Result<Target, Problem> {
+    if let Some(target) = find::declared(&declaration.spec.server)? {
+        return Ok(target);
+    }
+    let not_running = || {
+        Problem::new(Kind::Unreachable, format!("`{}` does not run", declaration.spec.name))
+            .hint("Start it with `howdah up`.")
+    };
+    let place = Place::existing(declaration, &home.instances()).ok_or_else(not_running)?;
+    let layout = Layout::new(home, &place.id, &declaration.spec.server);
+    match layout.state() {
+        State::Running { .. } => layout.target(),
+        State::Absent | State::Stopped => Err(not_running()),
+    }
+}
+
+/// Stops the server of an instance that nobody supervises any more. Says whether there was one.
+///
+/// # Errors
+/// What stopping says.
+pub async fn stop_orphan(declaration: &Declaration) -> Result<bool, Problem> {
+    let home = home()?;
+    let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(false) };
+    let layout = Layout::new(&home, &place.id, &declaration.spec.server);
+    if !matches!(layout.state(), State::Running { .. }) {
+        return Ok(false);
+    }
+    layout.stop(Patience::default()).await.map(|how| how != Stopped::WasNotRunning)
+}
+
+/// What programs need to connect, as environment variables, the password included.
+///
+/// # Errors
+/// As [`target`].
+pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, String)>, Problem> {
+    let home = home()?;
+    let spec = &declaration.spec;
+    let mut target = target(declaration, &home)?;
+    let place = Place::existing(declaration, &home.instances());
+    if find::declared(&spec.server)?.is_none()
+        && let Some(place) = &place
+    {
+        target = Layout::new(&home, &place.id, &spec.server).tcp_target()?;
+    }
+    let database = spec.api.database.as_ref().or_else(|| spec.databases.keys().next());
+    if let Some(database) = database {
+        target = target.with_database(database);
+    }
+    let mut variables = vec![("DATABASE_URL", target.url_with_password())];
+    if let Some(running) = place.and_then(|place| place.running()) {
+        variables.push(("HOWDAH_URL", running.rest));
+    }
+    Ok(variables)
+}

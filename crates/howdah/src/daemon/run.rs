@@ -1,0 +1,342 @@
+//! The process that keeps an instance up.
+//!
+//! Order of a start: PostgreSQL, what is declared in it, REST, the declared documents, ready. Order of a stop: no new
+//! requests, those under way finish, PostgreSQL. Whatever fails before it is ready ends it all, with PostgreSQL stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::tune::{Machine, Tuned};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::declaration::Declaration;
+use super::notify::notify;
+use super::place::{Place, Running};
+use super::process::Identity;
+use super::server::{self, Server};
+use super::serving::{Serve, Serving};
+use super::steps::{Event, Report, ToFile, ToLog};
+use super::{converge, local};
+use crate::access::gate::Gate;
+use crate::embed::Embedders;
+use crate::observe::measure;
+use crate::postgres::instance::{self, Instance, Patience};
+use crate::postgres::{Home, Pools, machine};
+use crate::skills::Context;
+
+/// Runs the instance until it is told to stop.
+///
+/// # Errors
+/// Why it could not start.
+pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Result<(), Vec<Problem>> {
+    measure::recorder();
+    let home = local::home().map_err(one)?;
+    let place = Place::of(&declaration, &home.instances()).map_err(one)?;
+    let _lock = place.lock().map_err(one)?;
+    let report: Box<dyn Report> =
+        if detached { Box::new(ToFile::create(&place.steps_file()).map_err(one)?) } else { Box::new(ToLog) };
+    let mut signals = Signals::listen().map_err(one)?;
+    let daemon = Daemon { declaration, home, place, report, serve };
+    let ended = daemon.live(&mut signals).await;
+    daemon.place.clear_running();
+    if let Err(problems) = &ended {
+        daemon.report.tell(Event::Failed { problems: problems.clone() });
+    }
+    ended
+}
+
+fn one(problem: Problem) -> Vec<Problem> {
+    vec![problem]
+}
+
+struct Daemon {
+    declaration: Declaration,
+    home: Home,
+    place: Place,
+    report: Box<dyn Report>,
+    serve: Serve,
+}
+
+/// What asks this process to stop, or to read its declaration again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Problem> {
+        let on = |kind| {
+            signal(kind).map_err(|error| {
+                Problem::new(Kind::Machine, "cannot listen for signals").detail(error.to_string())
+            })
+        };
+        Ok(Signals {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// PostgreSQL under supervision, where it is Howdah's own.
+struct Kept {
+    stop: watch::Sender<bool>,
+    events: mpsc::UnboundedReceiver<instance::Event>,
+    task: JoinHandle<Result<instance::Stopped, Problem>>,
+}
+
+impl Kept {
+    fn supervise(instance: Instance, running: instance::Running) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let (tell, events) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            instance::supervise(&instance, running, stopped, tell, Patience::default()).await
+        });
+        Kept { stop, events, task }
+    }
+
+    async fn end(self) {
+        // The task ends by itself too; then nobody listens.
+        let _ = self.stop.send(true);
+        match self.task.await {
+            Ok(Ok(how)) => tracing::info!(?how, "PostgreSQL stopped"),
+            Ok(Err(problem)) => tracing::error!(detail = problem.detail, "{problem}"),
+            Err(error) => tracing::error!(%error, "the supervisor broke off"),
+        }
+    }
+}
+
+impl Daemon {
+    /// From nothing to stopped.
+    async fn live(&self, signals: &mut Signals) -> Result<(), Vec<Problem>> {
+        let reached = tokio::select! {
+            reached = server::reach(&self.declaration, &self.home, &self.place, &*self.report) => reached.map_err(one)?,
+            () = signals.stop() => return Err(one(told_to_stop())),
+        };
+        let target = reached.target();
+        let shown = reached.shown(&self.database());
+        let (tuned, machine) = match &reached {
+            Server::There(_) => (Vec::new(), None),
+            Server::Own(instance, _) => {
+                (server::remembered(&self.place), Some(machine::read(&instance.layout.data)))
+            }
+        };
+        let mut kept = match reached {
+            Server::There(_) => None,
+            Server::Own(instance, running) => Some(Kept::supervise(*instance, running)),
+        };
+        let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
+        let ended = self.serve_until_told(signals, &mut kept, pools.clone(), (tuned, machine), shown).await;
+        notify("STOPPING=1");
+        pools.close();
+        if let Some(kept) = kept {
+            kept.end().await;
+        }
+        ended
+    }
+
+    async fn serve_until_told(
+        &self,
+        signals: &mut Signals,
+        kept: &mut Option<Kept>,
+        pools: Pools,
+        own: (Vec<Tuned>, Option<Machine>),
+        shown: String,
+    ) -> Result<(), Vec<Problem>> {
+        let listener = self.bind().await.map_err(one)?;
+        let address = listener.local_addr().map_err(|error| {
+            one(Problem::new(Kind::Machine, "the REST address is not known").detail(error.to_string()))
+        })?;
+        let token = self.place.make_token().map_err(one)?;
+        let gate = Arc::new(Gate::new(self.declaration.spec.api.requests_per_second, Some(&token)));
+        let rest = format!("http://{address}");
+        let context = self.context(pools, gate, own, rest.clone()).map_err(one)?;
+
+        let starting = converge::structure(&context, &*self.report);
+        tokio::select! {
+            done = starting => done.map_err(one)?,
+            () = signals.stop() => return Err(one(told_to_stop())),
+        }
+        let serving = (self.serve)(context.clone(), listener);
+        let mut running = self.running(rest, shown).map_err(one)?;
+        self.place.write_running(&running).map_err(one)?;
+        let loading = converge::documents(&context, &self.declaration, &*self.report);
+        let loaded = tokio::select! {
+            done = loading => done,
+            () = signals.stop() => Err(told_to_stop()),
+        };
+        if let Err(problem) = loaded {
+            serving.stop().await;
+            return Err(one(problem));
+        }
+        running.ready = true;
+        self.place.write_running(&running).map_err(one)?;
+        serving.ready();
+        self.report.tell(Event::Ready);
+        notify("READY=1");
+        self.wait(signals, kept, &*serving).await;
+        serving.stop().await;
+        Ok(())
+    }
+
+    /// Until told to stop: notes what happens to PostgreSQL, reads the declaration again when asked.
+    async fn wait(&self, signals: &mut Signals, kept: &mut Option<Kept>, serving: &dyn Serving) {
+        loop {
+            let event = async {
+                match kept {
+                    Some(kept) => kept.events.recv().await,
+                    None => None,
+                }
+            };
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => self.reload(serving),
+                Some(event) = event => self.note(event, serving),
+                else => break,
+            }
+        }
+        tracing::info!("stopping");
+    }
+
+    fn note(&self, event: instance::Event, serving: &dyn Serving) {
+        match event {
+            instance::Event::Died { pause, .. } => {
+                metrics::counter!(measure::POSTGRES_RESTARTS).increment(1);
+                tracing::warn!(pause_ms = pause.as_millis(), "PostgreSQL is started again");
+            }
+            instance::Event::StartFailed { .. } => {}
+            instance::Event::Up { port, .. } => {
+                let before = serving.context();
+                if before.pools.target().port != port {
+                    let mut target = before.pools.target().clone();
+                    target.port = port;
+                    let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
+                    serving.replace(Arc::new(Context { pools, ..(*before).clone() }));
+                }
+            }
+        }
+    }
+
+    /// Reads the declaration again. What needs a start of its own (addresses, limits) waits for the next `howdah up`.
+    fn reload(&self, serving: &dyn Serving) {
+        let replaced = Declaration::read(&self.declaration.path).and_then(|fresh| {
+            let embedders = Embedders::from_spec(&fresh.spec, &self.home).map_err(one)?;
+            let before = serving.context();
+            let spec = Arc::new(fresh.spec);
+            serving.replace(Arc::new(Context { spec, embedders, ..(*before).clone() }));
+            if let Some(running) = self.place.running() {
+                self.place.write_running(&Running { declaration: fresh.hash, ..running }).map_err(one)?;
+            }
+            Ok(())
+        });
+        match replaced {
+            Ok(()) => tracing::info!("the declaration was read again"),
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!(detail = problem.detail, "the declaration was not read again: {problem}");
+                }
+            }
+        }
+    }
+
+    fn context(
+        &self,
+        pools: Pools,
+        gate: Arc<Gate>,
+        (tuned, machine): (Vec<Tuned>, Option<Machine>),
+        rest: String,
+    ) -> Result<Arc<Context>, Problem> {
+        let spec = Arc::new(self.declaration.spec.clone());
+        Ok(Arc::new(Context {
+            embedders: Embedders::from_spec(&spec, &self.home)?,
+            spec,
+            declaration: self.declaration.path.clone(),
+            home: self.home.clone(),
+            pools,
+            gate,
+            started: Instant::now(),
+            rest: Some(rest),
+            tuned,
+            machine,
+        }))
+    }
+
+    fn running(&self, rest: String, database: String) -> Result<Running, Problem> {
+        let process =
+            Identity::own().ok_or_else(|| Problem::new(Kind::Machine, "this process cannot see itself"))?;
+        Ok(Running {
+            process,
+            version: env!("CARGO_PKG_VERSION").into(),
+            program: super::program(),
+            declaration: self.declaration.hash.clone(),
+            rest,
+            database,
+            ready: false,
+        })
+    }
+
+    fn database(&self) -> String {
+        let spec = &self.declaration.spec;
+        spec.api
+            .database
+            .clone()
+            .or_else(|| spec.databases.keys().next().cloned())
+            .unwrap_or_else(|| "postgres".into())
+    }
+
+    /// Listens where the declaration says; on a free port, on the one it had last where that is still free.
+    async fn bind(&self) -> Result<TcpListener, Problem> {
+        let api = &self.declaration.spec.api;
+        let address: SocketAddr = api.listen.parse().map_err(|_| {
+            Problem::new(Kind::Usage, format!("`api.listen` is not an address: `{}`", api.listen))
+                .hint("Write an IP address and a port, as in `127.0.0.1:8080`.")
+        })?;
+        if !api.require_key && !address.ip().is_loopback() {
+            return Err(Problem::new(
+                Kind::Usage,
+                format!("`api.require_key` is off and `{address}` is not loopback"),
+            )
+            .hint("Turn `api.require_key` on, or listen on `127.0.0.1`."));
+        }
+        let remembered = self.place.directory.join("rest.port");
+        if address.port() == 0
+            && let Some(port) =
+                std::fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok())
+            && let Ok(listener) = TcpListener::bind(SocketAddr::new(address.ip(), port)).await
+        {
+            return Ok(listener);
+        }
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Problem::new(Kind::Conflict, format!("cannot listen on `{address}`"))
+                .detail(error.to_string())
+                .hint("Stop what listens there, or declare another `listen` under `[api]` (`127.0.0.1:0` takes a free port).")
+                .do_now(howdah_plan::problem::DoNow::FixInput)
+        })?;
+        if let Ok(bound) = listener.local_addr() {
+            // Only a convenience: the address is in daemon.json too.
+            let _ = std::fs::write(&remembered, bound.port().to_string());
+        }
+        Ok(listener)
+    }
+}
+
+fn told_to_stop() -> Problem {
+    Problem::new(Kind::Failed, "told to stop while starting")
+}
+
+/// Longest time `howdah down` waits: requests under way, then PostgreSQL's own checkpoint.
+pub const STOPPING: Duration = Duration::from_secs(120);

@@ -1,0 +1,117 @@
+//! Which PostgreSQL does this declaration mean, and is it up?
+//!
+//! Either somebody else's, at a declared address, or Howdah's own, started here and supervised for as long as this process
+//! lives.
+
+use howdah_plan::problem::Problem;
+use howdah_plan::spec::Spec;
+use howdah_plan::tune::{self, Tuned};
+
+use super::declaration::Declaration;
+use super::place::Place;
+use super::steps::{Report, Step};
+use crate::postgres::find::{self, Found};
+use crate::postgres::instance::{Instance, Layout, Running};
+use crate::postgres::{Home, Pools, Target, machine, preflight};
+
+/// A server that answers.
+pub enum Server {
+    /// Somebody else's.
+    There(Target),
+    /// Howdah's own.
+    Own(Box<Instance>, Running),
+}
+
+impl Server {
+    /// How to connect to it.
+    pub fn target(&self) -> Target {
+        match self {
+            Server::There(target) => target.clone(),
+            Server::Own(_, running) => running.target.clone(),
+        }
+    }
+
+    /// The address to show: over TCP, without the password.
+    pub fn shown(&self, database: &str) -> String {
+        let target = match self {
+            Server::There(target) => target.clone(),
+            Server::Own(instance, running) => {
+                instance.layout.tcp_target().unwrap_or_else(|_| running.target.clone())
+            }
+        };
+        target.with_database(database).url()
+    }
+}
+
+/// Finds the server, makes and starts it where it is Howdah's own, and waits until it answers.
+///
+/// # Errors
+/// What finding, initialising and starting say.
+pub async fn reach(
+    declaration: &Declaration,
+    home: &Home,
+    place: &Place,
+    report: &dyn Report,
+) -> Result<Server, Problem> {
+    let server = &declaration.spec.server;
+    let step = Step::begin(report, "finding PostgreSQL");
+    let layout = Layout::new(home, &place.id, server);
+    let found = find::locate(server, home, find::existing_major(&layout.data)).await?;
+    let programs = match found.found {
+        Found::Remote { target, reason } => {
+            let checked = preflight(&Pools::new(target.clone(), 1), &target.database).await?;
+            let mut note = format!("PostgreSQL {} at {}; {reason}", checked.version, target.place());
+            for more in &checked.notes {
+                note.push_str("; ");
+                note.push_str(more);
+            }
+            step.done(note);
+            return Ok(Server::There(target));
+        }
+        Found::Local(programs) => programs,
+    };
+    step.done(programs.reason.clone());
+
+    let instance = Instance::new(home, &place.id, &declaration.spec.server, programs)?;
+    let step = Step::begin(report, "preparing the data directory");
+    let made = instance.init().await?;
+    let settings = settings(&instance, &declaration.spec)?;
+    let pairs = settings.iter().map(|one| (one.name.as_str(), one.value.as_str()));
+    let changed = instance.configure(pairs)?;
+    remember(place, &settings)?;
+    step.done(match (made, changed) {
+        (true, _) => format!("made, with {} settings for this machine", settings.len()),
+        (false, true) => "there, with changed settings".to_owned(),
+        (false, false) => "there".to_owned(),
+    });
+
+    let step = Step::begin(report, "starting PostgreSQL");
+    let running = instance.start().await?;
+    if running.adopted && changed {
+        running.reload()?;
+    }
+    let mut note = format!("PostgreSQL {} on port {}", instance.programs.version, running.target.port);
+    for more in &running.notes {
+        note.push_str("; ");
+        note.push_str(more);
+    }
+    step.done(note);
+    Ok(Server::Own(Box::new(instance), running))
+}
+
+fn settings(instance: &Instance, spec: &Spec) -> Result<Vec<Tuned>, Problem> {
+    tune::for_spec(&machine::read(&instance.layout.data), instance.programs.major, spec)
+}
+
+/// The settings chosen at the last start, for plans made until the next: what is free on the disk changes by the hour, and
+/// a plan must not.
+fn remember(place: &Place, settings: &[Tuned]) -> Result<(), Problem> {
+    let wanted: Vec<&Tuned> = settings.iter().filter(|one| !one.declared).collect();
+    place.write("tuned.json", &serde_json::to_string_pretty(&wanted).unwrap_or_default())
+}
+
+/// The settings chosen at the last start of an instance that Howdah runs.
+pub fn remembered(place: &Place) -> Vec<Tuned> {
+    let text = std::fs::read_to_string(place.directory.join("tuned.json")).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}

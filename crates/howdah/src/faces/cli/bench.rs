@@ -1,0 +1,117 @@
+//! `howdah bench`.
+
+use std::process::ExitCode;
+
+use howdah_plan::spec::resolve::resolve;
+use serde_json::json;
+
+use super::args::{BenchCommand, Common, Format};
+use super::print::{self, thousands};
+use super::session::{self, Session};
+use super::{Outcome, chart};
+use crate::bench::{recall, search};
+use crate::skills::Context;
+
+/// Measures.
+pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
+    let (declaration, context) = Session::own(common).await?;
+    match command {
+        BenchCommand::Search { collection, rounds, per_round, limit, text } => {
+            let server = session::running(&declaration)?;
+            let key = server.as_ref().and_then(|(place, _)| place.token());
+            let options = search::Options {
+                rounds: *rounds,
+                per_round: *per_round,
+                limit: *limit,
+                text: text.clone(),
+                url: server.map(|(_, running)| running.rest),
+                key: common.key.clone().or_else(|| key.map(|key| key.reveal().to_owned())),
+            };
+            measure_search(common, &context, collection, &options).await
+        }
+        BenchCommand::Recall { collection, queries, limit, filter, ef_search } => {
+            let filter =
+                filter.as_deref().map(|text| super::search::json_flag("--filter", text)).transpose()?;
+            let options = recall::Options {
+                k: *limit,
+                queries: *queries,
+                vectors: None,
+                filter,
+                ef_search: *ef_search,
+            };
+            measure_recall(common, &context, collection, &options).await
+        }
+    }
+}
+
+async fn measure_search(
+    common: &Common,
+    context: &Context,
+    collection: &str,
+    options: &search::Options,
+) -> Outcome {
+    let resolved = resolve(&context.spec, collection)?;
+    let rounds = options.rounds;
+    let tell = |done: u32| tell(common, done, rounds, "rounds");
+    let report = search::run(&context.pools, &context.embedders, &resolved, options, tell).await?;
+    if common.output != Format::Table {
+        print::out(&format!("{}\n", json!(report)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let times = |times: &search::Times| format!("p50 {:.3} ms, p95 {:.3} ms", times.p50_ms, times.p95_ms);
+    let mut lines = vec![
+        ("Rows".to_owned(), thousands(report.rows)),
+        ("Access".to_owned(), report.access.clone()),
+        ("Prepared SQL".to_owned(), times(&report.raw)),
+        (
+            "In process".to_owned(),
+            format!("{}, {:.2} times the SQL", times(&report.in_process), report.in_process_ratio),
+        ),
+    ];
+    if let (Some(rest), Some(ratio)) = (&report.rest, report.rest_ratio) {
+        lines.push(("REST".to_owned(), format!("{}, {ratio:.2} times the SQL", times(rest))));
+    }
+    print::out(&chart::boxed(&format!("{collection}, {} searches a way", report.raw.count), &lines));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure_recall(
+    common: &Common,
+    context: &Context,
+    collection: &str,
+    options: &recall::Options,
+) -> Outcome {
+    let resolved = resolve(&context.spec, collection)?;
+    let queries = options.queries;
+    let tell = |done: u32| {
+        if done.is_multiple_of(100) {
+            tell(common, done, queries, "searches");
+        }
+    };
+    let report = recall::run(&context.pools, &context.embedders, &resolved, options, tell).await?;
+    if common.output != Format::Table {
+        print::out(&format!("{}\n", json!(report)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let access: Vec<String> = report.access.iter().map(|(name, many)| format!("{name} {many}")).collect();
+    let lines = [
+        ("Recall by id".to_owned(), format!("{:.4}", report.recall)),
+        (
+            "Recall, ties counted".to_owned(),
+            format!("{:.4}, worst {:.4}", report.recall_tie_aware, report.worst),
+        ),
+        ("Complete".to_owned(), format!("{} of {}", report.complete, report.queries)),
+        ("Short".to_owned(), report.short.to_string()),
+        ("Escalated to exact".to_owned(), report.escalated.to_string()),
+        ("Access".to_owned(), access.join(", ")),
+        ("Time".to_owned(), format!("p50 {:.2} ms, exact {:.2} ms", report.p50_ms, report.exact_p50_ms)),
+    ];
+    print::out(&chart::boxed(&format!("{collection}, k = {}", report.k), &lines));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(common: &Common, done: u32, of: u32, what: &str) {
+    if !common.quiet {
+        print::err(&format!("{done} of {of} {what}\n"));
+    }
+}

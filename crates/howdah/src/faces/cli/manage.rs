@@ -1,0 +1,181 @@
+//! `howdah up`, `down`, `status` and `logs`.
+
+use std::process::ExitCode;
+
+use howdah_plan::problem::{Kind, Problem};
+use serde_json::{Value, json};
+
+use super::args::{Common, Format, Logs, Up};
+use super::print::{self, Refusal, field};
+use super::session::{self, Session};
+use super::steps::Steps;
+use super::{Outcome, chart};
+use crate::daemon::declaration::Declaration;
+use crate::daemon::place::{Place, Running};
+use crate::daemon::steps::{Event, Report};
+use crate::daemon::{background, converge, local, program, run};
+
+/// Brings up what is declared.
+pub async fn up(common: &Common, flags: &Up) -> Outcome {
+    if flags.detached {
+        // A session of its own: the terminal's end and its Ctrl-C are not for this process.
+        let _ = nix::unistd::setsid();
+    }
+    let declaration = Declaration::find(common.file.as_deref())?;
+    if flags.foreground {
+        run::run(declaration, flags.detached, crate::faces::rest::face::open).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let place = Place::of(&declaration, &local::home()?.instances())?;
+    let mut steps = Steps::new(common.quiet);
+    match place.running() {
+        Some(running) if is_current(&running, &declaration) => again(&declaration, steps).await?,
+        Some(running) => {
+            if !common.quiet {
+                print::err("the declaration or the program changed: starting anew\n");
+            }
+            background::stop(&place, &running)?;
+            background::start(&declaration, &place, |event| steps.show(event))?;
+        }
+        None => background::start(&declaration, &place, |event| steps.show(event))?,
+    }
+    let running = place.running().ok_or_else(|| {
+        Problem::new(Kind::Failed, "the server ended right after it was ready")
+            .hint("Look at the log with `howdah logs`.")
+    })?;
+    welcome(common, &declaration, &place, &running).await
+}
+
+fn is_current(running: &Running, declaration: &Declaration) -> bool {
+    running.ready
+        && running.declaration == declaration.hash
+        && running.program == program()
+        && running.version == env!("CARGO_PKG_VERSION")
+}
+
+/// A second `up`: looks whether structure and documents are still as declared, without disturbing the server.
+async fn again(declaration: &Declaration, steps: Steps) -> Result<(), Refusal> {
+    let context = local::context(declaration).await?;
+    let report = Shown(std::sync::Mutex::new(steps));
+    converge::structure(&context, &report).await?;
+    converge::documents(&context, declaration, &report).await?;
+    Ok(())
+}
+
+/// Shows steps of this process.
+struct Shown(std::sync::Mutex<Steps>);
+
+impl Report for Shown {
+    fn tell(&self, event: Event) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
+    }
+}
+
+/// The box: where everything is, the first key once, what to type next.
+async fn welcome(common: &Common, declaration: &Declaration, place: &Place, running: &Running) -> Outcome {
+    let session = Session::open(common).await?;
+    let keys = session.call("list_keys", json!({})).await?;
+    let key = if field(&keys, "keys").as_array().is_some_and(Vec::is_empty) {
+        let made = session.call("create_key", json!({"name": "admin", "scope": "admin"})).await?;
+        Some(print::cell(field(&made, "key")))
+    } else {
+        None
+    };
+    let first = declaration.spec.collections.keys().next();
+    if matches!(common.output, Format::Json | Format::Jsonl) {
+        let whole = json!({
+            "name": declaration.spec.name,
+            "instance": place.id,
+            "database_url": running.database,
+            "rest": running.rest,
+            "openapi": format!("{}/openapi.json", running.rest),
+            "health": format!("{}/health", running.rest),
+            "admin_key": key,
+        });
+        print::out(&format!("{whole}\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lines = vec![
+        ("Database".to_owned(), running.database.clone()),
+        (String::new(), "with its password: howdah env".to_owned()),
+        ("REST".to_owned(), running.rest.clone()),
+        ("OpenAPI".to_owned(), format!("{}/openapi.json", running.rest)),
+        ("Health".to_owned(), format!("{}/health", running.rest)),
+    ];
+    if let Some(key) = key {
+        lines.push(("Admin key".to_owned(), key));
+        lines.push((String::new(), "shown this once; make others with howdah keys create".to_owned()));
+    }
+    let next = match first {
+        Some(name) if name == "manual" => {
+            "howdah search \"why do my filtered searches return too few rows\"".to_owned()
+        }
+        Some(name) => format!("howdah ingest {name} PATH"),
+        None => "howdah init".to_owned(),
+    };
+    lines.push(("Next".to_owned(), next));
+    print::out(&chart::boxed(&format!("{} is up", declaration.spec.name), &lines));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stops what `up` started.
+pub async fn down(common: &Common) -> Outcome {
+    let declaration = Declaration::find(common.file.as_deref())?;
+    let name = &declaration.spec.name;
+    let stopped = match session::running(&declaration)? {
+        Some((place, running)) => {
+            background::stop(&place, &running)?;
+            true
+        }
+        None => local::stop_orphan(&declaration).await?,
+    };
+    if !common.quiet {
+        let how = if stopped { "stopped" } else { "was not running" };
+        print::err(&format!("{name} {how}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what runs.
+pub async fn status(common: &Common) -> Outcome {
+    let session = Session::open(common).await?;
+    let status = session.call("status", json!({})).await?;
+    let healthy = field(&status, "health.database_connected") == &Value::Bool(true);
+    if common.output == Format::Table {
+        let rest = match field(&status, "rest") {
+            Value::Null => "not running".to_owned(),
+            address => print::cell(address),
+        };
+        let text = |path: &str| print::cell(field(&status, path));
+        let lines = [
+            ("Health".to_owned(), text("health.status")),
+            ("PostgreSQL".to_owned(), text("health.postgresql_version")),
+            ("pgvector".to_owned(), text("health.pgvector_version")),
+            ("Database".to_owned(), text("database_url")),
+            ("REST".to_owned(), rest),
+            ("Collections".to_owned(), text("collections")),
+            ("Howdah".to_owned(), text("health.version")),
+        ];
+        print::out(&chart::boxed(&text("name"), &lines));
+    } else {
+        print::rows(
+            common.output,
+            &status,
+            std::slice::from_ref(&status),
+            &[("Name", "name"), ("Health", "health.status"), ("Database", "database_url"), ("REST", "rest")],
+        );
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(Kind::Unreachable.row().exit) })
+}
+
+/// Shows the log.
+pub fn logs(common: &Common, flags: &Logs) -> Outcome {
+    let declaration = Declaration::find(common.file.as_deref())?;
+    let place = Place::existing(&declaration, &local::home()?.instances()).ok_or_else(|| {
+        Problem::new(Kind::NotFound, format!("`{}` was never started here", declaration.spec.name))
+            .hint("Start it with `howdah up`.")
+    })?;
+    let text = background::last_lines(&place.log_file(), flags.lines);
+    print::out(&format!("{text}\n"));
+    Ok(ExitCode::SUCCESS)
+}

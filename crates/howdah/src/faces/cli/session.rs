@@ -1,0 +1,196 @@
+//! Whom does a command ask?
+//!
+//! The Howdah named by `--url`; else the running server of this declaration, over loopback with the token that only the
+//! owner of its files can read; else nobody, and the command does the work itself with a context of its own. Either way a
+//! skill takes the same JSON and gives the same JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use howdah_plan::problem::{Kind, Problem};
+use serde_json::{Map, Value};
+
+use super::args::Common;
+use super::print::{self, Refusal};
+use crate::daemon::client::Client;
+use crate::daemon::declaration::Declaration;
+use crate::daemon::local;
+use crate::daemon::place::{Place, Running};
+use crate::skills::{Context, SKILLS, Skill};
+
+/// Longest time a command waits for the server.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Whom a command asks.
+pub enum Session {
+    /// A server.
+    Remote(Client),
+    /// Nobody: the work is done here.
+    Local(Arc<Context>),
+}
+
+impl Session {
+    /// Whom this command line means.
+    ///
+    /// # Errors
+    /// Mistakes in the declaration; `unreachable` when nothing runs.
+    pub async fn open(common: &Common) -> Result<Session, Refusal> {
+        if let Some(base) = &common.url {
+            let base = base.trim_end_matches('/').to_owned();
+            if !base.starts_with("http://") {
+                return Err(Problem::new(Kind::Usage, format!("`{base}` is not an `http://` address"))
+                    .hint("The command line speaks plain HTTP; put it beside the server, or use curl.")
+                    .into());
+            }
+            return Ok(Session::Remote(Client { base, key: common.key.clone(), patience: PATIENCE }));
+        }
+        let declaration = Declaration::find(common.file.as_deref())?;
+        match running(&declaration)? {
+            Some((place, running)) if running.ready => {
+                remark(common, &declaration, &running);
+                let key = common.key.clone().or_else(|| place.token().map(|key| key.reveal().to_owned()));
+                Ok(Session::Remote(Client { base: running.rest, key, patience: PATIENCE }))
+            }
+            _ => Ok(Session::Local(local::context(&declaration).await?)),
+        }
+    }
+
+    /// A context of its own, for work that is not asked of a server.
+    ///
+    /// # Errors
+    /// Mistakes in the declaration; `unreachable` when PostgreSQL does not run.
+    pub async fn own(common: &Common) -> Result<(Declaration, Arc<Context>), Refusal> {
+        let declaration = Declaration::find(common.file.as_deref())?;
+        let context = local::context(&declaration).await?;
+        Ok((declaration, context))
+    }
+
+    /// Runs a skill.
+    ///
+    /// # Errors
+    /// The skill's own, and those of getting there.
+    pub async fn call(&self, name: &str, input: Value) -> Result<Value, Problem> {
+        let skill = skill(name)?;
+        match self {
+            Session::Local(context) => (skill.run)(context.clone(), input).await,
+            Session::Remote(client) => {
+                let call = Call::new(skill, input);
+                client.call(skill.route.method, &call.path, call.body.as_ref()).await
+            }
+        }
+    }
+}
+
+/// The running server of a declaration.
+///
+/// # Errors
+/// `usage` when there is no place for Howdah's data.
+pub fn running(declaration: &Declaration) -> Result<Option<(Place, Running)>, Problem> {
+    let home = local::home()?;
+    let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(None) };
+    Ok(place.running().map(|running| (place, running)))
+}
+
+fn remark(common: &Common, declaration: &Declaration, running: &Running) {
+    if !common.quiet && running.declaration != declaration.hash {
+        print::err(&format!(
+            "{} the server runs an older `{}`; `howdah up` brings it up to date\n",
+            print::paint("note:", print::YELLOW),
+            declaration.path.file_name().unwrap_or_default().to_string_lossy(),
+        ));
+    }
+}
+
+/// Makes the running server read its declaration again.
+///
+/// # Errors
+/// As [`running`].
+pub fn tell_to_reload(declaration: &Declaration) -> Result<(), Problem> {
+    if let Some((_, running)) = running(declaration)? {
+        running.process.signal(nix::sys::signal::Signal::SIGHUP);
+    }
+    Ok(())
+}
+
+/// The row of a skill.
+///
+/// # Errors
+/// `internal`: commands name skills that exist, a test sees to it.
+pub fn skill(name: &str) -> Result<&'static Skill<Context>, Problem> {
+    SKILLS
+        .iter()
+        .find(|skill| skill.name == name)
+        .ok_or_else(|| Problem::new(Kind::Internal, format!("there is no skill `{name}`")))
+}
+
+/// A skill's input as an HTTP request.
+#[derive(Debug, PartialEq)]
+pub struct Call {
+    /// Path with its query string.
+    pub path: String,
+    /// Body, where the method has one.
+    pub body: Option<Value>,
+}
+
+impl Call {
+    /// Puts each field of `input` where the route has it.
+    pub fn new(skill: &Skill<Context>, input: Value) -> Self {
+        let mut fields = match input {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        let mut path = String::new();
+        for part in skill.route.path.split('/').skip(1) {
+            path.push('/');
+            match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                Some(name) => path.push_str(&encode(&text(&fields.shift_remove(name).unwrap_or_default()))),
+                None => path.push_str(part),
+            }
+        }
+        if !matches!(skill.route.method, "GET" | "DELETE") {
+            return Call { path, body: Some(Value::Object(fields)) };
+        }
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            query.append_pair(name, &text(value));
+        }
+        let query = query.finish();
+        if !query.is_empty() {
+            path.push('?');
+            path.push_str(&query);
+        }
+        Call { path, body: None }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Percent-encodes one segment of a path.
+fn encode(segment: &str) -> String {
+    let mut encoded = String::new();
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_fields_of_an_input_go_where_the_route_has_them() {
+        let revoke = Call::new(skill("revoke_key").unwrap(), json!({"id": "a/b ü"}));
+        assert_eq!(revoke, Call { path: "/v1/keys/a%2Fb%20%C3%BC".into(), body: None });
+        let create = Call::new(skill("create_key").unwrap(), json!({"name": "x"}));
+        assert_eq!(create, Call { path: "/v1/keys".into(), body: Some(json!({"name": "x"})) });
+    }
+}

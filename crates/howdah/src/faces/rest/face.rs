@@ -1,0 +1,68 @@
+//! The REST face as the daemon opens it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::serve;
+use super::service::{Limits, Service};
+use crate::daemon::serving::Serving;
+use crate::skills::{Context, SKILLS};
+
+struct Face {
+    service: Arc<Service<Context>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Opens the face on `listener`, with the limits that the declaration has.
+pub fn open(context: Arc<Context>, listener: TcpListener) -> Box<dyn Serving> {
+    let api = &context.spec.api;
+    let limits = Limits {
+        body: api.max_body_bytes,
+        timeout: Duration::from_secs(api.timeout_seconds.max(1)),
+        require_key: api.require_key,
+    };
+    let service = Arc::new(Service::new(SKILLS, context, limits));
+    let (stop, stopped) = oneshot::channel();
+    let serving = serve(service.clone(), listener, async {
+        // A sender that is gone asks for it too.
+        let _ = stopped.await;
+    });
+    let task = tokio::spawn(async move {
+        if let Err(problem) = serving.await {
+            tracing::error!(detail = problem.detail, "{problem}");
+        }
+    });
+    Box::new(Face { service, stop, task })
+}
+
+impl Serving for Face {
+    fn ready(&self) {
+        self.service.set_ready(true);
+    }
+
+    fn context(&self) -> Arc<Context> {
+        self.service.context()
+    }
+
+    fn replace(&self, context: Arc<Context>) {
+        self.service.replace(context);
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.service.set_ready(false);
+        let Face { stop, task, .. } = *self;
+        // A face that ended by itself needs no telling.
+        let _ = stop.send(());
+        Box::pin(async move {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the REST face broke off");
+            }
+        })
+    }
+}
