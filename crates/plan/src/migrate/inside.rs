@@ -231,7 +231,9 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
                 .sql(format!("DELETE FROM howdah.sources WHERE collection = {collection}"))
                 .sql(format!("DELETE FROM howdah.collections WHERE name = {collection}"));
         }
-        work.in_database(database, step);
+        if work.in_database(database, step) {
+            work.dropped.insert((database.to_owned(), qualified.clone()));
+        }
     }
 }
 

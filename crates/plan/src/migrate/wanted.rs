@@ -349,10 +349,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         .map(|column| WantedColumn {
             name: column.name.clone(),
             sql_type: column.sql_type.clone(),
-            not_null: !column.nullable
-                || column.identity
-                || serial(&column.sql_type)
-                || table.primary_key.contains(&column.name),
+            not_null: !column.nullable || column.identity || table.primary_key.contains(&column.name),
             default: column.default.clone(),
             identity: column.identity,
             generated: None,
@@ -384,12 +381,6 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         uniques: Vec::new(),
         indexes,
     }
-}
-
-/// Whether a type stands for an integer with a sequence of its own.
-pub(super) fn serial(sql_type: &str) -> bool {
-    let lower = sql_type.trim().to_lowercase();
-    matches!(lower.as_str(), "serial" | "serial2" | "serial4" | "serial8" | "bigserial" | "smallserial")
 }
 
 /// Longest name that PostgreSQL keeps, in bytes.
