@@ -122,9 +122,12 @@ impl Drop for Server {
 /// Starts a killed cluster's server again.
 async fn restart(cluster: &Cluster) -> Server {
     // Its backends go within moments of the postmaster. The postmaster itself stays as a zombie of the shell that keeps the
-    // cluster, and a new one would take its process number in the lock file for a running server.
+    // cluster, and a new one would take its process number in the lock files for a running server.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    std::fs::remove_file(cluster.dir.join("data/postmaster.pid")).unwrap();
+    let socket_lock = format!(".s.PGSQL.{}.lock", cluster.target.port);
+    for lock in [cluster.dir.join("data/postmaster.pid"), cluster.dir.join(socket_lock)] {
+        std::fs::remove_file(lock).unwrap();
+    }
     let mut command = testing::user().command(&cluster.programs.program("postgres"));
     command.arg("-D").arg(cluster.dir.join("data")).args(["-c", "listen_addresses=127.0.0.1", "-c"]);
     command.arg(format!("unix_socket_directories={}", cluster.dir.display()));
@@ -138,7 +141,10 @@ async fn restart(cluster: &Cluster) -> Server {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the server does not come back: {}", std::fs::read_to_string(cluster.dir.join("log-again")).unwrap());
+    panic!(
+        "the server does not come back: {}",
+        std::fs::read_to_string(cluster.dir.join("log-again")).unwrap()
+    );
 }
 
 /// A file system of its own.
