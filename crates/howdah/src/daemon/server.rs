@@ -31,15 +31,12 @@ impl Server {
         }
     }
 
-    /// The address to show: over TCP, without the password.
-    pub fn shown(&self, database: &str) -> String {
-        let target = match self {
-            Server::There(target) => target.clone(),
-            Server::Own(instance, running) => {
-                instance.layout.tcp_target().unwrap_or_else(|_| running.target.clone())
-            }
-        };
-        target.with_database(database).url()
+    /// Where Howdah's own lies.
+    pub fn layout(&self) -> Option<&Layout> {
+        match self {
+            Server::There(_) => None,
+            Server::Own(instance, _) => Some(&instance.layout),
+        }
     }
 }
 

@@ -109,6 +109,8 @@ pub enum Command {
     /// (from the table)
     Apply(Apply),
     /// (from the table)
+    Ingest(Ingest),
+    /// (from the table)
     Search(Box<Search>),
     /// Look at collections
     Collections(Collections),
