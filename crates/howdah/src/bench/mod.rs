@@ -4,3 +4,5 @@ pub mod ingest;
 pub mod queries;
 pub mod recall;
 pub mod search;
+#[cfg(test)]
+mod tests;

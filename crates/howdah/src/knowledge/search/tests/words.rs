@@ -157,7 +157,8 @@ async fn rare_words_outweigh_common_ones_and_the_list_is_still_filled() {
     assert_eq!(ids(&answer)[0], 4711);
     // One row holds the rare word; the other 99 come from asking again with the common ones.
     assert_eq!((answer.results.len(), answer.complete), (100, true));
-    let hybrid = json!({"text": "zeppelins manage files", "vector": [0.0, 1.0, 0.0], "limit": 5});
+    let hybrid = json!({"text": "zeppelins manage files", "vector": [0.0, 1.0, 0.0], "limit": 5,
+                        "weights": {"text": 100.0}});
     let answer = corpus.search(hybrid).await;
     assert_eq!((ids(&answer)[0], answer.results.len(), answer.complete), (4711, 5, true));
     let limited = corpus.search(json!({"text": "zeppelins", "limit": 5})).await;
