@@ -83,7 +83,7 @@ pub async fn run(
     let facts = ServerFacts {
         address: pools.target().place(),
         version: server.version.clone(),
-        platform: server.platform.clone(),
+        platform: Some(server.platform.id.name().to_owned()),
         replica: server.recovery,
         databases: versions,
     };

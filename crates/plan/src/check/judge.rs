@@ -84,14 +84,12 @@ pub fn fix_for(
             }
         })
     });
-    match facts.managed {
-        Some(platform) if text.contains("ALTER SYSTEM") => Fix {
-            kind: super::FixKind::Advice,
-            text: format!("On {platform} set it in the platform's own parameters instead of: {text}"),
-            safe: false,
-        },
-        _ => Fix { kind: fix.kind, text, safe: fix.safe },
+    if facts.platform.id.is_managed() && text.contains("ALTER SYSTEM") {
+        let platform = facts.platform.id.name();
+        let text = format!("On {platform} set it in the platform's own parameters instead of: {text}");
+        return Fix { kind: super::FixKind::Advice, text, safe: false };
     }
+    Fix { kind: fix.kind, text, safe: fix.safe }
 }
 
 /// Puts values in the places of `{name}`; a name without a value stays as it stands.

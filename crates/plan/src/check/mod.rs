@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::platform::Platform;
 use crate::spec::Spec;
 use crate::tune::Machine;
 
@@ -377,8 +378,8 @@ pub struct Facts<'a> {
     pub recovery: bool,
     /// Whether the server is reached over loopback or a unix socket only.
     pub local: bool,
-    /// Name of the managed platform, where there is one.
-    pub managed: Option<&'a str>,
+    /// On whose PostgreSQL we are.
+    pub platform: &'a Platform,
     /// The machine, where the server is local.
     pub machine: Option<&'a Machine>,
     /// The declaration, where there is one.

@@ -346,6 +346,9 @@ pub struct Doctor {
     /// Compare the vector indexes with exact search
     #[arg(long)]
     pub recall: bool,
+    /// Print the safe fixes as one SQL script for psql; nothing is run
+    #[arg(long)]
+    pub fix: bool,
     /// Say why each finding matters
     #[arg(long, short)]
     pub verbose: bool,

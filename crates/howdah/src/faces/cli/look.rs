@@ -167,6 +167,7 @@ pub async fn doctor(common: &Common, flags: &Doctor) -> Outcome {
         Problem::new(Kind::Internal, "the report cannot be read").detail(error.to_string())
     })?;
     match common.output {
+        Format::Table if flags.fix => print::out(&report.fixes()),
         Format::Table => print::out(&render::text(&report, flags.verbose)),
         format => {
             let rows = field(&answer, "findings").as_array().cloned().unwrap_or_default();
