@@ -237,6 +237,23 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
     }
 }
 
+/// Tables of others in a database that Howdah made: worth knowing, left alone.
+pub(super) fn strangers(work: &mut Work, database: &str) {
+    let Some(inside) = work.inside(database).filter(|_| work.made_database(database)) else { return };
+    let declared = crate::migrate::declared_tables(work.spec, database);
+    let names: Vec<String> = inside
+        .tables
+        .iter()
+        .filter(|(name, _)| !declared.contains(name) && inside.remembers("table", name).is_none())
+        .map(|(_, table)| format!("`{}.{}`", table.schema, table.name))
+        .collect();
+    if let Some(shown) = names.get(..names.len().min(5)).filter(|shown| !shown.is_empty()) {
+        let more = names.len() - shown.len();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        work.note(Some(database), format!("not declared, left alone: {}{rest}", shown.join(", ")));
+    }
+}
+
 /// Schemas that Howdah made, that are no longer declared, and that are empty by then.
 pub(super) fn schemas_gone(work: &mut Work, database: &str) {
     let Some(inside) = work.inside(database) else { return };

@@ -142,6 +142,7 @@ fn database(work: &mut Work, name: &str) {
     }
     grant::grants(work, name);
     inside::schemas_gone(work, name);
+    inside::strangers(work, name);
 }
 
 fn own_vector_index(work: &mut Work, collection: &str, has_rows: bool) -> Option<wanted::WantedIndex> {

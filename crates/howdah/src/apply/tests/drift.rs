@@ -107,6 +107,7 @@ async fn what_others_made_is_left_alone() {
     let notes: Vec<&str> = outcome.left.notes.iter().map(|note| note.text.as_str()).collect();
     assert!(notes.iter().any(|note| note.contains("`theirs_idx`")), "{notes:?}");
     assert!(notes.iter().any(|note| note.contains("column `theirs`")), "{notes:?}");
+    assert!(notes.contains(&"not declared, left alone: `public.theirs`"), "{notes:?}");
     assert_eq!(server.value("shop", "SELECT count(*) FROM theirs").await, "0");
     assert_eq!(server.value("shop", "SELECT count(theirs) FROM notes").await, "0");
 }
