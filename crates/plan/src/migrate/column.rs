@@ -214,8 +214,9 @@ impl<'a> ColumnChange<'a> {
                 if self.live.has_rows { using } else { format!("{quoted}::text::{to}") }
             }
         };
+        let lost = using.starts_with("NULL::");
         self.alter(&format!("TYPE {} USING {using}", self.column.sql_type));
-        if super::types::vector(&from).is_some() && self.destructive {
+        if lost {
             self.forget_embeddings();
         }
     }
@@ -233,12 +234,12 @@ impl<'a> ColumnChange<'a> {
         }
     }
 
-    /// Embeddings of another length are gone: the next ingest has to take every document for new.
+    /// Embeddings of another length are gone: the next ingest has to take every document and every chunk for new.
     fn forget_embeddings(&mut self) {
         let Some(collection) = &self.table.collection else { return };
-        let collection = quote_literal(collection);
-        self.sql.push(format!("DELETE FROM howdah.sources WHERE collection = {collection}"));
-        self.sql.push(format!("DELETE FROM howdah.collections WHERE name = {collection}"));
+        self.sql.push(format!("UPDATE {} SET content_hash = ''", self.table.qualified()));
+        let forget = super::table::forget_documents(Step::new(StepKind::Column, "", ""), collection);
+        self.sql.extend(forget.sql);
         self.reasons.push("its embeddings have to be made again by `howdah ingest`".into());
     }
 

@@ -226,10 +226,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
         .sql(forget("table", qualified))
         .destructive(true);
         if let Some(collection) = memory.declared.strip_prefix("collection ") {
-            let collection = quote_literal(collection);
-            step = step
-                .sql(format!("DELETE FROM howdah.sources WHERE collection = {collection}"))
-                .sql(format!("DELETE FROM howdah.collections WHERE name = {collection}"));
+            step = super::table::forget_documents(step, collection);
         }
         if work.in_database(database, step) {
             work.dropped.insert((database.to_owned(), qualified.clone()));

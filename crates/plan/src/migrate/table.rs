@@ -9,7 +9,7 @@ use super::step::{Step, StepKind};
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::quote_ident;
+use crate::spec::resolve::{quote_ident, quote_literal};
 
 /// What a table's steps take away on their way: indexes and constraints on it have to be made again.
 #[derive(Debug, Default)]
@@ -39,6 +39,11 @@ pub(super) fn create(work: &mut Work, table: &WantedTable) {
     if let Some(owner) = wanted_owner(work, table) {
         step = step.sql(format!("ALTER TABLE {name} OWNER TO {}", quote_ident(&owner)));
     }
+    // Somebody dropped it: what was ingested into it is gone, and must not pass for there.
+    let known = work.inside(&table.database).is_some_and(|inside| inside.remembers("table", &name).is_some());
+    if let Some(collection) = table.collection.as_deref().filter(|_| known) {
+        step = forget_documents(step, collection);
+    }
     step = step.sql(remember("table", &name, &said));
     for column in &table.columns {
         if let Some(expression) = column.expression() {
@@ -46,6 +51,13 @@ pub(super) fn create(work: &mut Work, table: &WantedTable) {
         }
     }
     work.in_database(&table.database, step);
+}
+
+/// Makes the next ingest take every document for new.
+pub(super) fn forget_documents(step: Step, collection: &str) -> Step {
+    let collection = quote_literal(collection);
+    step.sql(format!("DELETE FROM howdah.sources WHERE collection = {collection}"))
+        .sql(format!("DELETE FROM howdah.collections WHERE name = {collection}"))
 }
 
 /// The owner that a new table is given: the database's, where one is declared and is not who applies anyway.
