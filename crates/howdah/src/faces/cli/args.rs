@@ -434,6 +434,26 @@ pub struct Bench {
 /// Commands of `bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Rate of ingest against raw COPY, and against the embedder alone
+    Ingest {
+        /// The collection whose database and embedder are used; its rows are left alone
+        collection: String,
+        /// Rounds; both sides take their turn in each of them
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Ready-made vectors a round
+        #[arg(long, default_value_t = 50_000)]
+        rows: usize,
+        /// Dimensions of the ready-made vectors
+        #[arg(long, default_value_t = 384)]
+        dimensions: usize,
+        /// Texts a round; 0 leaves the embedder out
+        #[arg(long, default_value_t = 256)]
+        texts: usize,
+        /// File that gets the result as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
     /// Time of a search over REST and in this process against the same prepared statement
     Search {
         /// The collection
