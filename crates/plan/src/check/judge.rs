@@ -43,7 +43,9 @@ pub fn cannot(check: &Check, facts: &Facts<'_>) -> Option<String> {
         Need::Monitor if !(facts.superuser || facts.monitor) => {
             Some("needs membership in `pg_monitor` (`GRANT pg_monitor TO …`)".into())
         }
-        Need::Machine if facts.machine.is_none() => Some("the server is on another machine".into()),
+        Need::Machine if facts.machine.is_none() => {
+            Some("nothing is known about the server's machine".into())
+        }
         Need::Declaration if facts.spec.is_none() => Some("there is no declaration to compare with".into()),
         Need::Request if !facts.requested => {
             Some("asked only on request (`--recall`), since it costs more".into())
