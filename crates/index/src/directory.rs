@@ -136,6 +136,8 @@ pub struct Index {
     pub directory: Directory,
     /// Mean squared radius of the lists, weighted by rows.
     pub spread: f32,
+    /// Mean squared length of rows in index space, about.
+    pub size: f32,
 }
 
 impl Index {
@@ -149,7 +151,7 @@ impl Index {
         let mut space = Space::new(meta.metric, meta.dimensions, meta.seed);
         read_origin(store, &meta, &mut space)?;
         let directory = Directory::load(store, layout, meta.directory)?;
-        let mut index = Self { meta, layout, space, directory, spread: 0.0 };
+        let mut index = Self { meta, layout, space, directory, spread: 0.0, size: 0.0 };
         index.measure();
         Ok(index)
     }
@@ -180,12 +182,16 @@ impl Index {
     }
 
     fn measure(&mut self) {
-        let (mut sum, mut rows) = (0.0f64, 0.0f64);
+        let (mut radius, mut square, mut rows) = (0.0f64, 0.0f64, 0.0f64);
         for (_, e) in self.directory.lists() {
-            sum += f64::from(e.radius_squared) * f64::from(e.rows);
-            rows += f64::from(e.rows);
+            let n = if (e.radius_squared + e.square).is_finite() { f64::from(e.rows) } else { continue };
+            radius += f64::from(e.radius_squared) * n;
+            square += f64::from(e.square) * n;
+            rows += n;
         }
-        self.spread = if rows > 0.0 { (sum / rows) as f32 } else { 0.0 };
+        let rows = rows.max(1.0);
+        self.spread = (radius / rows) as f32;
+        self.size = ((radius + square) / rows) as f32;
     }
 
     /// Rows a list should have; one of twice as many splits.

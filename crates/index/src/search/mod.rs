@@ -66,6 +66,8 @@ pub struct Search {
     vector: Vec<f32>,
     query: Query,
     offset: f32,
+    /// By how much rounding may make distances in index space differ.
+    tolerance: f32,
     probes: Probes,
     hits: Vec<Hit>,
     given: usize,
@@ -85,11 +87,13 @@ impl Search {
         let rotated = index.space.query(vector)?;
         let offset = index.space.offset(&rotated);
         let query = Query::new(rotated);
+        let size = square(&query.rotated);
         let most = (options.memory / BYTES_A_ROW).max(64);
         Ok(Self {
             layout: index.layout,
             space: index.space.clone(),
-            probes: Probes::new(index, &query.small, square(&query.rotated), &options),
+            probes: Probes::new(index, &query.small, size, &options),
+            tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
             vector: vector.to_vec(),
             offset,
             query,
@@ -155,12 +159,16 @@ impl Search {
         if self.work.rounds > 0 {
             let most = (self.options.memory / BYTES_A_ROW).max(64);
             self.wanted = (self.wanted * GROWTH).min(most);
+            if self.wanted == most {
+                // Rounds cannot grow any more, and each would lose a few rows to the order that is promised.
+                self.probes.read_all();
+            }
         }
         self.work.rounds += 1;
         for _ in 0..RESTARTS {
             let floor =
                 self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
-            let mut round = Round::new(self.wanted, floor);
+            let mut round = Round::new(self.wanted, floor - self.tolerance);
             if round.read(self, store)? {
                 self.finish(round, source);
                 return Ok(());

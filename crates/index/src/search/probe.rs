@@ -25,6 +25,8 @@ const RANK: f32 = 0.2;
 const CHUNK: usize = 64;
 /// Indexes of so few rows are read whole: it costs less than deciding.
 const SMALL: u64 = 1000;
+/// One row in so many is a large part of all.
+const LARGE_PART: u64 = 8;
 
 /// A list as a search sees it.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,7 @@ pub struct Probes {
     ordered: usize,
     first: f32,
     rank_unit: f32,
+    rows: u64,
     limit: Limit,
 }
 
@@ -71,17 +74,17 @@ impl Probes {
         // with the query.
         let (mut unit, mut radius) = (index.spread, RADIUS);
         if product {
-            let lengths = index
-                .directory
-                .lists()
-                .map(|(_, e)| f64::from(e.square + e.radius_squared) * f64::from(e.rows));
-            let typical = (lengths.sum::<f64>() / rows.max(1) as f64).sqrt() as f32;
+            let typical = index.size.sqrt();
             let factor = if typical > 0.0 { square.sqrt() / typical } else { 0.0 };
             unit *= 0.5 * factor;
             radius = -0.25 * factor;
         }
         let probe = |(n, e): (usize, &crate::format::directory::Entry)| {
-            let (base, apart) = index.to_centroid(n, e, query, square);
+            let (mut base, mut apart) = index.to_centroid(n, e, query, square);
+            if !(base.is_finite() && apart.is_finite()) {
+                // Too far to reckon with: all rows of the list are candidates.
+                (base, apart) = (f32::NEG_INFINITY, 0.0);
+            }
             Probe {
                 key: base + radius * e.radius_squared,
                 base,
@@ -99,7 +102,7 @@ impl Probes {
         } else {
             Limit::Recall { recall: options.target_recall, curve: index.meta.curve.clone(), spread: unit }
         };
-        Self { all, ordered: 0, first: 0.0, rank_unit: RANK * unit, limit }
+        Self { all, ordered: 0, first: 0.0, rank_unit: RANK * unit, rows, limit }
     }
 
     /// Number of lists.
@@ -146,6 +149,8 @@ impl Probes {
     #[must_use]
     pub fn score_limit(&self, k: usize) -> f32 {
         match &self.limit {
+            // Whoever wants a large part of all rows gets it by reading all.
+            Limit::Recall { .. } if k as u64 * LARGE_PART >= self.rows => f32::INFINITY,
             Limit::Recall { recall, curve, spread } => score_for(curve, k, *recall, *spread),
             Limit::All | Limit::Lists(_) => f32::INFINITY,
         }

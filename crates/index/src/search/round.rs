@@ -236,15 +236,34 @@ impl Round {
         }
         self.pending = pending;
         if self.kept.len() > 4 * self.wanted + 256 {
-            let threshold = self.threshold;
-            self.kept.retain(|k| k.lower < threshold);
+            self.prune(search.last.map(|l| l.1));
         }
         Ok(())
     }
 
+    /// Forgets candidates that cannot be among the wanted. Where very many are equally near, those that sort behind.
+    fn prune(&mut self, last: Option<Tid>) {
+        let (threshold, floor) = (self.threshold, self.floor);
+        self.kept.retain(|k| k.lower < threshold);
+        let most = 2 * self.wanted + 128;
+        if self.kept.len() <= most {
+            return;
+        }
+        if let Some(last) = last {
+            self.kept.retain(|k| k.lower > floor || k.tid > last);
+        }
+        if self.kept.len() > most {
+            // Those of unknown distance last: they must not displace the others.
+            let known = |k: &Kept| if k.estimate.is_finite() { k.estimate } else { f32::INFINITY };
+            let order = |a: &Kept, b: &Kept| known(a).total_cmp(&known(b)).then(a.tid.cmp(&b.tid));
+            self.kept.select_nth_unstable_by(most, order);
+            self.kept.truncate(most);
+        }
+    }
+
     fn keep(&mut self, p: &Pending, estimate: f32) {
         let error = REFINE_SLACK * p.error;
-        if estimate - error >= self.threshold || estimate + error < self.floor {
+        if estimate - error >= self.threshold || (estimate.is_finite() && estimate + error < self.floor) {
             return;
         }
         let (lower, rank) = (estimate - error, p.rank);
@@ -258,7 +277,8 @@ impl Round {
             self.best.pop();
         }
         if self.best.len() == self.wanted {
-            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0);
+            // The next number up: codes at exactly the k-th distance must not drop out.
+            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0.next_up());
         }
     }
 
@@ -297,7 +317,7 @@ impl Round {
             } else {
                 nearest.peek().map_or(f32::INFINITY, |n| n.0)
             };
-            if k.lower > limit || !source.fetch(k.tid, &mut row) {
+            if k.lower > limit + search.tolerance || !source.fetch(k.tid, &mut row) {
                 continue;
             }
             search.work.exact += 1;
@@ -306,7 +326,12 @@ impl Round {
             if !search.last.is_none_or(after) {
                 continue;
             }
-            nearest.push(Key(search.space.to_index(distance, search.offset)));
+            let there = search.space.to_index(distance, search.offset);
+            if there > threshold + search.tolerance {
+                // Further than what this round dropped unseen: a later round returns it in its place.
+                continue;
+            }
+            nearest.push(Key(there));
             if nearest.len() > self.wanted {
                 nearest.pop();
             }
