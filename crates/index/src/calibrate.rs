@@ -43,9 +43,10 @@ pub fn score_for(curve: &[Point], k: usize, recall: f64, spread: f32) -> f32 {
     if low == high {
         return at(high);
     }
-    // Beyond the greatest rank the line goes on.
-    let part = (k as f32 / low as f32).ln() / (high as f32 / low as f32).ln();
-    at(low) + (at(high) - at(low)).max(0.0) * part.max(0.0)
+    let part = (k.max(1) as f32 / low as f32).ln() / (high as f32 / low as f32).ln();
+    let rise = at(high) - at(low);
+    // Beyond the greatest rank the line goes on, but never down.
+    at(high) + if part > 1.0 { rise.max(0.0) } else { rise } * (part - 1.0)
 }
 
 /// Straight lines between points of rising abscissa, over −ln(1 − x), which makes a curve of recalls nearly straight.

@@ -77,10 +77,10 @@ impl<'a, S: PageStore> Writer<'a, S> {
     /// A page with room: one that the front names, or a new one.
     fn draft(&mut self, kind: PageKind) -> Result<Draft, Fault> {
         self.store.interrupts();
-        if self.online {
-            if let Some(draft) = self.shared_draft(kind)? {
-                return Ok(draft);
-            }
+        if self.online
+            && let Some(draft) = self.shared_draft(kind)?
+        {
+            return Ok(draft);
         }
         let block = if self.online { pool::take(self.store)? } else { self.store.extend() };
         let count = if kind == PageKind::Scan { self.layout.blocks_a_page } else { self.layout.units_a_page };
@@ -161,7 +161,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
         if lane == 0 {
             self.open_block()?;
         }
-        if lane % self.layout.unit == 0 {
+        if lane.is_multiple_of(self.layout.unit) {
             self.open_unit(lane / self.layout.unit)?;
         }
         let (Some(scan), Some(refine)) = (&mut self.scan, &mut self.refine) else { return Ok(()) };

@@ -1,4 +1,5 @@
 //! Stories of an index, from its build or its birth without rows to its vacuum.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 mod support;
 

@@ -184,15 +184,17 @@ impl Search {
     fn finish<V: VectorSource>(&mut self, mut round: Round, source: &mut V) {
         let all_read = round.all_read;
         let short = round.short();
-        let highest = round.highest();
+        let (nearest_left, highest) = (round.limit(), round.highest());
         self.hits = round.exact(self, source);
         self.given = 0;
         if all_read && short {
             self.done = true;
-        } else if self.hits.is_empty() {
-            // Everything found was gone or returned before: look only beyond it.
-            self.floor = self.floor.max(highest);
-            self.done = all_read && !highest.is_finite();
+        } else if self.hits.is_empty() && !short {
+            // Everything found was gone or returned before. All that may be nearer than the threshold has been looked
+            // at: go on behind it, and where many dead rows are equally near, behind them.
+            let before = self.floor;
+            self.floor = if nearest_left > before { nearest_left } else { before.max(highest) };
+            self.done = all_read && self.floor <= before;
         }
     }
 }

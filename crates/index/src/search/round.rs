@@ -10,11 +10,8 @@ use crate::format::{Fault, Layout, PageKind, Special, refine};
 use crate::page::{PageRead, PageStore, Tid, VectorSource};
 use crate::quantize::Query;
 
-/// Standard deviations by which a code may be nearer than its sign bits say. One row in thirty of those that lie just
-/// within the k-th distance is lost to it, far fewer of the others.
-const SCAN_SLACK: f32 = 1.9;
-/// The same for all bits.
-const REFINE_SLACK: f32 = 2.2;
+/// Standard deviations by which a code may be nearer than all its bits say, as a multiple of the same for sign bits.
+const REFINE_SLACK: f32 = 1.15;
 /// Error of a five-bit code in units of the error of its sign bits, measured with the rounding of query and tables.
 const FIVE_BITS: f32 = 0.085;
 /// Candidates that wait for refining before it is done.
@@ -45,7 +42,7 @@ impl Ord for Key {
 struct Pending {
     estimate: f32,
     lower: f32,
-    /// One standard deviation of the estimate by all bits.
+    /// By how much the estimate by all bits may be off.
     error: f32,
     sign_sum: f32,
     base: f32,
@@ -73,6 +70,8 @@ pub struct Round {
     wanted: usize,
     floor: f32,
     threshold: f32,
+    /// Least estimate of a candidate forgotten for want of room.
+    forgotten: f32,
     best: BinaryHeap<Key>,
     pending: Vec<Pending>,
     kept: Vec<Kept>,
@@ -87,6 +86,7 @@ impl Round {
             wanted,
             floor,
             threshold: f32::INFINITY,
+            forgotten: f32::INFINITY,
             best: BinaryHeap::with_capacity(wanted.min(1024) + 1),
             pending: Vec::with_capacity(2 * BATCH),
             kept: Vec::with_capacity(64),
@@ -136,7 +136,7 @@ impl Round {
             base: probe.base,
             step: search.query.step(),
             shift: search.query.shift(),
-            slack: SCAN_SLACK * probe.apart,
+            slack: search.probes.slack(search.work.rounds == 1) * probe.apart,
             threshold: self.threshold,
         };
         let mut place = probe.head;
@@ -193,11 +193,11 @@ impl Round {
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let error = scalar::bf16_at(codes.error, lane) * probe.apart;
+            let error = scalar::bf16_at(codes.error, lane) * terms.slack;
             self.pending.push(Pending {
                 estimate: estimates[lane],
-                lower: estimates[lane] - SCAN_SLACK * error,
-                error: FIVE_BITS * error,
+                lower: estimates[lane] - error,
+                error: REFINE_SLACK * FIVE_BITS * error,
                 sign_sum: query.sign_sum(coarse[lane], fine[lane]),
                 base: probe.base,
                 tid: block.tid(lane),
@@ -236,7 +236,10 @@ impl Round {
         }
         self.pending = pending;
         if self.kept.len() > 4 * self.wanted + 256 {
-            self.prune(search.last.map(|l| l.1));
+            // Rounds grow fourfold, so what was returned before has room beside what is wanted now, until they cannot
+            // grow any more.
+            let last = search.last.filter(|_| search.returned > self.wanted);
+            self.prune(last.map(|l| l.1));
         }
         Ok(())
     }
@@ -256,13 +259,14 @@ impl Round {
             // Those of unknown distance last: they must not displace the others.
             let known = |k: &Kept| if k.estimate.is_finite() { k.estimate } else { f32::INFINITY };
             let order = |a: &Kept, b: &Kept| known(a).total_cmp(&known(b)).then(a.tid.cmp(&b.tid));
-            self.kept.select_nth_unstable_by(most, order);
+            let (_, first, _) = self.kept.select_nth_unstable_by(most, order);
+            self.forgotten = self.forgotten.min(known(first));
             self.kept.truncate(most);
         }
     }
 
     fn keep(&mut self, p: &Pending, estimate: f32) {
-        let error = REFINE_SLACK * p.error;
+        let error = p.error;
         if estimate - error >= self.threshold || (estimate.is_finite() && estimate + error < self.floor) {
             return;
         }
@@ -285,6 +289,11 @@ impl Round {
     /// Whether fewer rows were found than wanted.
     pub fn short(&self) -> bool {
         self.best.len() < self.wanted
+    }
+
+    /// The distance below which every row that was read has been a candidate.
+    pub fn limit(&self) -> f32 {
+        self.threshold.min(self.forgotten)
     }
 
     /// The greatest estimate among the candidates.
@@ -327,7 +336,7 @@ impl Round {
                 continue;
             }
             let there = search.space.to_index(distance, search.offset);
-            if there > threshold + search.tolerance {
+            if there > self.limit() + search.tolerance {
                 // Further than what this round dropped unseen: a later round returns it in its place.
                 continue;
             }
