@@ -55,7 +55,7 @@ pub fn insert<S: PageStore, V: VectorSource>(
 
 /// Makes the first row the origin, unless another has been.
 fn set_origin<S: PageStore>(index: &mut Index, store: &S, rotated: &[f32]) -> Result<(), Fault> {
-    let mut space = index.space.clone();
+    let mut space = (*index.space).clone();
     space.set_origin(rotated);
     let bytes = space.origin_bytes();
     let page = pool::take(store)?;

@@ -23,7 +23,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_coarse: |c, t, o| unsafe { sums_coarse(c, t, o) },
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
-    dot_nibbles: avx2::KERNELS.dot_nibbles,
+    dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
 };
 
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -217,4 +217,32 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         mask |= u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, threshold)) << lane;
     }
     mask
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn signed(values: &[i8], at: usize) -> __m512i {
+    let chunk = &values[at..at + 64];
+    // SAFETY: `chunk` has 64 bytes; unaligned loads are allowed.
+    unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
+    let n = codes.len().min(low.len()).min(high.len());
+    let (mask, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi16(1));
+    let mut acc = _mm512_setzero_si512();
+    let whole = n / 64 * 64;
+    for at in (0..whole).step_by(64) {
+        let c = load_bytes(codes, at);
+        let l = _mm512_maddubs_epi16(_mm512_and_si512(c, mask), signed(low, at));
+        let h = _mm512_maddubs_epi16(_mm512_and_si512(_mm512_srli_epi16::<4>(c), mask), signed(high, at));
+        // Four products of at most 15 · 127 fit in 16 bits.
+        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_add_epi16(l, h), ones));
+    }
+    let rest = if whole < n {
+        (avx2::KERNELS.dot_nibbles)(&codes[whole..n], &low[whole..n], &high[whole..n])
+    } else {
+        0
+    };
+    _mm512_reduce_add_epi32(acc) + rest
 }

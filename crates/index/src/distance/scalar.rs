@@ -63,12 +63,14 @@ pub fn sums(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
 
 /// The number at place `lane` of an array of little-endian f32.
 #[must_use]
+#[inline]
 pub fn f32_at(bytes: &[u8], lane: usize) -> f32 {
     f32::from_le_bytes([bytes[4 * lane], bytes[4 * lane + 1], bytes[4 * lane + 2], bytes[4 * lane + 3]])
 }
 
 /// The number at place `lane` of an array of little-endian bf16.
 #[must_use]
+#[inline]
 pub fn bf16_at(bytes: &[u8], lane: usize) -> f32 {
     from_bf16(u16::from_le_bytes([bytes[2 * lane], bytes[2 * lane + 1]]))
 }

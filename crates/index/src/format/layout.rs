@@ -116,12 +116,14 @@ impl Layout {
 
     /// Where the sign codes of block `index` begin in the body of a scan page.
     #[must_use]
+    #[inline]
     pub fn codes_at(&self, index: usize) -> usize {
         FRONT + index * self.codes_bytes
     }
 
     /// Where the head of block `index` begins in the body of a scan page.
     #[must_use]
+    #[inline]
     pub fn head_at(&self, index: usize) -> usize {
         FRONT + self.blocks_a_page * self.codes_bytes + index * self.head_bytes
     }
@@ -134,6 +136,7 @@ impl Layout {
 
     /// Where record `slot` of unit `unit` begins in the body of a refine page.
     #[must_use]
+    #[inline]
     pub fn record_at(&self, unit: usize, slot: usize) -> usize {
         REFINE_FRONT + (unit * self.unit + slot) * self.record_bytes
     }

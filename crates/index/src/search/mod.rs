@@ -12,6 +12,8 @@
 pub mod probe;
 mod round;
 
+use std::sync::Arc;
+
 use crate::directory::{Index, square};
 use crate::format::scan::Place;
 use crate::format::{Fault, Layout};
@@ -60,7 +62,7 @@ pub struct Work {
 /// A search in progress. Holds no page between calls.
 pub struct Search {
     layout: Layout,
-    space: Space,
+    space: Arc<Space>,
     options: SearchOptions,
     /// As the caller gave it.
     vector: Vec<f32>,
@@ -91,7 +93,7 @@ impl Search {
         let most = (options.memory / BYTES_A_ROW).max(64);
         Ok(Self {
             layout: index.layout,
-            space: index.space.clone(),
+            space: Arc::clone(&index.space),
             probes: Probes::new(index, &query.small, size, &options),
             tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
             vector: vector.to_vec(),

@@ -6,8 +6,8 @@ use super::probe::Probe;
 use super::{Hit, Search};
 use crate::distance::{LANES, ScanTerms, kernels, scalar};
 use crate::format::scan::{BlockView, Place};
-use crate::format::{Fault, Layout, PageKind, Special, refine};
-use crate::page::{PageRead, PageStore, Tid, VectorSource};
+use crate::format::{Fault, Layout, refine};
+use crate::page::{Block, PageRead, PageStore, Tid, VectorSource};
 use crate::quantize::Query;
 
 /// Standard deviations by which a code may be nearer than all its bits say, as a multiple of the same for sign bits.
@@ -16,8 +16,8 @@ const REFINE_SLACK: f32 = 1.15;
 const FIVE_BITS: f32 = 0.085;
 /// Candidates that wait for refining before it is done.
 const BATCH: usize = 24;
-/// Lists whose first pages are announced at a time.
-const AHEAD: usize = 16;
+/// Lists read at a time, at most.
+const BATCH_LISTS: usize = 32;
 
 /// A number in a heap; NaN counts as greatest.
 #[derive(Clone, Copy, PartialEq)]
@@ -99,65 +99,87 @@ impl Round {
         let score_limit = search.probes.score_limit(search.returned + self.wanted);
         let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
         let mut rank = 0;
-        while let Some(probe) = search.probes.get(rank) {
-            let full = self.threshold.is_finite();
-            let beyond = full && rank > 0 && search.probes.score(rank, self.threshold) > score_limit;
-            if beyond || rank >= list_limit {
-                self.all_read = false;
-                break;
+        while self.all_read && rank < search.probes.len() {
+            // A batch is read in the order of its pages, which neighbouring lists share.
+            let mut batch: Vec<(usize, Probe)> = Vec::with_capacity(BATCH_LISTS);
+            let size = (rank / 4).clamp(1, BATCH_LISTS);
+            while batch.len() < size
+                && let Some(probe) = search.probes.get(rank)
+            {
+                let full = self.threshold.is_finite() && rank > 0;
+                if rank >= list_limit || full && search.probes.score(rank, self.threshold) > score_limit {
+                    self.all_read = false;
+                    break;
+                }
+                batch.push((rank, probe));
+                rank += 1;
             }
-            if rank % AHEAD == 0 {
-                let ahead: Vec<u32> =
-                    (rank..rank + AHEAD).map_while(|r| search.probes.get(r)).map(|p| p.head.page).collect();
-                store.prefetch(&ahead);
+            batch.sort_unstable_by(|a, b| b.1.head.cmp(&a.1.head));
+            if batch.len() > 1 {
+                let pages: Vec<u32> = batch.iter().map(|(_, p)| p.head.page).collect();
+                store.prefetch(&pages);
             }
-            if !self.scan(search, store, &probe, rank)? {
+            if !self.scan(search, store, &batch)? {
                 return Ok(false);
             }
-            if self.pending.len() >= BATCH || rank == 0 {
-                self.refine(search, store)?;
-            }
-            rank += 1;
-            search.work.lists += 1;
+            search.work.lists += batch.len() as u64;
         }
         self.refine(search, store)?;
         Ok(true)
     }
 
+    /// Scans the lists of a batch. False when one turned out to be replaced.
     fn scan<S: PageStore>(
         &mut self,
         search: &mut Search,
         store: &S,
-        probe: &Probe,
-        rank: usize,
+        batch: &[(usize, Probe)],
     ) -> Result<bool, Fault> {
-        let layout = &search.layout;
-        let terms = ScanTerms {
-            base: probe.base,
-            step: search.query.step(),
-            shift: search.query.shift(),
-            slack: search.probes.slack(search.work.rounds == 1) * probe.apart,
-            threshold: self.threshold,
-        };
-        let mut place = probe.head;
-        while place.is_some() {
-            store.interrupts();
-            let page = place.page;
-            if page >= store.pages() {
-                return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
-            }
-            let guard = store.read(page);
-            if Special::read(page, guard.special())?.kind != PageKind::Scan {
-                return Ok(false);
-            }
-            while place.page == page {
-                let block = BlockView::new(layout, guard.body(), usize::from(place.index));
-                if block.list() != probe.list {
-                    return Ok(false);
+        let mut held: Option<(Block, S::Guard<'_>)> = None;
+        for (rank, probe) in batch {
+            let terms = ScanTerms {
+                base: probe.base,
+                step: search.query.step(),
+                shift: search.query.shift(),
+                slack: search.probes.slack(search.work.rounds == 1) * probe.apart,
+                threshold: self.threshold,
+            };
+            let mut place = probe.head;
+            while place.is_some() {
+                let page = place.page;
+                let (_, guard) = match held.take() {
+                    Some(same) if same.0 == page => held.insert(same),
+                    other => {
+                        drop(other);
+                        store.interrupts();
+                        if page >= store.pages() {
+                            return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
+                        }
+                        held.insert((page, store.read(page)))
+                    }
+                };
+                while place.page == page {
+                    let block = BlockView::new(&search.layout, guard.body(), usize::from(place.index));
+                    // Says as well that this is a scan page: numbers of lists are not used again.
+                    if block.list() != probe.list {
+                        return Ok(false);
+                    }
+                    search.work.blocks += 1;
+                    self.scan_block(
+                        &search.layout,
+                        &search.query,
+                        &terms,
+                        &block,
+                        place,
+                        probe,
+                        *rank as u32,
+                    );
+                    place = block.next();
                 }
-                search.work.blocks += 1;
-                self.scan_block(layout, &search.query, &terms, &block, place, probe, rank as u32);
-                place = block.next();
+            }
+            if self.pending.len() >= BATCH || *rank == 0 {
+                held = None;
+                self.refine(search, store)?;
             }
         }
         Ok(true)
