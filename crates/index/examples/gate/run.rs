@@ -149,7 +149,7 @@ fn search(
                 base,
                 step: query.step(),
                 shift: query.shift(),
-                slack: slack * base.sqrt(),
+                slack: SCAN_SLACK * base.sqrt(),
                 threshold,
             };
             let mut estimates = [0.0; LANES];
