@@ -1,6 +1,6 @@
 //! One configuration of the gate: how far must a query read, and what does that cost?
 
-use howdah_index::distance::{LANES, ScanBlock, ScanTerms, kernels, l2_squared};
+use howdah_index::distance::{LANES, ScanBlock, ScanTerms, kernels, l2_squared, scalar};
 use howdah_index::quantize::Query;
 
 use super::data::{Data, median_cpu};
@@ -152,22 +152,22 @@ fn search(
                 slack: SCAN_SLACK * base.sqrt(),
                 threshold,
             };
-            let mut estimates = [0.0; LANES];
+            let mut coarse = [0; LANES];
             let live = if count - block * LANES >= LANES { u32::MAX } else { (1 << (count % LANES)) - 1 };
-            let mut mask = (kernels().scan)(&view, &query.coarse, &terms, &mut estimates) & live;
+            let mut mask = (kernels().scan)(&view, &query.coarse, &terms, &mut coarse) & live;
             if mask == 0 {
                 continue;
             }
-            let (mut coarse, mut fine) = ([0; LANES], [0; LANES]);
-            (kernels().sums_coarse)(view.codes, &query.coarse, &mut coarse);
+            let mut fine = [0; LANES];
             (kernels().sums_fine)(view.codes, &query.fine, &mut fine);
             while mask != 0 {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
-                let error = howdah_index::distance::scalar::bf16_at(view.error, lane);
+                let error = scalar::bf16_at(view.error, lane);
+                let estimate = scalar::estimate(&view, &terms, lane, coarse[lane]);
                 pending.push(Pending {
-                    estimate: estimates[lane],
-                    lower: estimates[lane] - error * terms.slack,
+                    estimate,
+                    lower: estimate - error * terms.slack,
                     place: (first + block) * LANES + lane,
                     list,
                     sign_sum: query.sign_sum(coarse[lane], fine[lane]),
@@ -253,7 +253,10 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
     let ns = median_cpu(|| {
         codes = 0;
         let mut kept = 0u32;
-        for (q, query) in queries.iter().enumerate().take(200) {
+        let often = (0..1 + 2_000_000
+            / (1 + codes_read(built, orders, stops) as usize * queries.len().min(200)))
+            .flat_map(|_| queries.iter().enumerate().take(200));
+        for (q, query) in often {
             for &list in &orders.lists[q][..stops[q]] {
                 let (first, count) = built.lists[list as usize];
                 let base = orders.distances[q][list as usize];
@@ -264,9 +267,9 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
                     slack: SCAN_SLACK * base.sqrt(),
                     threshold: data.near[q][K - 1],
                 };
-                let mut estimates = [0.0; LANES];
+                let mut sums = [0; LANES];
                 for block in first..first + count.div_ceil(LANES) {
-                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut estimates)
+                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut sums)
                         .count_ones();
                 }
                 codes += count;

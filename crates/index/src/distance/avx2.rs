@@ -102,21 +102,26 @@ fn dot4(a: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
     out
 }
 
-/// The plain loop, compiled for wider registers.
+/// The first three levels inside each register, the others between registers.
 #[target_feature(enable = "avx2,fma")]
 fn hadamard(values: &mut [f32], scale: f32) {
-    let n = values.len();
-    let mut half = 1;
-    while half < n && half < 8 {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (low, high) = pair.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        half *= 2;
+    if values.len() < 8 {
+        return super::scalar::hadamard(values, scale);
     }
-    while half < n {
+    let one = _mm256_setr_ps(1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0);
+    let two = _mm256_setr_ps(1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0);
+    let four = _mm256_setr_ps(1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0);
+    for eight in values.chunks_exact_mut(8) {
+        // Each level adds to every value its partner, taken from the one that comes second.
+        let mut v = _mm256_mul_ps(load(eight, 0), _mm256_set1_ps(scale));
+        v = _mm256_fmadd_ps(v, one, _mm256_permute_ps::<0b10_11_00_01>(v));
+        v = _mm256_fmadd_ps(v, two, _mm256_permute_ps::<0b01_00_11_10>(v));
+        v = _mm256_fmadd_ps(v, four, _mm256_permute2f128_ps::<1>(v, v));
+        // SAFETY: `eight` has 8 values.
+        unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), v) };
+    }
+    let mut half = 8;
+    while half < values.len() {
         for pair in values.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
             for (low, high) in low.chunks_exact_mut(8).zip(high.chunks_exact_mut(8)) {
@@ -129,9 +134,6 @@ fn hadamard(values: &mut [f32], scale: f32) {
             }
         }
         half *= 2;
-    }
-    for value in values {
-        *value *= scale;
     }
 }
 
@@ -212,9 +214,8 @@ fn bf16(bytes: &[u8], lane: usize) -> __m256 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
-    let mut totals = [0u32; LANES];
-    sums_coarse(block.codes, table, &mut totals);
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, totals: &mut [u32; LANES]) -> u32 {
+    sums_coarse(block.codes, table, totals);
     let (step, shift) = (_mm256_set1_ps(terms.step), _mm256_set1_ps(terms.shift));
     let (base, slack) = (_mm256_set1_ps(terms.base), _mm256_set1_ps(terms.slack));
     let threshold = _mm256_set1_ps(terms.threshold);
@@ -225,8 +226,6 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         let product = _mm256_fmadd_ps(step, _mm256_cvtepi32_ps(total), shift);
         let add = _mm256_add_ps(base, _mm256_castsi256_ps(load_bytes(block.add, 4 * lane)));
         let estimate = _mm256_fmadd_ps(bf16(block.scale, lane), product, add);
-        // SAFETY: 8 estimates from `lane` on, of 32.
-        unsafe { _mm256_storeu_ps(estimates.as_mut_ptr().add(lane), estimate) };
         let bound = _mm256_fnmadd_ps(bf16(block.error, lane), slack, estimate);
         let below = _mm256_cmp_ps::<_CMP_LT_OQ>(bound, threshold);
         mask |= (_mm256_movemask_ps(below) as u32) << lane;

@@ -200,8 +200,9 @@ fn bf16(bytes: &[u8], lane: usize) -> __m512 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, out: &mut [u32; LANES]) -> u32 {
     let totals = sums::<true>(block.codes, table);
+    store(totals, out);
     let (step, shift) = (_mm512_set1_ps(terms.step), _mm512_set1_ps(terms.shift));
     let (base, slack) = (_mm512_set1_ps(terms.base), _mm512_set1_ps(terms.slack));
     let threshold = _mm512_set1_ps(terms.threshold);
@@ -211,8 +212,6 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         let product = _mm512_fmadd_ps(step, _mm512_cvtepi32_ps(total), shift);
         let add = _mm512_add_ps(base, _mm512_castsi512_ps(load_bytes(block.add, 4 * lane)));
         let estimate = _mm512_fmadd_ps(bf16(block.scale, lane), product, add);
-        // SAFETY: 16 estimates from `lane` on, of 32.
-        unsafe { _mm512_storeu_ps(estimates.as_mut_ptr().add(lane), estimate) };
         let bound = _mm512_fnmadd_ps(bf16(block.error, lane), slack, estimate);
         mask |= u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, threshold)) << lane;
     }

@@ -196,29 +196,25 @@ impl Round {
         probe: &Probe,
         rank: u32,
     ) {
-        let mut estimates = [0.0; LANES];
+        let mut coarse = [0; LANES];
         let codes = block.scan();
         let wide = layout.lanes == LANES;
         let scan = if wide { kernels().scan } else { scalar::scan_narrow };
-        let mut mask = scan(&codes, &query.coarse, terms, &mut estimates) & block.live();
+        let mut mask = scan(&codes, &query.coarse, terms, &mut coarse) & block.live();
         if mask == 0 {
             return;
         }
-        let (mut coarse, mut fine) = ([0; LANES], [0; LANES]);
-        if wide {
-            (kernels().sums_coarse)(codes.codes, &query.coarse, &mut coarse);
-            (kernels().sums_fine)(codes.codes, &query.fine, &mut fine);
-        } else {
-            scalar::sums_narrow(codes.codes, &query.coarse, &mut coarse);
-            scalar::sums_narrow(codes.codes, &query.fine, &mut fine);
-        }
+        let mut fine = [0; LANES];
+        let sums = if wide { kernels().sums_fine } else { scalar::sums_narrow };
+        sums(codes.codes, &query.fine, &mut fine);
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
+            let estimate = scalar::estimate(&codes, terms, lane, coarse[lane]);
             let error = scalar::bf16_at(codes.error, lane) * terms.slack;
             self.pending.push(Pending {
-                estimate: estimates[lane],
-                lower: estimates[lane] - error,
+                estimate,
+                lower: estimate - error,
                 error: REFINE_SLACK * FIVE_BITS * error,
                 sign_sum: query.sign_sum(coarse[lane], fine[lane]),
                 base: probe.base,
