@@ -22,6 +22,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: |c, q| unsafe { dot_triples(c, q) },
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -248,6 +249,34 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         // 15 · 127 twice fits in 16 bits: no saturation.
         let pairs = _mm256_maddubs_epi16(c, _mm256_set_m128i(h, l));
         acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, ones));
+    }
+    let four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256::<1>(acc));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot_triples(codes: &[u8], query: &[i8]) -> i32 {
+    let (two, one) = (_mm256_set1_epi8(3), _mm256_set1_epi8(1));
+    let ones = _mm256_set1_epi16(1);
+    let mut acc = _mm256_setzero_si256();
+    for (chunk, query) in codes.chunks_exact(48).zip(query.chunks_exact(128)) {
+        let bits = load_half(chunk, 32);
+        // Two groups of 16 dimensions at a time: shifted by 2j and 2j + 2 on one side, by the group on the other.
+        for pair in 0..4 {
+            let (h, j) = (pair / 2, pair % 2 * 2);
+            let lower = load_half(chunk, 16 * h);
+            let by = |n: usize| _mm_cvtsi32_si128(n as i32);
+            let low = _mm256_set_m128i(_mm_srl_epi16(lower, by(2 * j + 2)), _mm_srl_epi16(lower, by(2 * j)));
+            let high =
+                _mm256_set_m128i(_mm_srl_epi16(bits, by(2 * pair + 1)), _mm_srl_epi16(bits, by(2 * pair)));
+            let high = _mm256_slli_epi16::<2>(_mm256_and_si256(high, one));
+            let code = _mm256_or_si256(_mm256_and_si256(low, two), high);
+            let q = &query[32 * pair..32 * pair + 32];
+            // SAFETY: `q` has 32 bytes.
+            let q = unsafe { _mm256_loadu_si256(q.as_ptr().cast()) };
+            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(code, q), ones));
+        }
     }
     let four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256::<1>(acc));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));

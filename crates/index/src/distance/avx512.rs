@@ -24,6 +24,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: avx2::KERNELS.dot_triples,
 };
 
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -17,6 +17,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums(c, t, o) },
     scan: |b, t, p, e| scan(b, t, p, e),
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: scalar::KERNELS.dot_triples,
 };
 
 #[target_feature(enable = "neon")]

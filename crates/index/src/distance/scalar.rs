@@ -13,6 +13,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: sums,
     scan,
     dot_nibbles,
+    dot_triples,
 };
 
 /// Inner product.
@@ -124,4 +125,19 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         .zip(pairs)
         .map(|(c, (l, h))| i32::from(c & 15) * i32::from(*l) + i32::from(c >> 4) * i32::from(*h))
         .sum()
+}
+
+/// The 3-bit code of dimension `dimension` of a chunk.
+#[inline]
+#[must_use]
+pub fn triple_at(chunk: &[u8], dimension: usize) -> u8 {
+    let (h, j, i) = (dimension / 64, dimension / 16 % 4, dimension % 16);
+    chunk[16 * h + i] >> (2 * j) & 3 | (chunk[32 + i] >> (dimension / 16) & 1) << 2
+}
+
+fn dot_triples(codes: &[u8], query: &[i8]) -> i32 {
+    let one = |chunk: &[u8], q: &[i8]| -> i32 {
+        q.iter().enumerate().map(|(d, q)| i32::from(triple_at(chunk, d)) * i32::from(*q)).sum()
+    };
+    codes.chunks_exact(48).zip(query.chunks_exact(128)).map(|(chunk, q)| one(chunk, q)).sum()
 }

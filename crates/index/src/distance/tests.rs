@@ -162,6 +162,21 @@ fn nibble_products_agree_to_the_last_unit() {
 }
 
 #[test]
+fn triple_products_agree_to_the_last_unit() {
+    let mut rng = Rng::new(6);
+    for fast in others() {
+        for chunks in [1, 2, 3, 6, 32] {
+            let codes = bytes(&mut rng, 48 * chunks, 255);
+            let query: Vec<i8> =
+                bytes(&mut rng, 128 * chunks, 254).iter().map(|b| (i16::from(*b) - 127) as i8).collect();
+            assert_eq!((fast.dot_triples)(&codes, &query), (scalar::KERNELS.dot_triples)(&codes, &query));
+            let (codes, query) = (vec![255u8; 48 * chunks], vec![-127i8; 128 * chunks]);
+            assert_eq!((fast.dot_triples)(&codes, &query), 128 * chunks as i32 * 7 * -127);
+        }
+    }
+}
+
+#[test]
 fn bf16_rounds_and_never_becomes_infinite() {
     for value in [0.0, 1.0, -1.0, 1.005, 3.3e38, -3.4e38, 1e-40, f32::MAX] {
         let back = from_bf16(to_bf16(value));

@@ -113,6 +113,11 @@ pub enum Fault {
         /// Dimensions of the vector.
         found: usize,
     },
+    /// A number of bits that no code has.
+    Bits {
+        /// Bits asked for.
+        found: u32,
+    },
     /// More dimensions than an index takes, or none.
     Width {
         /// Dimensions asked for.
@@ -126,6 +131,7 @@ impl std::fmt::Display for Fault {
             Self::Version { found } => write!(f, "index has format version {found}, expected {VERSION}"),
             Self::Damaged { page, what } => write!(f, "index is damaged at page {page}: {what}"),
             Self::Dimensions { expected, found } => write!(f, "expected {expected} dimensions, not {found}"),
+            Self::Bits { found } => write!(f, "codes have 4 or 5 bits a dimension, not {found}"),
             Self::Width { found } => {
                 write!(f, "an index takes 1 to {} dimensions, not {found}", crate::options::MAX_DIMENSIONS)
             }

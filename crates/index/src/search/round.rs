@@ -12,8 +12,9 @@ use crate::quantize::Query;
 
 /// Standard deviations by which a code may be nearer than all its bits say, as a multiple of the same for sign bits.
 const REFINE_SLACK: f32 = 1.15;
-/// Error of a five-bit code in units of the error of its sign bits, measured with the rounding of query and tables.
-const FIVE_BITS: f32 = 0.085;
+/// Error of a code of four and of five bits in units of the error of its sign bits, measured with the rounding of query
+/// and tables.
+const ALL_BITS: [f32; 2] = [0.155, 0.085];
 /// Candidates that wait for refining before it is done.
 const BATCH: usize = 24;
 /// Lists read at a time, at most.
@@ -215,7 +216,7 @@ impl Round {
             self.pending.push(Pending {
                 estimate,
                 lower: estimate - error,
-                error: REFINE_SLACK * FIVE_BITS * error,
+                error: REFINE_SLACK * ALL_BITS[layout.bits as usize - 4] * error,
                 sign_sum: query.sign_sum(coarse[lane], fine[lane]),
                 base: probe.base,
                 tid: block.tid(lane),
@@ -249,7 +250,7 @@ impl Round {
             let (codes, add, scale) = refine::record(&search.layout, guard.body(), unit, usize::from(p.slot));
             debug_assert_eq!(codes.len(), packed);
             search.work.refined += 1;
-            let estimate = p.base + add + scale * search.query.nibble_product(p.sign_sum, codes);
+            let estimate = p.base + add + scale * search.query.product(search.layout.bits, p.sign_sum, codes);
             self.keep(&p, estimate);
         }
         self.pending = pending;
