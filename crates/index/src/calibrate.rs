@@ -22,7 +22,7 @@ const RECALLS: [f32; 12] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.9
 const MARGIN: f64 = 0.85;
 /// Scores for [`RECALLS`] in units of the mean squared radius, where nothing has been measured yet: those of text
 /// embeddings.
-const UNMEASURED: [f32; 12] = [0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 2.0];
+const UNMEASURED: [f32; 12] = [0.05, 0.28, 0.58, 0.8, 1.13, 1.39, 1.61, 1.75, 1.9, 2.07, 2.25, 2.4];
 
 /// The score to read up to for `k` rows at `recall`, from a curve or, without one, from experience with text.
 #[must_use]

@@ -112,7 +112,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
     }
 
     fn flush(&mut self, draft: &Draft, kind: PageKind) {
-        let (layout, stamp) = (&self.layout, self.stamp);
+        let (layout, stamp, store) = (&self.layout, self.stamp, self.store);
         let used = if kind == PageKind::Scan { layout.scan_used() } else { layout.refine_used() };
         if !self.online {
             return self.store.fill(draft.block, &draft.body[..used], &Special::of(kind));
@@ -129,11 +129,10 @@ impl<'a, S: PageStore> Writer<'a, S> {
             if Special::read(draft.block, page.special).map(|s| s.kind) != Ok(kind) {
                 return Outcome::Abandon(false);
             }
-            // Freedom once past stays past, so only the state can have changed since the page was looked at.
             for &n in &draft.taken {
                 let n = usize::from(n);
                 if kind == PageKind::Scan {
-                    if !BlockView::new(layout, page.body, n).is_free(|_| true) {
+                    if !BlockView::new(layout, page.body, n).is_free(|s| store.is_past(s)) {
                         return Outcome::Abandon(false);
                     }
                     BlockMut::new(layout, page.body, n).copy_from(&BlockView::new(layout, &draft.body, n));

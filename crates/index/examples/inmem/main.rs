@@ -36,6 +36,9 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+/// What one thread encoded: lists with the places of their codes, the codes, the time it took.
+type Encoded = (Vec<(u32, u32)>, Vec<u8>, u64);
+
 /// Builds with two threads; returns the pages.
 fn build(data: &Data, metric: Metric) -> MemoryPages {
     let options = BuildOptions::new(metric, data.width);
@@ -50,7 +53,7 @@ fn build(data: &Data, metric: Metric) -> MemoryPages {
     let trained = sampler.train(rows as u64, 2, &|| ());
     let taught = wall.elapsed();
     let half = rows.div_ceil(2);
-    let parts: Vec<(Vec<(u32, u32)>, Vec<u8>, u64)> = std::thread::scope(|scope| {
+    let parts: Vec<Encoded> = std::thread::scope(|scope| {
         let work = |from: usize, to: usize| {
             let start = cpu_ns();
             let mut encoder = trained.encoder();

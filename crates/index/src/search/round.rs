@@ -115,7 +115,7 @@ impl Round {
                 batch.push((rank, probe));
                 rank += 1;
             }
-            batch.sort_unstable_by(|a, b| b.1.head.cmp(&a.1.head));
+            batch.sort_unstable_by_key(|(_, probe)| std::cmp::Reverse(probe.head));
             if batch.len() > 1 {
                 let pages: Vec<u32> = batch.iter().map(|(_, p)| p.head.page).collect();
                 store.prefetch(&pages);
