@@ -1,0 +1,249 @@
+//! The lists of an index, in memory: what each scan and insert looks at first.
+//!
+//! Read from the directory pages once and kept by the caller between scans; [`Index::refresh`] reads one page to see
+//! whether anything changed and then only the pages that did. Takes `dimensions / 2 + 50` bytes a list.
+
+use std::sync::Arc;
+
+use crate::distance::dot;
+use crate::format::directory::{self as pages, Entry, Front};
+use crate::format::meta::{self, META, Meta};
+use crate::format::{Fault, Layout, PageKind, Special};
+use crate::page::{Block, NO_BLOCK, PageRead, PageStore};
+use crate::quantize::Small;
+use crate::quantize::encode::CodedCentroid;
+use crate::space::Space;
+
+/// All lists. Slot `n` is entry `n % entries_a_page` of directory page `n / entries_a_page` in order of reading.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    layout: Layout,
+    pages: Vec<Block>,
+    entries: Vec<Option<Entry>>,
+    centroids: Vec<u8>,
+    /// The lists that have blocks, with their slots; shared with searches in progress.
+    filled: Arc<Vec<(u32, Entry)>>,
+}
+
+impl Directory {
+    fn load<S: PageStore>(store: &S, layout: Layout, head: Block) -> Result<Self, Fault> {
+        let mut directory = Self {
+            layout,
+            pages: Vec::new(),
+            entries: Vec::new(),
+            centroids: Vec::new(),
+            filled: Arc::default(),
+        };
+        let mut next = head;
+        while next != NO_BLOCK {
+            if directory.pages.len() as Block > store.pages() {
+                return Err(Fault::Damaged { page: next, what: "the chain of directory pages does not end" });
+            }
+            next = directory.load_page(store, next)?;
+        }
+        Ok(directory)
+    }
+
+    /// Reads one page in its old place or a new one; returns the page behind it.
+    fn load_page<S: PageStore>(&mut self, store: &S, page: Block) -> Result<Block, Fault> {
+        store.interrupts();
+        if page >= store.pages() {
+            return Err(Fault::Damaged { page, what: "a directory page lies beyond the end" });
+        }
+        let guard = store.read(page);
+        if Special::read(page, guard.special())?.kind != PageKind::Directory {
+            return Err(Fault::Damaged { page, what: "not a directory page" });
+        }
+        let (slots, bytes) = (self.layout.entries_a_page, self.layout.width / 2);
+        let at = self.pages.iter().position(|p| *p == page).unwrap_or_else(|| {
+            self.pages.push(page);
+            self.entries.resize(self.pages.len() * slots, None);
+            self.centroids.resize(self.pages.len() * slots * bytes, 0);
+            self.pages.len() - 1
+        });
+        for slot in 0..slots {
+            let n = at * slots + slot;
+            self.entries[n] = pages::entry(&self.layout, guard.body(), slot);
+            let centroid = pages::centroid(&self.layout, guard.body(), slot);
+            self.centroids[n * bytes..(n + 1) * bytes].copy_from_slice(centroid);
+        }
+        Ok(Front::read(guard.body()).next)
+    }
+
+    /// The lists that have blocks, with their slots, as they are now.
+    #[must_use]
+    pub fn filled(&self) -> Arc<Vec<(u32, Entry)>> {
+        Arc::clone(&self.filled)
+    }
+
+    /// Lists with their slots.
+    pub fn lists(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(n, e)| e.as_ref().map(|e| (n, e)))
+    }
+
+    /// The list in slot `n`.
+    #[must_use]
+    pub fn list(&self, n: usize) -> Option<&Entry> {
+        self.entries.get(n)?.as_ref()
+    }
+
+    /// Directory page and entry of slot `n`.
+    #[must_use]
+    pub fn place(&self, n: usize) -> (Block, usize) {
+        (self.pages[n / self.layout.entries_a_page], n % self.layout.entries_a_page)
+    }
+
+    /// The directory pages.
+    #[must_use]
+    pub fn pages(&self) -> &[Block] {
+        &self.pages
+    }
+
+    /// Rows, as far as the lists know.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.lists().map(|(_, e)| u64::from(e.rows)).sum()
+    }
+
+    fn packed(&self, n: usize) -> &[u8] {
+        let bytes = self.layout.width / 2;
+        &self.centroids[n * bytes..(n + 1) * bytes]
+    }
+
+    /// The centroid of slot `n` as pages keep it.
+    #[must_use]
+    pub fn packed_centroid(&self, n: usize) -> &[u8] {
+        self.packed(n)
+    }
+
+    /// The centroid of slot `n`.
+    #[must_use]
+    pub fn centroid(&self, n: usize) -> Vec<f32> {
+        let mut out = vec![0.0; self.layout.width];
+        let scale = self.list(n).map_or(0.0, |e| e.scale);
+        CodedCentroid::decode(self.packed(n), scale, &mut out);
+        out
+    }
+
+    /// Product of a vector with the centroid of slot `n`.
+    #[must_use]
+    #[inline]
+    pub fn product(&self, n: usize, entry: &Entry, vector: &Small) -> f32 {
+        entry.scale * vector.product(self.packed(n))
+    }
+
+    /// The list whose centroid is nearest to a vector in index space.
+    #[must_use]
+    pub fn nearest(&self, vector: &Small) -> Option<usize> {
+        let gap = |(n, e): (usize, &Entry)| (e.square - 2.0 * self.product(n, e, vector), n);
+        self.lists().map(gap).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| n)
+    }
+}
+
+/// An index, opened: what the meta page says, the way into index space, the lists.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// What the meta page said when last looked at.
+    pub meta: Meta,
+    /// Sizes of everything.
+    pub layout: Layout,
+    /// The way into index space.
+    pub space: Arc<Space>,
+    /// The lists.
+    pub directory: Directory,
+    /// Mean squared radius of the lists, weighted by rows.
+    pub spread: f32,
+    /// Mean squared length of rows in index space, about.
+    pub size: f32,
+}
+
+impl Index {
+    /// Opens the index in `store`.
+    pub fn open<S: PageStore>(store: &S) -> Result<Self, Fault> {
+        if store.pages() == 0 {
+            return Err(Fault::Damaged { page: META, what: "the index has no meta page" });
+        }
+        let meta = Meta::read(store.read(META).body())?;
+        let layout = Layout::new(meta.dimensions, meta.bits)?;
+        let mut space = Space::new(meta.metric, meta.dimensions, meta.seed);
+        read_origin(store, &meta, &mut space)?;
+        let directory = Directory::load(store, layout, meta.directory)?;
+        let mut index = Self { meta, layout, space: Arc::new(space), directory, spread: 0.0, size: 0.0 };
+        index.measure();
+        Ok(index)
+    }
+
+    /// Looks whether the directory has changed and reads what has. Cheap when nothing did.
+    pub fn refresh<S: PageStore>(&mut self, store: &S) -> Result<(), Fault> {
+        let (meta, changed) = {
+            let guard = store.read(META);
+            if meta::changes(guard.body()) == self.meta.changes {
+                return Ok(());
+            }
+            (Meta::read(guard.body())?, meta::changed_since(guard.body(), self.meta.changes))
+        };
+        if meta.origin != self.meta.origin {
+            read_origin(store, &meta, Arc::make_mut(&mut self.space))?;
+        }
+        match changed {
+            Some(pages) if pages.len() * 2 < self.directory.pages.len().max(4) => {
+                for page in pages {
+                    self.directory.load_page(store, page)?;
+                }
+            }
+            _ => self.directory = Directory::load(store, self.layout, meta.directory)?,
+        }
+        self.meta = meta;
+        self.measure();
+        Ok(())
+    }
+
+    fn measure(&mut self) {
+        let filled = self.directory.lists().filter(|(_, e)| e.head.is_some()).map(|(n, e)| (n as u32, *e));
+        self.directory.filled = Arc::new(filled.collect());
+        let (mut radius, mut square, mut rows) = (0.0f64, 0.0f64, 0.0f64);
+        for (_, e) in self.directory.lists() {
+            let n = if (e.radius_squared + e.square).is_finite() { f64::from(e.rows) } else { continue };
+            radius += f64::from(e.radius_squared) * n;
+            square += f64::from(e.square) * n;
+            rows += n;
+        }
+        let rows = rows.max(1.0);
+        self.spread = (radius / rows) as f32;
+        self.size = ((radius + square) / rows) as f32;
+    }
+
+    /// Rows a list should have; one of twice as many splits.
+    #[must_use]
+    pub fn target_rows(&self) -> u32 {
+        target_rows(self.directory.rows())
+    }
+}
+
+/// Rows a list should have in an index of `rows` rows: 100, and √rows / 4 from 160,000 rows on, which balances the
+/// lists that a scan looks at against the codes that it reads.
+#[must_use]
+pub fn target_rows(rows: u64) -> u32 {
+    ((rows as f64).sqrt() / 4.0).max(100.0) as u32
+}
+
+fn read_origin<S: PageStore>(store: &S, meta: &Meta, space: &mut Space) -> Result<(), Fault> {
+    if meta.origin == NO_BLOCK {
+        return Ok(());
+    }
+    if meta.origin >= store.pages() {
+        return Err(Fault::Damaged { page: meta.origin, what: "the origin page lies beyond the end" });
+    }
+    let guard = store.read(meta.origin);
+    if Special::read(meta.origin, guard.special())?.kind != PageKind::Origin {
+        return Err(Fault::Damaged { page: meta.origin, what: "not an origin page" });
+    }
+    space.set_origin_bytes(guard.body());
+    Ok(())
+}
+
+/// Squared length of a vector in index space.
+#[must_use]
+pub fn square(vector: &[f32]) -> f32 {
+    dot(vector, vector)
+}

@@ -1,0 +1,155 @@
+//! The meta page, page 0.
+//!
+//! Magic 4, version 1, metric 1, bits 1, flags 1, dimensions 4, origin page 4, directory head 4, free head 4, seed 8,
+//! changes 8, next list 4, list count 4, reserved 8, then from byte 64 the calibration: measured rows 8, scale f32,
+//! count 4, points of 16 bytes; from byte 1024 the ring of changed directory pages, 512 × 4.
+
+use super::{Fault, MAGIC, VERSION, get_f32, get_u32, get_u64, put};
+use crate::options::{MAX_DIMENSIONS, Metric};
+use crate::page::Block;
+
+/// Page number of the meta page.
+pub const META: Block = 0;
+/// Directory changes remembered.
+pub const RING: u64 = 512;
+const RING_AT: usize = 1024;
+const CURVE_AT: usize = 64;
+const POINTS_AT: usize = 80;
+/// Points of the calibration curve that fit.
+pub const MAX_POINTS: usize = 48;
+/// Body bytes that the meta page uses.
+pub const META_USED: usize = RING_AT + 4 * RING as usize;
+
+/// A point of the calibration curve: to find this share of the `rank` nearest rows, read lists up to this score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Rows wanted.
+    pub rank: u32,
+    /// Share of them found.
+    pub recall: f32,
+    /// Greatest score read; see [`crate::calibrate`].
+    pub score: f32,
+    /// Share of all codes that this reads.
+    pub share: f32,
+}
+
+/// The meta page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Distance that the index orders by.
+    pub metric: Metric,
+    /// Bits a dimension.
+    pub bits: u32,
+    /// Dimensions of every vector.
+    pub dimensions: usize,
+    /// Page of the origin; [`crate::page::NO_BLOCK`] until the first vector.
+    pub origin: Block,
+    /// First directory page.
+    pub directory: Block,
+    /// First free page.
+    pub free: Block,
+    /// Seed of the rotation.
+    pub seed: u64,
+    /// Directory changes so far.
+    pub changes: u64,
+    /// Number of the next list.
+    pub next_list: u32,
+    /// Number of lists.
+    pub lists: u32,
+    /// Rows when the curve was measured.
+    pub measured_rows: u64,
+    /// The calibration curve, by rank, then recall.
+    pub curve: Vec<Point>,
+}
+
+impl Meta {
+    /// Reads the meta page.
+    pub fn read(body: &[u8]) -> Result<Self, Fault> {
+        let damaged = |what| Fault::Damaged { page: META, what };
+        if get_u32(body, 0) != MAGIC {
+            return Err(damaged("the meta page does not belong to an index of this kind"));
+        }
+        if body[4] != VERSION {
+            return Err(Fault::Version { found: body[4] });
+        }
+        let metric = Metric::from_code(body[5]).ok_or(damaged("unknown metric"))?;
+        let bits = u32::from(body[6]);
+        let dimensions = get_u32(body, 8) as usize;
+        if !(4..=5).contains(&bits) || dimensions == 0 || dimensions > MAX_DIMENSIONS {
+            return Err(damaged("impossible number of bits or dimensions"));
+        }
+        let count = (get_u32(body, CURVE_AT + 12) as usize).min(MAX_POINTS);
+        let point = |i: usize| {
+            let at = POINTS_AT + 16 * i;
+            Point {
+                rank: get_u32(body, at),
+                recall: get_f32(body, at + 4),
+                score: get_f32(body, at + 8),
+                share: get_f32(body, at + 12),
+            }
+        };
+        Ok(Self {
+            metric,
+            bits,
+            dimensions,
+            origin: get_u32(body, 12),
+            directory: get_u32(body, 16),
+            free: get_u32(body, 20),
+            seed: get_u64(body, 24),
+            changes: get_u64(body, 32),
+            next_list: get_u32(body, 40),
+            lists: get_u32(body, 44),
+            measured_rows: get_u64(body, CURVE_AT),
+            curve: (0..count).map(point).collect(),
+        })
+    }
+
+    /// Writes everything but the ring.
+    pub fn write(&self, body: &mut [u8]) {
+        put(body, 0, MAGIC.to_le_bytes());
+        put(body, 4, [VERSION, self.metric as u8, self.bits as u8, 0]);
+        put(body, 8, (self.dimensions as u32).to_le_bytes());
+        put(body, 12, self.origin.to_le_bytes());
+        put(body, 16, self.directory.to_le_bytes());
+        put(body, 20, self.free.to_le_bytes());
+        put(body, 24, self.seed.to_le_bytes());
+        put(body, 32, self.changes.to_le_bytes());
+        put(body, 40, self.next_list.to_le_bytes());
+        put(body, 44, self.lists.to_le_bytes());
+        put(body, CURVE_AT, self.measured_rows.to_le_bytes());
+        put(body, CURVE_AT + 12, (self.curve.len().min(MAX_POINTS) as u32).to_le_bytes());
+        for (i, point) in self.curve.iter().take(MAX_POINTS).enumerate() {
+            let at = POINTS_AT + 16 * i;
+            put(body, at, point.rank.to_le_bytes());
+            put(body, at + 4, point.recall.to_le_bytes());
+            put(body, at + 8, point.score.to_le_bytes());
+            put(body, at + 12, point.share.to_le_bytes());
+        }
+    }
+
+    /// Counts a change of a directory page and remembers which.
+    pub fn changed(&mut self, body: &mut [u8], page: Block) {
+        put(body, RING_AT + 4 * (self.changes % RING) as usize, page.to_le_bytes());
+        self.changes += 1;
+    }
+}
+
+/// The directory pages that changed after change number `since`; `None` when that is too long ago.
+#[must_use]
+pub fn changed_since(body: &[u8], since: u64) -> Option<Vec<Block>> {
+    let now = get_u64(body, 32);
+    if since > now || now - since > RING {
+        return None;
+    }
+    let mut pages: Vec<Block> =
+        (since..now).map(|i| get_u32(body, RING_AT + 4 * (i % RING) as usize)).collect();
+    pages.sort_unstable();
+    pages.dedup();
+    Some(pages)
+}
+
+/// The number of directory changes so far, without reading the rest.
+#[must_use]
+pub fn changes(body: &[u8]) -> u64 {
+    get_u64(body, 32)
+}

@@ -1,0 +1,264 @@
+//! Inserting one row.
+//!
+//! Find the nearest list, put the code into the list's first block and its low bits into a unit: one change of two pages.
+//! When the block is full a new one is put before it: one change of three. When the list has become too long, it is
+//! split ([`crate::split`]). No other list is touched, except once in an index created empty, where the first row
+//! becomes the origin.
+
+use crate::calibrate;
+use crate::directory::Index;
+use crate::format::directory::{self as pages, Entry, Front};
+use crate::format::meta::{META, META_USED, Meta};
+use crate::format::scan::{BlockMut, BlockView, Place, State};
+use crate::format::{Fault, PageKind, Special, refine};
+use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
+use crate::pool;
+use crate::quantize::Small;
+use crate::quantize::encode::{Encoder, RowCode};
+use crate::split;
+use crate::writer::find_room;
+
+/// Inserts row `tid` with this vector. Returns false when such a vector is not indexed (zero under cosine). `source` is
+/// asked for the rows of a list that splits.
+pub fn insert<S: PageStore, V: VectorSource>(
+    index: &mut Index,
+    store: &S,
+    source: &mut V,
+    tid: Tid,
+    vector: &[f32],
+) -> Result<bool, Fault> {
+    index.refresh(store)?;
+    let Some(mut rotated) = index.space.rotate(vector)? else { return Ok(false) };
+    if index.meta.origin == NO_BLOCK {
+        set_origin(index, store, &rotated)?;
+    }
+    index.space.centre(&mut rotated);
+    let small = Small::new(&rotated);
+    let mut encoder = Encoder::new(index.layout, index.meta.metric);
+    let mut code = Vec::with_capacity(RowCode::bytes(&index.layout));
+    loop {
+        store.interrupts();
+        let Some(slot) = index.directory.nearest(&small) else {
+            return Err(Fault::Damaged { page: index.meta.directory, what: "the index has no list" });
+        };
+        code.clear();
+        encoder.encode(tid, &rotated, &index.directory.centroid(slot), &mut code);
+        if append(index, store, slot, &RowCode::new(&index.layout.clone(), &code))? {
+            let long = index.directory.list(slot).is_some_and(|e| e.blocks >= e.split_at);
+            if long && split::split(index, store, source, slot)? {
+                recalibrate(index, store, source)?;
+            }
+            return Ok(true);
+        }
+        index.refresh(store)?;
+    }
+}
+
+/// Measures the calibration curve again when the index has doubled since; with fewer queries in larger indexes, where
+/// each takes longer, so that it costs a row a few microseconds.
+fn recalibrate<S: PageStore, V: VectorSource>(
+    index: &mut Index,
+    store: &S,
+    source: &mut V,
+) -> Result<(), Fault> {
+    let rows = index.directory.rows();
+    if rows < 2000 || rows < 2 * index.meta.measured_rows {
+        return Ok(());
+    }
+    let samples = (20_000_000 / rows as usize).clamp(24, calibrate::SAMPLES / 2);
+    calibrate::calibrate(index, store, source, samples)
+}
+
+/// Makes the first row the origin, unless another has been.
+fn set_origin<S: PageStore>(index: &mut Index, store: &S, rotated: &[f32]) -> Result<(), Fault> {
+    let mut space = (*index.space).clone();
+    space.set_origin(rotated);
+    let bytes = space.origin_bytes();
+    let page = pool::take(store)?;
+    let set = store.change(&[Target::old(META), Target::fresh(page)], |views| {
+        let [meta_page, origin] = views else { return Outcome::Abandon(Ok(false)) };
+        let mut meta = match Meta::read(meta_page.body) {
+            Ok(meta) => meta,
+            Err(fault) => return Outcome::Abandon(Err(fault)),
+        };
+        if meta.origin != NO_BLOCK {
+            return Outcome::Abandon(Ok(false));
+        }
+        origin.body[..bytes.len()].copy_from_slice(&bytes);
+        origin.used = bytes.len();
+        *origin.special = Special::of(PageKind::Origin);
+        meta.origin = page;
+        let head = meta.directory;
+        meta.changed(meta_page.body, head);
+        meta.write(meta_page.body);
+        meta_page.used = META_USED;
+        Outcome::Commit(Ok(true))
+    })?;
+    if !set {
+        pool::give(store, &[page])?;
+    }
+    index.refresh(store)
+}
+
+/// The list in slot `slot` as its page has it now; `None` when it is another list.
+pub(crate) fn current<S: PageStore>(index: &Index, store: &S, slot: usize) -> Option<(Front, Entry)> {
+    let (page, at) = index.directory.place(slot);
+    let guard = store.read(page);
+    let entry = pages::entry(&index.layout, guard.body(), at)?;
+    (Some(entry.id) == index.directory.list(slot).map(|e| e.id)).then(|| (Front::read(guard.body()), entry))
+}
+
+/// Adds a code to the list in slot `slot`. False when the list has been replaced.
+fn append<S: PageStore>(
+    index: &mut Index,
+    store: &S,
+    slot: usize,
+    code: &RowCode<'_>,
+) -> Result<bool, Fault> {
+    let layout = index.layout;
+    loop {
+        store.interrupts();
+        let Some((front, entry)) = current(index, store, slot) else { return Ok(false) };
+        let lane = if entry.head.is_some() { open_lane(index, store, &entry)? } else { None };
+        let Some((lane, known)) = lane else {
+            add_block(index, store, slot, &front, &entry)?;
+            continue;
+        };
+        let new_unit = lane % layout.unit == 0;
+        let unit = if new_unit { open_unit(index, store, slot, &front)? } else { known };
+        if unit.is_some() && write_code(index, store, &entry, lane, unit, new_unit, code) {
+            return Ok(true);
+        }
+    }
+}
+
+/// The next lane of the list's first block and the unit of its code, if it has one; `None` when the block is full.
+fn open_lane<S: PageStore>(index: &Index, store: &S, entry: &Entry) -> Result<Option<(usize, Place)>, Fault> {
+    let page = entry.head.page;
+    if page >= store.pages() {
+        return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
+    }
+    let guard = store.read(page);
+    let block = BlockView::new(&index.layout, guard.body(), usize::from(entry.head.index));
+    let lane = block.used();
+    Ok((lane < index.layout.capacity).then(|| (lane, block.unit(lane / index.layout.unit))))
+}
+
+fn write_code<S: PageStore>(
+    index: &Index,
+    store: &S,
+    entry: &Entry,
+    lane: usize,
+    unit: Place,
+    new_unit: bool,
+    code: &RowCode<'_>,
+) -> bool {
+    let (layout, stamp) = (&index.layout, store.stamp());
+    store.change(&[Target::old(entry.head.page), Target::old(unit.page)], |views| {
+        let [scan_page, refine_page] = views else { return Outcome::Abandon(false) };
+        let mut block = BlockMut::new(layout, scan_page.body, usize::from(entry.head.index));
+        let (view, u) = (block.view(), usize::from(unit.index));
+        if view.list() != entry.id || view.state() != State::Owned || view.used() != lane {
+            return Outcome::Abandon(false);
+        }
+        let kind = Special::read(unit.page, refine_page.special).map(|s| s.kind);
+        let taken = refine::in_use(refine_page.body) >> u & 1 == 1;
+        if kind != Ok(PageKind::Refine)
+            || taken == new_unit
+            || (!new_unit && view.unit(lane / layout.unit) != unit)
+        {
+            return Outcome::Abandon(false);
+        }
+        block.push(code.signs(), &code.factors(), code.tid());
+        if new_unit {
+            block.set_unit(lane / layout.unit, unit);
+            refine::take(refine_page.body, u, stamp);
+        }
+        refine::put_record(layout, refine_page.body, u, lane % layout.unit, code.record());
+        Outcome::Commit(true)
+    })
+}
+
+/// A free unit for a list of this directory page; none when the page changed meanwhile.
+fn open_unit<S: PageStore>(index: &Index, store: &S, slot: usize, front: &Front) -> Result<Place, Fault> {
+    if let Some(unit) = find_room(store, &index.layout, front, PageKind::Refine)? {
+        return Ok(unit);
+    }
+    let fresh = pool::take(store)?;
+    let (directory, used) = (index.directory.place(slot).0, index.layout.refine_used());
+    let done = store.change(&[Target::old(directory), Target::fresh(fresh)], |views| {
+        let [directory_page, refine_page] = views else { return Outcome::Abandon(false) };
+        let mut now = Front::read(directory_page.body);
+        if now.open_refine != front.open_refine {
+            return Outcome::Abandon(false);
+        }
+        now.open_refine = fresh;
+        now.write(directory_page.body);
+        refine_page.used = used;
+        *refine_page.special = Special::of(PageKind::Refine);
+        Outcome::Commit(true)
+    });
+    if !done {
+        pool::give(store, &[fresh])?;
+    }
+    Ok(if done { Place { page: fresh, index: 0 } } else { Place::NONE })
+}
+
+/// Puts an empty block before the list's first.
+fn add_block<S: PageStore>(
+    index: &mut Index,
+    store: &S,
+    slot: usize,
+    front: &Front,
+    entry: &Entry,
+) -> Result<(), Fault> {
+    let layout = index.layout;
+    let found = find_room(store, &layout, front, PageKind::Scan)?;
+    let place = match found {
+        Some(place) => place,
+        None => Place { page: pool::take(store)?, index: 0 },
+    };
+    let (directory, at) = index.directory.place(slot);
+    let stamp = store.stamp();
+    let scan = if found.is_some() { Target::old(place.page) } else { Target::fresh(place.page) };
+    let done = store.change(&[Target::old(META), Target::old(directory), scan], |views| {
+        let [meta_page, directory_page, scan_page] = views else { return Outcome::Abandon(Ok(false)) };
+        if pages::entry(&layout, directory_page.body, at) != Some(*entry) {
+            return Outcome::Abandon(Ok(false));
+        }
+        if found.is_none() {
+            scan_page.used = layout.scan_used();
+            *scan_page.special = Special::of(PageKind::Scan);
+        }
+        let kind = Special::read(place.page, scan_page.special).map(|s| s.kind);
+        let mut block = BlockMut::new(&layout, scan_page.body, usize::from(place.index));
+        if kind != Ok(PageKind::Scan) || !block.view().is_free(|s| store.is_past(s)) {
+            return Outcome::Abandon(Ok(false));
+        }
+        block.open(entry.id, entry.head, stamp);
+        let longer = Entry {
+            head: place,
+            blocks: entry.blocks + 1,
+            rows: entry.rows + layout.capacity as u32,
+            ..*entry
+        };
+        pages::put_entry(&layout, directory_page.body, at, &longer);
+        let mut now = Front::read(directory_page.body);
+        now.open_scan = place.page;
+        now.write(directory_page.body);
+        note_change(meta_page.body, directory)
+            .map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(true)))
+    })?;
+    if !done && found.is_none() {
+        pool::give(store, &[place.page])?;
+    }
+    index.refresh(store)
+}
+
+/// Notes in the meta page that a directory page changed.
+pub(crate) fn note_change(meta_body: &mut [u8], directory: Block) -> Result<(), Fault> {
+    let mut meta = Meta::read(meta_body)?;
+    meta.changed(meta_body, directory);
+    meta.write(meta_body);
+    Ok(())
+}

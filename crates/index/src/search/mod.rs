@@ -1,0 +1,202 @@
+//! Searching: rows in order of distance, for as long as they are asked for.
+//!
+//! A search works in rounds. A round wants the next k rows: it reads list after list in order of promise ([`probe`]),
+//! compares 32 sign codes at a time with the distance that the k-th best row has so far, refines the few that may be
+//! nearer with their other bits ([`round`]), stops when the calibration says that the remaining lists are not worth
+//! reading, and compares the last few with the rows themselves. Nothing that is scanned is kept. When the caller wants
+//! more than k rows, because a filter dropped some, the next round wants four times as many beyond the last row returned.
+//!
+//! Rows come in strict order of their exact distance, equal distances in order of TID. A row that a later round finds
+//! nearer than one already returned is dropped: order is promised, completeness is what `target_recall` says.
+
+pub mod probe;
+mod round;
+
+use std::sync::Arc;
+
+use crate::directory::{Index, square};
+use crate::format::scan::Place;
+use crate::format::{Fault, Layout};
+use crate::options::SearchOptions;
+use crate::page::{PageStore, Tid, VectorSource};
+use crate::quantize::Query;
+use crate::space::Space;
+use probe::Probes;
+use round::Round;
+
+/// Bytes that a round takes for every row it wants.
+const BYTES_A_ROW: usize = 160;
+/// How much more than the last a round wants.
+const GROWTH: usize = 4;
+/// Times a search begins again because its lists were replaced under it.
+const RESTARTS: usize = 8;
+
+/// A row found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// The row.
+    pub tid: Tid,
+    /// What the operator returns for it.
+    pub distance: f64,
+    /// Where its code lies.
+    pub place: Place,
+    /// Code of that block.
+    pub lane: u8,
+}
+
+/// What a search has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Rounds.
+    pub rounds: u64,
+    /// Lists read.
+    pub lists: u64,
+    /// Blocks of codes compared.
+    pub blocks: u64,
+    /// Codes refined.
+    pub refined: u64,
+    /// Rows compared exactly.
+    pub exact: u64,
+}
+
+/// A search in progress. Holds no page between calls.
+pub struct Search {
+    layout: Layout,
+    space: Arc<Space>,
+    options: SearchOptions,
+    /// As the caller gave it.
+    vector: Vec<f32>,
+    query: Query,
+    offset: f32,
+    /// By how much rounding may make distances in index space differ.
+    tolerance: f32,
+    probes: Probes,
+    hits: Vec<Hit>,
+    given: usize,
+    /// Rows returned so far.
+    returned: usize,
+    last: Option<(f64, Tid)>,
+    /// Estimates below this have been dealt with.
+    floor: f32,
+    wanted: usize,
+    done: bool,
+    work: Work,
+}
+
+impl Search {
+    /// Prepares a search for the rows nearest to `vector`. `index` should be fresh ([`Index::refresh`]).
+    pub fn new(index: &Index, options: SearchOptions, vector: &[f32]) -> Result<Self, Fault> {
+        let rotated = index.space.query(vector)?;
+        let offset = index.space.offset(&rotated);
+        let query = Query::new(rotated);
+        let size = square(&query.rotated);
+        let most = (options.memory / BYTES_A_ROW).max(64);
+        Ok(Self {
+            layout: index.layout,
+            space: Arc::clone(&index.space),
+            probes: Probes::new(index, &query.small, size, &options),
+            tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
+            vector: vector.to_vec(),
+            offset,
+            query,
+            hits: Vec::new(),
+            given: 0,
+            returned: 0,
+            last: None,
+            floor: f32::NEG_INFINITY,
+            wanted: (options.expected_rows.max(1) as usize).min(most),
+            options,
+            done: false,
+            work: Work::default(),
+        })
+    }
+
+    /// The next row; `None` when there is no more.
+    pub fn next<S: PageStore, V: VectorSource>(
+        &mut self,
+        store: &S,
+        source: &mut V,
+    ) -> Result<Option<Hit>, Fault> {
+        while self.given == self.hits.len() {
+            if self.done {
+                return Ok(None);
+            }
+            self.round(store, source)?;
+        }
+        let hit = self.hits[self.given];
+        self.given += 1;
+        self.returned += 1;
+        self.last = Some((hit.distance, hit.tid));
+        Ok(Some(hit))
+    }
+
+    /// Distances in index space, TIDs and ranks of lists of the rows wanted, having read all lists.
+    pub(crate) fn exhaustive<S: PageStore, V: VectorSource>(
+        &mut self,
+        store: &S,
+        source: &mut V,
+    ) -> Result<Vec<(f32, Tid, u32)>, Fault> {
+        self.probes.read_all();
+        self.work.rounds += 1;
+        let mut round = Round::new(self.wanted, f32::NEG_INFINITY);
+        round.read(self, store)?;
+        let found = round.ranked(self, source);
+        Ok(found
+            .into_iter()
+            .map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank))
+            .collect())
+    }
+
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// What the search has done so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    fn round<S: PageStore, V: VectorSource>(&mut self, store: &S, source: &mut V) -> Result<(), Fault> {
+        if self.work.rounds > 0 {
+            let most = (self.options.memory / BYTES_A_ROW).max(64);
+            self.wanted = (self.wanted * GROWTH).min(most);
+            if self.wanted == most {
+                // Rounds cannot grow any more, and each would lose a few rows to the order that is promised.
+                self.probes.read_all();
+            }
+        }
+        self.work.rounds += 1;
+        for _ in 0..RESTARTS {
+            let floor =
+                self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
+            let mut round = Round::new(self.wanted, floor - self.tolerance);
+            if round.read(self, store)? {
+                self.finish(round, source);
+                return Ok(());
+            }
+            // The lists have been replaced and their blocks taken for others, which the horizon forbids on a primary
+            // but a standby may see: begin again with the lists as they are now.
+            let index = Index::open(store)?;
+            self.probes = Probes::new(&index, &self.query.small, square(&self.query.rotated), &self.options);
+        }
+        Err(Fault::Damaged { page: 0, what: "lists lead to blocks of other lists" })
+    }
+
+    fn finish<V: VectorSource>(&mut self, mut round: Round, source: &mut V) {
+        let all_read = round.all_read;
+        let short = round.short();
+        let (nearest_left, highest) = (round.limit(), round.highest());
+        self.hits = round.exact(self, source);
+        self.given = 0;
+        if all_read && short {
+            self.done = true;
+        } else if self.hits.is_empty() && !short {
+            // Everything found was gone or returned before. All that may be nearer than the threshold has been looked
+            // at: go on behind it, and where many dead rows are equally near, behind them.
+            let before = self.floor;
+            self.floor = if nearest_left > before { nearest_left } else { before.max(highest) };
+            self.done = all_read && self.floor <= before;
+        }
+    }
+}
