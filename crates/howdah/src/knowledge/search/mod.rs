@@ -30,6 +30,7 @@ use howdah_plan::spec::resolve::Resolved;
 use crate::collections::facts;
 use crate::collections::kept::Kept;
 use crate::embed::{Embedders, Purpose};
+use crate::knowledge::remembered;
 use crate::postgres::Pools;
 use execute::Session;
 
@@ -55,7 +56,7 @@ pub async fn run(
     let facts = facts::of(pools, resolved).await?;
     let mut ask = Ask::check(request, resolved, &facts)?;
     let (embedded, known) =
-        join(embed(embedders, resolved, &facts, &ask), words::of(pools, resolved, &ask)).await;
+        join(embed(pools, embedders, resolved, &facts, &ask), words::of(pools, resolved, &ask)).await;
     let embed_ms = embedded?.map(|(vector, time)| {
         ask.near = Some(Near::Vector(vector));
         time
@@ -101,6 +102,7 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// Turns the text into a vector, where one is needed.
 async fn embed(
+    pools: &Pools,
     embedders: &Embedders,
     resolved: &Resolved,
     facts: &Facts,
@@ -114,6 +116,7 @@ async fn embed(
         return Err(Problem::new(Kind::Usage, format!("collection `{}` has no embedder", resolved.name))
             .hint("Give `vector` or `id`, or use `\"mode\": \"text\"`."));
     };
+    remembered::check(pools, resolved, embedder.model_id()).await?;
     let text = ask.text.clone().unwrap_or_default();
     let vector = embedder.embed(&[text], Purpose::Query).await?.into_iter().next().unwrap_or_default();
     check_vector(&vector, resolved, facts)?;
