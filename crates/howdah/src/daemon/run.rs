@@ -47,7 +47,8 @@ pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Resu
     if let Err(problems) = &ended {
         daemon.report.tell(Event::Failed { problems: problems.clone() });
     }
-    ended
+    // Whoever said so knows; only the command that waits has to hear of it.
+    if signals.obeyed { Ok(()) } else { ended }
 }
 
 fn one(problem: Problem) -> Vec<Problem> {
@@ -67,6 +68,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Whether a start was broken off because somebody asked for it.
+    obeyed: bool,
 }
 
 impl Signals {
@@ -80,6 +83,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
+            obeyed: false,
         })
     }
 
@@ -88,6 +92,7 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        self.obeyed = true;
     }
 }
 

@@ -15,7 +15,10 @@ fn every_skill_is_a_command_a_route_and_in_the_description() {
     for skill in SKILLS {
         let found = skill.command.split(' ').try_fold(&command, |found, word| found.find_subcommand(word));
         let found = found.unwrap_or_else(|| panic!("no command `{}`", skill.command));
-        assert_eq!(found.get_about().map(ToString::to_string).as_deref(), Some(skill.summary));
+        assert_eq!(
+            found.get_about().map(ToString::to_string).as_deref(),
+            Some(skill.summary.trim_end_matches('.'))
+        );
         let method = skill.route.method.to_ascii_lowercase();
         let operation = &document["paths"][skill.route.path][&method];
         assert_eq!(operation["operationId"], skill.name);

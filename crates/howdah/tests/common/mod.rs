@@ -96,14 +96,18 @@ impl Story {
     /// Takes out what changes from run to run.
     pub fn clean(&self, text: &str) -> String {
         let text = text.replace(&self.project.display().to_string(), "[project]");
-        let text = text.replace(&self.home.display().to_string(), "[home]");
-        // A box is as wide as its longest line, which may hold a port.
-        text.lines().map(|line| line.replace("──", "").replace("  ", " ")).collect::<Vec<_>>().join("\n")
+        text.replace(&self.home.display().to_string(), "[home]")
     }
 
     /// What the running server wrote of itself.
     pub fn running(&self) -> serde_json::Value {
-        serde_json::from_str(&fs::read_to_string(self.instance().join("daemon.json")).unwrap()).unwrap()
+        self.written().unwrap()
+    }
+
+    /// The same, where there may be none yet.
+    pub fn written(&self) -> Option<serde_json::Value> {
+        let instance = fs::read_dir(self.home.join("instances")).ok()?.next()?.ok()?.path();
+        serde_json::from_str(&fs::read_to_string(instance.join("daemon.json")).ok()?).ok()
     }
 
     pub fn rest(&self) -> String {
@@ -158,11 +162,11 @@ macro_rules! says {
         settings.add_filter(r"hdk_[A-Za-z0-9_-]{43}", "hdk_[key]");
         settings.add_filter(r"hdk_[A-Za-z0-9_-]{8}", "hdk_[prefix]");
         settings.add_filter(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
-        settings.add_filter(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]");
+        settings.add_filter(r"\d{4}-\d\d-\d\d[T ][0-9:.]+Z?", "[time]");
         settings.add_filter(r"\d+\.\d s\b", "[time]");
         settings.add_filter(r"\d+\.\d ms\b", "[time]");
         settings.add_filter(r"[\d,]+ a second", "[rate] a second");
-        settings.add_filter(r#""(took|embed)_ms":\s*[0-9.e-]+"#, "\"$1_ms\": [time]");
+        settings.add_filter(r#""(took|embed)_ms":\s*[0-9.e-]+"#, "\"${1}_ms\": [time]");
         settings.add_filter(r"postgres:[0-9a-f]{64}@", "postgres:[password]@");
         settings.add_filter(r"PostgreSQL \d+\.\d+", "PostgreSQL [version]");
         settings.add_filter(r"portable PostgreSQL.*", "[where PostgreSQL comes from]");
@@ -170,6 +174,11 @@ macro_rules! says {
         settings.add_filter(r"│ (PostgreSQL|pgvector) +[\d.]+", "│ $1 [version]");
         settings.add_filter(r"story-[0-9a-f]{8}", "story-[id]");
         settings.add_filter(r"\d+\.\d [KM]iB", "[size]");
+        settings.add_filter(r#""score":[0-9.e-]+"#, "\"score\":[score]");
+        settings.add_filter(r"score \d+\.\d+", "score [score]");
+        // A table is as wide as its longest line, which may hold a port.
+        settings.add_filter(r"([─═]){2,}", "$1");
+        settings.add_filter(r"(\S) {2,}", "$1 ");
         settings.add_filter(r" +\n", "\n");
         settings.bind(|| insta::assert_snapshot!($name, $text));
     }};

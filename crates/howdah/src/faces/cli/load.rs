@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::args::{Common, Format, Ingest};
-use super::print::{self, GREEN, YELLOW, paint, thousands};
+use super::print::{self, GREEN, YELLOW, count, paint, thousands};
 use super::session::Session;
 use crate::knowledge::ingest::{Event, IngestReport, Input, Progress, Snapshot, Stop};
 use crate::knowledge::read;
@@ -89,6 +89,11 @@ async fn remote(common: &Common, flags: &Ingest) -> Outcome {
             add(&mut whole, &report);
         }
     }
+    if !common.quiet {
+        for bad in &whole.bad_records {
+            print::err(&format!("{} {}: {}\n", paint("bad record:", YELLOW), bad.place(), bad.reason));
+        }
+    }
     say(common, &whole);
     Ok(ExitCode::SUCCESS)
 }
@@ -114,9 +119,6 @@ fn say(common: &Common, report: &IngestReport) {
     if common.quiet {
         return;
     }
-    for bad in report.bad_records.iter().take(20) {
-        print::err(&format!("{} left out {}: {}\n", paint("warning:", YELLOW), bad.place(), bad.reason));
-    }
     for note in &report.notes {
         print::err(&format!("note: {note}\n"));
     }
@@ -124,7 +126,7 @@ fn say(common: &Common, report: &IngestReport) {
 
 /// What came of it, in one line.
 pub fn sentence(report: &IngestReport) -> String {
-    let mut parts = vec![format!("{} documents", thousands(report.documents))];
+    let mut parts = vec![count(report.documents, "document")];
     for (many, what) in [
         (report.new, "new"),
         (report.changed, "changed"),
@@ -136,9 +138,9 @@ pub fn sentence(report: &IngestReport) -> String {
             parts.push(format!("{} {what}", thousands(many)));
         }
     }
-    parts.push(format!("{} rows written", thousands(report.rows_written)));
+    parts.push(format!("{} written", count(report.rows_written, "row")));
     if report.rows_removed > 0 {
-        parts.push(format!("{} rows removed", thousands(report.rows_removed)));
+        parts.push(format!("{} removed", count(report.rows_removed, "row")));
     }
     let rate = if report.rows_written > 0 && report.seconds > 0.0 {
         format!(", {} a second", thousands((report.rows_written as f64 / report.seconds).round() as u64))
