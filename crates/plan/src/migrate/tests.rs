@@ -351,7 +351,10 @@ fn rights_are_taken_only_from_roles_that_howdah_made() {
     }
     let gone = plan(&spec("name = \"t\"\n[databases.app]\n"), &live(Some(mark("t"))));
     let blocked: Vec<&str> = gone.blocked.iter().map(|step| step.id.as_str()).collect();
-    assert_eq!(blocked, ["role:app:drop", "role:readers:drop"]);
+    assert_eq!(
+        blocked,
+        ["role:app:disown:app", "role:app:drop", "role:readers:disown:app", "role:readers:drop"]
+    );
 }
 
 #[test]

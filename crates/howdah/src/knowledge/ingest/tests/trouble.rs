@@ -75,7 +75,8 @@ async fn a_stop_ends_after_the_transaction_and_the_same_command_does_the_rest() 
 async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_completes() {
     let world = World::without_embedder("vector(4)").await;
     let path = world.file("r.jsonl", records(6000));
-    let cluster = Cluster::start(&[]);
+    // What is acknowledged has to be on disk when the server is killed.
+    let cluster = Cluster::start(&["synchronous_commit=on"]);
     let client = connect::connect(&cluster.target).await.unwrap();
     client.batch_execute("CREATE EXTENSION vector").await.unwrap();
     own_schema(&client).await;
