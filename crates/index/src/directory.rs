@@ -3,6 +3,8 @@
 //! Read from the directory pages once and kept by the caller between scans; [`Index::refresh`] reads one page to see
 //! whether anything changed and then only the pages that did. Takes `dimensions / 2 + 50` bytes a list.
 
+use std::sync::Arc;
+
 use crate::distance::dot;
 use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{self, META, Meta};
@@ -19,11 +21,19 @@ pub struct Directory {
     pages: Vec<Block>,
     entries: Vec<Option<Entry>>,
     centroids: Vec<u8>,
+    /// The lists that have blocks, with their slots; shared with searches in progress.
+    filled: Arc<Vec<(u32, Entry)>>,
 }
 
 impl Directory {
     fn load<S: PageStore>(store: &S, layout: Layout, head: Block) -> Result<Self, Fault> {
-        let mut directory = Self { layout, pages: Vec::new(), entries: Vec::new(), centroids: Vec::new() };
+        let mut directory = Self {
+            layout,
+            pages: Vec::new(),
+            entries: Vec::new(),
+            centroids: Vec::new(),
+            filled: Arc::default(),
+        };
         let mut next = head;
         while next != NO_BLOCK {
             if directory.pages.len() as Block > store.pages() {
@@ -58,6 +68,12 @@ impl Directory {
             self.centroids[n * bytes..(n + 1) * bytes].copy_from_slice(centroid);
         }
         Ok(Front::read(guard.body()).next)
+    }
+
+    /// The lists that have blocks, with their slots, as they are now.
+    #[must_use]
+    pub fn filled(&self) -> Arc<Vec<(u32, Entry)>> {
+        Arc::clone(&self.filled)
     }
 
     /// Lists with their slots.
@@ -111,6 +127,7 @@ impl Directory {
 
     /// Product of a vector with the centroid of slot `n`.
     #[must_use]
+    #[inline]
     pub fn product(&self, n: usize, entry: &Entry, vector: &Small) -> f32 {
         entry.scale * vector.product(self.packed(n))
     }
@@ -131,11 +148,13 @@ pub struct Index {
     /// Sizes of everything.
     pub layout: Layout,
     /// The way into index space.
-    pub space: Space,
+    pub space: Arc<Space>,
     /// The lists.
     pub directory: Directory,
     /// Mean squared radius of the lists, weighted by rows.
     pub spread: f32,
+    /// Mean squared length of rows in index space, about.
+    pub size: f32,
 }
 
 impl Index {
@@ -149,7 +168,7 @@ impl Index {
         let mut space = Space::new(meta.metric, meta.dimensions, meta.seed);
         read_origin(store, &meta, &mut space)?;
         let directory = Directory::load(store, layout, meta.directory)?;
-        let mut index = Self { meta, layout, space, directory, spread: 0.0 };
+        let mut index = Self { meta, layout, space: Arc::new(space), directory, spread: 0.0, size: 0.0 };
         index.measure();
         Ok(index)
     }
@@ -164,7 +183,7 @@ impl Index {
             (Meta::read(guard.body())?, meta::changed_since(guard.body(), self.meta.changes))
         };
         if meta.origin != self.meta.origin {
-            read_origin(store, &meta, &mut self.space)?;
+            read_origin(store, &meta, Arc::make_mut(&mut self.space))?;
         }
         match changed {
             Some(pages) if pages.len() * 2 < self.directory.pages.len().max(4) => {
@@ -180,31 +199,24 @@ impl Index {
     }
 
     fn measure(&mut self) {
-        let (mut sum, mut rows) = (0.0f64, 0.0f64);
+        let filled = self.directory.lists().filter(|(_, e)| e.head.is_some()).map(|(n, e)| (n as u32, *e));
+        self.directory.filled = Arc::new(filled.collect());
+        let (mut radius, mut square, mut rows) = (0.0f64, 0.0f64, 0.0f64);
         for (_, e) in self.directory.lists() {
-            sum += f64::from(e.radius_squared) * f64::from(e.rows);
-            rows += f64::from(e.rows);
+            let n = if (e.radius_squared + e.square).is_finite() { f64::from(e.rows) } else { continue };
+            radius += f64::from(e.radius_squared) * n;
+            square += f64::from(e.square) * n;
+            rows += n;
         }
-        self.spread = if rows > 0.0 { (sum / rows) as f32 } else { 0.0 };
+        let rows = rows.max(1.0);
+        self.spread = (radius / rows) as f32;
+        self.size = ((radius + square) / rows) as f32;
     }
 
     /// Rows a list should have; one of twice as many splits.
     #[must_use]
     pub fn target_rows(&self) -> u32 {
         target_rows(self.directory.rows())
-    }
-
-    /// Squared distance, or negative product, between a query in index space and the centroid of slot `n`, and their
-    /// distance.
-    #[must_use]
-    pub fn to_centroid(&self, n: usize, entry: &Entry, query: &Small, square: f32) -> (f32, f32) {
-        let product = self.directory.product(n, entry, query);
-        let apart = (square + entry.square - 2.0 * product).max(0.0);
-        if self.meta.metric == crate::options::Metric::InnerProduct {
-            (-product, apart.sqrt())
-        } else {
-            (apart, apart.sqrt())
-        }
     }
 }
 

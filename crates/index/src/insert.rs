@@ -5,6 +5,7 @@
 //! split ([`crate::split`]). No other list is touched, except once in an index created empty, where the first row
 //! becomes the origin.
 
+use crate::calibrate;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{META, META_USED, Meta};
@@ -44,8 +45,8 @@ pub fn insert<S: PageStore, V: VectorSource>(
         encoder.encode(tid, &rotated, &index.directory.centroid(slot), &mut code);
         if append(index, store, slot, &RowCode::new(&index.layout.clone(), &code))? {
             let long = index.directory.list(slot).is_some_and(|e| e.blocks >= e.split_at);
-            if long {
-                split::split(index, store, source, slot)?;
+            if long && split::split(index, store, source, slot)? {
+                recalibrate(index, store, source)?;
             }
             return Ok(true);
         }
@@ -53,9 +54,24 @@ pub fn insert<S: PageStore, V: VectorSource>(
     }
 }
 
+/// Measures the calibration curve again when the index has doubled since; with fewer queries in larger indexes, where
+/// each takes longer, so that it costs a row a few microseconds.
+fn recalibrate<S: PageStore, V: VectorSource>(
+    index: &mut Index,
+    store: &S,
+    source: &mut V,
+) -> Result<(), Fault> {
+    let rows = index.directory.rows();
+    if rows < 2000 || rows < 2 * index.meta.measured_rows {
+        return Ok(());
+    }
+    let samples = (20_000_000 / rows as usize).clamp(24, calibrate::SAMPLES / 2);
+    calibrate::calibrate(index, store, source, samples)
+}
+
 /// Makes the first row the origin, unless another has been.
 fn set_origin<S: PageStore>(index: &mut Index, store: &S, rotated: &[f32]) -> Result<(), Fault> {
-    let mut space = index.space.clone();
+    let mut space = (*index.space).clone();
     space.set_origin(rotated);
     let bytes = space.origin_bytes();
     let page = pool::take(store)?;
@@ -216,7 +232,7 @@ fn add_block<S: PageStore>(
         }
         let kind = Special::read(place.page, scan_page.special).map(|s| s.kind);
         let mut block = BlockMut::new(&layout, scan_page.body, usize::from(place.index));
-        if kind != Ok(PageKind::Scan) || !block.view().is_free(|_| true) {
+        if kind != Ok(PageKind::Scan) || !block.view().is_free(|s| store.is_past(s)) {
             return Outcome::Abandon(Ok(false));
         }
         block.open(entry.id, entry.head, stamp);

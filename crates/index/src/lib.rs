@@ -2,6 +2,7 @@
 //!
 //! Inverted lists of random-rotation codes (RaBitQ) on 8 KiB pages: what is written here is the mathematics and the
 //! page formats; who keeps the pages is said by [`page::PageStore`]. No files, sockets, clocks or environment.
+#![cfg_attr(test, allow(clippy::unwrap_used))] // A test that cannot go on fails.
 
 pub mod build;
 pub mod calibrate;

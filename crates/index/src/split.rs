@@ -96,10 +96,10 @@ fn vector<V: VectorSource>(
     centroid: &[f32],
     buffer: &mut Vec<f32>,
 ) -> Vec<f32> {
-    if source.fetch(row.tid, buffer) {
-        if let Ok(Some(vector)) = index.space.row(buffer) {
-            return vector;
-        }
+    if source.fetch(row.tid, buffer)
+        && let Ok(Some(vector)) = index.space.row(buffer)
+    {
+        return vector;
     }
     let mut out = vec![0.0; index.layout.width];
     decode(index.meta.metric, &index.layout, &row.signs, &row.record, centroid, &mut out);

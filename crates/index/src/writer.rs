@@ -77,10 +77,10 @@ impl<'a, S: PageStore> Writer<'a, S> {
     /// A page with room: one that the front names, or a new one.
     fn draft(&mut self, kind: PageKind) -> Result<Draft, Fault> {
         self.store.interrupts();
-        if self.online {
-            if let Some(draft) = self.shared_draft(kind)? {
-                return Ok(draft);
-            }
+        if self.online
+            && let Some(draft) = self.shared_draft(kind)?
+        {
+            return Ok(draft);
         }
         let block = if self.online { pool::take(self.store)? } else { self.store.extend() };
         let count = if kind == PageKind::Scan { self.layout.blocks_a_page } else { self.layout.units_a_page };
@@ -112,7 +112,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
     }
 
     fn flush(&mut self, draft: &Draft, kind: PageKind) {
-        let (layout, stamp) = (&self.layout, self.stamp);
+        let (layout, stamp, store) = (&self.layout, self.stamp, self.store);
         let used = if kind == PageKind::Scan { layout.scan_used() } else { layout.refine_used() };
         if !self.online {
             return self.store.fill(draft.block, &draft.body[..used], &Special::of(kind));
@@ -129,11 +129,10 @@ impl<'a, S: PageStore> Writer<'a, S> {
             if Special::read(draft.block, page.special).map(|s| s.kind) != Ok(kind) {
                 return Outcome::Abandon(false);
             }
-            // Freedom once past stays past, so only the state can have changed since the page was looked at.
             for &n in &draft.taken {
                 let n = usize::from(n);
                 if kind == PageKind::Scan {
-                    if !BlockView::new(layout, page.body, n).is_free(|_| true) {
+                    if !BlockView::new(layout, page.body, n).is_free(|s| store.is_past(s)) {
                         return Outcome::Abandon(false);
                     }
                     BlockMut::new(layout, page.body, n).copy_from(&BlockView::new(layout, &draft.body, n));
@@ -161,7 +160,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
         if lane == 0 {
             self.open_block()?;
         }
-        if lane % self.layout.unit == 0 {
+        if lane.is_multiple_of(self.layout.unit) {
             self.open_unit(lane / self.layout.unit)?;
         }
         let (Some(scan), Some(refine)) = (&mut self.scan, &mut self.refine) else { return Ok(()) };

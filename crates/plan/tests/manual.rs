@@ -94,3 +94,17 @@ fn the_page_on_the_doctor_is_the_one_the_checks_give() {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == page, "docs/doctor.md is old: UPDATE_SCHEMA=1 cargo test -p howdah-plan");
 }
+
+#[test]
+fn the_page_on_settings_is_the_one_the_table_gives() {
+    let path = docs().join("reference/settings.md");
+    let page = howdah_plan::settings::manual::page();
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == page,
+        "docs/reference/settings.md is old: UPDATE_SCHEMA=1 cargo test -p howdah-plan"
+    );
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use howdah_plan::migrate::live::Live;
-use howdah_plan::migrate::{Plan, Step, diff};
+use howdah_plan::migrate::{Plan, Step, StepKind, diff};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::quote_literal;
@@ -12,8 +12,8 @@ use tokio_postgres::Client;
 
 use super::lock::{Lock, application_name};
 use super::{Event, Options, Outcome, Progress, build, facts};
-use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
+use crate::postgres::{Pools, preflight};
 
 /// How often a plan is made anew. The first pass does it all unless somebody else changes things meanwhile.
 const PASSES: usize = 3;
@@ -48,7 +48,9 @@ pub async fn run(
         // Passwords cannot be seen: to set them in every pass would never end.
         planning.set_passwords &= pass == 0;
         let plan = diff(spec, &runner.live, &planning);
-        refuse_impossible(&plan)?;
+        if let Err(problem) = refuse_impossible(&plan) {
+            return Err(runner.with_platform(problem, None).await);
+        }
         if plan.steps.is_empty() {
             return Ok(Outcome { done: runner.done, restart: plan.restart.clone(), left: plan });
         }
@@ -111,18 +113,27 @@ impl Runner<'_> {
     /// verifiers are sent, so that no password reaches the server's log.
     fn verifiers(&self, plan: &Plan) -> Result<HashMap<String, String>, Problem> {
         let mut verifiers = HashMap::new();
+        let mut missing = Vec::new();
         for password in plan.steps.iter().filter_map(|step| step.password.as_ref()) {
             let own = self.options.environment.get(&password.env).map(|secret| secret.expose().to_owned());
             let clear = own.or_else(|| std::env::var(&password.env).ok()).filter(|clear| !clear.is_empty());
-            let Some(clear) = clear else {
-                return Err(Problem::new(Kind::Usage, format!("variable `{}` is not set", password.env))
-                    .detail(format!("it holds the password of role `{}`", password.role))
-                    .hint(format!("Set it and run `howdah apply` again: `export {}=…`.", password.env)));
-            };
-            let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
-            verifiers.insert(password.env.clone(), verifier);
+            match clear {
+                Some(clear) => {
+                    let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
+                    verifiers.insert(password.env.clone(), verifier);
+                }
+                None => missing.push(password),
+            }
         }
-        Ok(verifiers)
+        let Some(first) = missing.first() else { return Ok(verifiers) };
+        let roles: Vec<String> = missing
+            .iter()
+            .map(|password| format!("`{}` for role `{}`", password.env, password.role))
+            .collect();
+        let exports: Vec<String> = missing.iter().map(|password| format!("{}=…", password.env)).collect();
+        Err(Problem::new(Kind::Usage, format!("variable `{}` is not set", first.env))
+            .detail(format!("passwords are missing: {}", roles.join(", ")))
+            .hint(format!("Set them and run `howdah apply` again: `export {}`.", exports.join(" "))))
     }
 
     async fn step(&mut self, step: &Step, verifiers: &HashMap<String, String>) -> Result<(), Problem> {
@@ -157,7 +168,7 @@ impl Runner<'_> {
             let redacted = step.sql.get(statement).cloned().unwrap_or_default();
             let problem = explained(&error, step, &redacted);
             self.sessions.remove(&database);
-            return Err(problem);
+            return Err(self.with_platform(problem, Some(step)).await);
         }
         if step.build.is_some() {
             let _ = client.batch_execute("RESET maintenance_work_mem").await;
@@ -166,6 +177,22 @@ impl Runner<'_> {
             wait_for_reload(client, before).await;
         }
         Ok(())
+    }
+
+    /// Where pgvector is missing or may not be created: the steps for the platform that the server is on.
+    async fn with_platform(&self, problem: Problem, step: Option<&Step>) -> Problem {
+        let creating = step.filter(|step| step.kind == StepKind::Extension && step.id.ends_with(":vector"));
+        let refused = creating.filter(|_| problem.kind == Kind::Forbidden);
+        let missing = step.is_none() && problem.message.starts_with("extension `vector` is not available");
+        let database =
+            refused.and_then(|step| step.database.as_deref()).unwrap_or(&self.live.server.maintenance);
+        if refused.is_none() && !missing {
+            return problem;
+        }
+        match preflight::preflight(self.pools, database).await {
+            Err(judged) if matches!(judged.kind, Kind::Machine | Kind::Forbidden) => judged,
+            _ => problem,
+        }
     }
 
     /// Makes sure that there is a session in a database.

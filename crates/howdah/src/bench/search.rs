@@ -185,7 +185,8 @@ impl Raw {
                 }
                 access = decision.access;
             }
-            built.push(statement::build(&ask, resolved, facts, decision.path));
+            let words = knowledge::search::words_of(pools, resolved, facts, &ask).await?;
+            built.push(statement::build(&ask, resolved, facts, decision.path, &words));
         }
         let text = built.first().map(|first| first.sql.clone()).unwrap_or_default();
         let prepared = client.prepare(&text).await.map_err(failed)?;

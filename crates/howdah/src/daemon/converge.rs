@@ -1,12 +1,16 @@
 //! From what is declared to what is there: structure first, then documents.
 
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use howdah_plan::problem::Problem;
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::EmbedderKind;
 
 use super::declaration::Declaration;
 use super::steps::{Report, Step};
 use crate::apply;
+use crate::embed::Purpose;
+use crate::knowledge::ingest::{Event, IngestReport, Input, Progress};
 use crate::skills::Context;
 use crate::skills::plan::Apply;
 
@@ -42,10 +46,89 @@ pub async fn structure(context: &Context, report: &dyn Report) -> Result<(), Pro
     Ok(())
 }
 
-/// Loads the declared documents of every collection that has some.
+/// Loads the declared documents of every collection that has some. What has not changed costs a look at its hash.
 ///
 /// # Errors
 /// What ingesting says.
-pub async fn documents(_: &Context, _: &Declaration, _: &dyn Report) -> Result<(), Problem> {
+pub async fn documents(
+    context: &Context,
+    declaration: &Declaration,
+    report: &dyn Report,
+) -> Result<(), Problem> {
+    for (name, collection) in context.spec.collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
+        let step = Step::begin(report, format!("loading the documents of `{name}`"));
+        let done = load(context, declaration, name, &collection.documents, &step).await?;
+        step.done(if done.wrote_nothing() {
+            format!("`{name}` holds {} documents, none of them changed", done.documents)
+        } else {
+            let changed = done.new + done.changed + done.removed;
+            format!(
+                "`{name}`: {changed} of {} documents loaded, {} rows written",
+                done.documents, done.rows_written
+            )
+        });
+    }
     Ok(())
+}
+
+async fn load(
+    context: &Context,
+    declaration: &Declaration,
+    name: &str,
+    documents: &[String],
+    step: &Step<'_>,
+) -> Result<IngestReport, Problem> {
+    // A document is called what the declaration calls it, so the paths are read from where the declaration stands.
+    std::env::set_current_dir(declaration.directory()).map_err(|error| {
+        Problem::new(Kind::Machine, "cannot enter the directory of the declaration").detail(error.to_string())
+    })?;
+    let inputs = documents.iter().map(|path| Input::Path(path.clone())).collect();
+    let directories: Vec<&String> = documents.iter().filter(|path| Path::new(path).is_dir()).collect();
+    let named = |path: &&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
+    let prune = !directories.is_empty() && directories.iter().all(named);
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let ingesting = context.ingest(name, |request| request.prune = prune, inputs, Arc::new(Told(told)));
+    tokio::pin!(ingesting);
+    loop {
+        tokio::select! {
+            report = &mut ingesting => return report,
+            Some(event) = heard.recv() => match event {
+                Event::Advanced(at) => match at.bytes_total {
+                    Some(total) => step.progress(at.bytes_done, total, "bytes"),
+                    None => step.progress(at.documents, 0, "documents"),
+                },
+                Event::Started { .. } | Event::LoadingModel(_) | Event::Bad(_) | Event::Stopping => {}
+            },
+        }
+    }
+}
+
+/// Passes what happens on to whoever shows the steps.
+struct Told(tokio::sync::mpsc::UnboundedSender<Event>);
+
+impl Progress for Told {
+    fn event(&self, event: Event) {
+        // Whoever listened has given up; the ingest ends by itself.
+        let _ = self.0.send(event);
+    }
+}
+
+/// Loads the models that run in this process, so that the first search does not wait for it. One that cannot be loaded is
+/// told and left: searches by word do not need it.
+pub async fn models(context: &Context, report: &dyn Report) {
+    for (name, embedder) in context.embedders.iter() {
+        let declared = context.spec.embedders.get(name);
+        let used = context.spec.collections.values().any(|one| one.embedder.as_deref() == Some(name));
+        if !used || declared.is_none_or(|one| one.kind != EmbedderKind::Local) {
+            continue;
+        }
+        let step = Step::begin(report, format!("loading the model of `{name}`"));
+        match embedder.embed(&["howdah".to_owned()], Purpose::Query).await {
+            Ok(_) => step.done(format!("{} is loaded", embedder.model_id())),
+            Err(problem) => {
+                tracing::warn!(detail = problem.detail, "{problem}");
+                step.done(format!("{} is not loaded: {problem}", embedder.model_id()));
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::Spec;
 
 use super::declaration::Declaration;
 use super::place::Place;
@@ -41,16 +42,32 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let layout = place.as_ref().filter(|_| own).map(|place| Layout::new(&home, &place.id, &spec.server));
     Ok(Arc::new(Context {
         embedders: Embedders::from_spec(&spec, &home)?,
-        spec,
         declaration: declaration.path.clone(),
         home,
+        address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
         gate: Arc::new(Gate::new(0, None)),
         started: Instant::now(),
         rest: None,
         tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
         machine: layout.map(|layout| machine::read(&layout.data)),
+        spec,
     }))
+}
+
+/// The address to show: over TCP, without the password.
+pub fn shown(spec: &Spec, layout: Option<&Layout>, target: &Target) -> String {
+    let over_tcp = layout.and_then(|layout| layout.tcp_target().ok());
+    over_tcp.as_ref().unwrap_or(target).with_database(database(spec)).url()
+}
+
+/// The database that keeps Howdah's own tables for the whole instance.
+pub fn database(spec: &Spec) -> &str {
+    spec.api
+        .database
+        .as_deref()
+        .or_else(|| spec.databases.keys().next().map(String::as_str))
+        .unwrap_or("postgres")
 }
 
 /// Where PostgreSQL is for this declaration now.
@@ -101,10 +118,7 @@ pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, Strin
     {
         target = Layout::new(&home, &place.id, &spec.server).tcp_target()?;
     }
-    let database = spec.api.database.as_ref().or_else(|| spec.databases.keys().next());
-    if let Some(database) = database {
-        target = target.with_database(database);
-    }
+    target = target.with_database(database(spec));
     let mut variables = vec![("DATABASE_URL", target.url_with_password())];
     if let Some(running) = place.and_then(|place| place.running()) {
         variables.push(("HOWDAH_URL", running.rest));

@@ -265,7 +265,7 @@ mod tests {
     fn declare(directory: &Path) -> Declaration {
         fs::create_dir_all(directory).unwrap();
         let path = directory.join(FILE);
-        fs::write(&path, "name = \"My App\"\n[databases.app]\n").unwrap();
+        fs::write(&path, "name = \"My-App\"\n[databases.app]\n").unwrap();
         Declaration::read(&path).unwrap()
     }
 

@@ -47,7 +47,8 @@ pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Resu
     if let Err(problems) = &ended {
         daemon.report.tell(Event::Failed { problems: problems.clone() });
     }
-    ended
+    // Whoever said so knows; only the command that waits has to hear of it.
+    if signals.obeyed { Ok(()) } else { ended }
 }
 
 fn one(problem: Problem) -> Vec<Problem> {
@@ -67,6 +68,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Whether a start was broken off because somebody asked for it.
+    obeyed: bool,
 }
 
 impl Signals {
@@ -80,6 +83,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
+            obeyed: false,
         })
     }
 
@@ -88,6 +92,7 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        self.obeyed = true;
     }
 }
 
@@ -127,7 +132,7 @@ impl Daemon {
             () = signals.stop() => return Err(one(told_to_stop())),
         };
         let target = reached.target();
-        let shown = reached.shown(&self.database());
+        let shown = local::shown(&self.declaration.spec, reached.layout(), &target);
         let (tuned, machine) = match &reached {
             Server::There(_) => (Vec::new(), None),
             Server::Own(instance, _) => {
@@ -136,7 +141,7 @@ impl Daemon {
         };
         let mut kept = match reached {
             Server::There(_) => None,
-            Server::Own(instance, running) => Some(Kept::supervise(*instance, running)),
+            Server::Own(instance, running) => Some(Kept::supervise(*instance, *running)),
         };
         let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
         let ended = self.serve_until_told(signals, &mut kept, pools.clone(), (tuned, machine), shown).await;
@@ -163,7 +168,7 @@ impl Daemon {
         let token = self.place.make_token().map_err(one)?;
         let gate = Arc::new(Gate::new(self.declaration.spec.api.requests_per_second, Some(&token)));
         let rest = format!("http://{address}");
-        let context = self.context(pools, gate, own, rest.clone()).map_err(one)?;
+        let context = self.context(pools, gate, own, (rest.clone(), shown.clone())).map_err(one)?;
 
         let starting = converge::structure(&context, &*self.report);
         tokio::select! {
@@ -173,7 +178,11 @@ impl Daemon {
         let serving = (self.serve)(context.clone(), listener);
         let mut running = self.running(rest, shown).map_err(one)?;
         self.place.write_running(&running).map_err(one)?;
-        let loading = converge::documents(&context, &self.declaration, &*self.report);
+        let loading = async {
+            converge::documents(&context, &self.declaration, &*self.report).await?;
+            converge::models(&context, &*self.report).await;
+            Ok(())
+        };
         let loaded = tokio::select! {
             done = loading => done,
             () = signals.stop() => Err(told_to_stop()),
@@ -258,7 +267,7 @@ impl Daemon {
         pools: Pools,
         gate: Arc<Gate>,
         (tuned, machine): (Vec<Tuned>, Option<Machine>),
-        rest: String,
+        (rest, address): (String, String),
     ) -> Result<Arc<Context>, Problem> {
         let spec = Arc::new(self.declaration.spec.clone());
         Ok(Arc::new(Context {
@@ -267,6 +276,7 @@ impl Daemon {
             declaration: self.declaration.path.clone(),
             home: self.home.clone(),
             pools,
+            address,
             gate,
             started: Instant::now(),
             rest: Some(rest),
@@ -287,15 +297,6 @@ impl Daemon {
             database,
             ready: false,
         })
-    }
-
-    fn database(&self) -> String {
-        let spec = &self.declaration.spec;
-        spec.api
-            .database
-            .clone()
-            .or_else(|| spec.databases.keys().next().cloned())
-            .unwrap_or_else(|| "postgres".into())
     }
 
     /// Listens where the declaration says; on a free port, on the one it had last where that is still free.

@@ -19,7 +19,7 @@ pub enum Server {
     /// Somebody else's.
     There(Target),
     /// Howdah's own.
-    Own(Box<Instance>, Running),
+    Own(Box<Instance>, Box<Running>),
 }
 
 impl Server {
@@ -31,15 +31,12 @@ impl Server {
         }
     }
 
-    /// The address to show: over TCP, without the password.
-    pub fn shown(&self, database: &str) -> String {
-        let target = match self {
-            Server::There(target) => target.clone(),
-            Server::Own(instance, running) => {
-                instance.layout.tcp_target().unwrap_or_else(|_| running.target.clone())
-            }
-        };
-        target.with_database(database).url()
+    /// Where Howdah's own lies.
+    pub fn layout(&self) -> Option<&Layout> {
+        match self {
+            Server::There(_) => None,
+            Server::Own(instance, _) => Some(&instance.layout),
+        }
     }
 }
 
@@ -96,7 +93,7 @@ pub async fn reach(
         note.push_str(more);
     }
     step.done(note);
-    Ok(Server::Own(Box::new(instance), running))
+    Ok(Server::Own(Box::new(instance), Box::new(running)))
 }
 
 fn settings(instance: &Instance, spec: &Spec) -> Result<Vec<Tuned>, Problem> {

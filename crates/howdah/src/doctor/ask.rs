@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use howdah_plan::check::{self, Check, Facts, Finding, Row, Scope};
+use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::resolve::quote_ident;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::facts::Server;
 use super::report::Options;
-use crate::postgres::{Pools, connect, problem};
+use crate::postgres::{Pools, Target, connect, preflight, problem};
 
 /// What came of a check.
 pub(super) enum Answered {
@@ -64,6 +65,11 @@ impl Session {
             samples: options.recall_samples.clamp(1, 1_000),
             broken: None,
         })
+    }
+
+    /// On whose PostgreSQL we are.
+    pub(super) async fn platform(&self, target: &Target) -> Result<Platform, Problem> {
+        preflight::platform_of(&self.client, target).await
     }
 
     /// Makes the session ready: names are looked up where extensions live and nowhere else, pgvector's library is loaded
@@ -132,10 +138,10 @@ impl Session {
     fn value(&self, target: &Row, name: &str) -> Option<String> {
         match name {
             "samples" => Some(self.samples.to_string()),
-            // Five times as many pages as vectors are wanted, since a page may hold none.
+            // Rows are drawn one by one, half as many again as are wanted; the exact searches read them all anyway.
             "percent" => {
                 let rows = target.int("rows")?.max(1) as f64;
-                Some((500.0 * f64::from(self.samples) / rows).clamp(0.001, 100.0).to_string())
+                Some((150.0 * f64::from(self.samples) / rows).clamp(0.001, 100.0).to_string())
             }
             _ => Some(target.text(name).to_owned()).filter(|value| !value.is_empty()),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use howdah_plan::check::Facts;
+use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::tune::Machine;
@@ -27,8 +28,8 @@ pub(super) struct Server<'a> {
     pub recovery: bool,
     /// Whether it is reached over loopback or a socket.
     pub local: bool,
-    /// Managed platform, where one was recognised.
-    pub platform: Option<String>,
+    /// On whose PostgreSQL we are.
+    pub platform: Platform,
     /// Databases that we may connect to.
     pub databases: Vec<String>,
     spec: Option<&'a Spec>,
@@ -42,17 +43,7 @@ const QUESTION: &str = "SELECT current_setting('server_version_num')::int AS ver
      (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser, \
      pg_has_role(current_user, 'pg_monitor', 'MEMBER') AS monitor, pg_is_in_recovery() AS recovery, \
      (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn AND NOT datistemplate \
-     AND has_database_privilege(oid, 'CONNECT')) AS databases, \
-     (SELECT json_agg(name) FROM pg_settings WHERE name ~ '^(rds|azure|cloudsql|neon|supautils)[.]') AS marks";
-
-/// Settings that only a managed platform has: beginning of the name, platform.
-const MARKS: [(&str, &str); 5] = [
-    ("rds.", "Amazon RDS"),
-    ("azure.", "Azure Database for PostgreSQL"),
-    ("cloudsql.", "Google Cloud SQL"),
-    ("neon.", "Neon"),
-    ("supautils.", "Supabase"),
-];
+     AND has_database_privilege(oid, 'CONNECT')) AS databases";
 
 impl<'a> Server<'a> {
     /// Reads the facts over `session`.
@@ -67,8 +58,7 @@ impl<'a> Server<'a> {
         let row = rows
             .first()
             .ok_or_else(|| Problem::new(Kind::Internal, "the server says nothing about itself"))?;
-        let marks = row.list("marks");
-        let platform = MARKS.iter().find(|(mark, _)| marks.iter().any(|name| name.starts_with(mark)));
+        let platform = session.platform(target).await?;
         Ok(Server {
             version_num: row.int("version_num").and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
             version: row.text("version").to_owned(),
@@ -77,7 +67,7 @@ impl<'a> Server<'a> {
             monitor: row.is("monitor"),
             recovery: row.is("recovery"),
             local: target.is_local(),
-            platform: platform.map(|(_, name)| (*name).to_owned()),
+            platform,
             databases: row.list("databases").into_iter().map(str::to_owned).collect(),
             spec,
             machine: machine.filter(|_| target.is_local()),
@@ -101,7 +91,7 @@ impl<'a> Server<'a> {
             monitor: self.monitor,
             recovery: self.recovery,
             local: self.local,
-            managed: self.platform.as_deref(),
+            platform: &self.platform,
             machine: self.machine,
             spec: self.spec,
             requested: self.requested,

@@ -83,7 +83,10 @@ pub async fn run(
     let facts = ServerFacts {
         address: pools.target().place(),
         version: server.version.clone(),
-        platform: server.platform.clone(),
+        platform: Some(match spec {
+            Some(spec) if spec.server.url.is_none() && machine.is_some() => "run by Howdah".to_owned(),
+            _ => server.platform.id.name().to_owned(),
+        }),
         replica: server.recovery,
         databases: versions,
     };

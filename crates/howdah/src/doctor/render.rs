@@ -16,8 +16,9 @@ pub fn text(report: &Report, verbose: bool) -> String {
             continue;
         }
         let _ = writeln!(out, "\n{}", area.title());
-        for finding in findings {
-            entry(&mut out, finding, verbose);
+        // Findings of one check follow each other: what they share is said once.
+        for group in findings.chunk_by(|a, b| a.check == b.check && a.severity == b.severity) {
+            entry(&mut out, group, verbose);
         }
     }
     not_run(&mut out, report, verbose);
@@ -46,7 +47,7 @@ pub const fn mark(severity: Severity) -> &'static str {
 
 fn header(out: &mut String, report: &Report) {
     let server = &report.server;
-    let platform = server.platform.as_deref().map(|platform| format!(" on {platform}")).unwrap_or_default();
+    let platform = server.platform.as_deref().map(|platform| format!(" ({platform})")).unwrap_or_default();
     let replica = if server.replica { ", a replica" } else { "" };
     let _ = writeln!(out, "PostgreSQL {}{platform} at {}{replica}", server.version, server.address);
     for (database, pgvector) in &server.databases {
@@ -56,26 +57,52 @@ fn header(out: &mut String, report: &Report) {
     }
 }
 
-fn entry(out: &mut String, finding: &Finding, verbose: bool) {
-    let at = match (&finding.database, &finding.object) {
+fn entry(out: &mut String, group: &[&Finding], verbose: bool) {
+    let [first, ..] = group else { return };
+    if let [finding] = group {
+        let _ = writeln!(
+            out,
+            "  {:<8} {}{}: {}",
+            mark(finding.severity),
+            finding.title,
+            place(finding),
+            finding.measured
+        );
+    } else {
+        let _ = writeln!(out, "  {:<8} {}", mark(first.severity), first.title);
+        for finding in group {
+            let _ = writeln!(out, "          {}: {}", place(finding), finding.measured);
+        }
+    }
+    let _ = writeln!(out, "           {} · {}", first.check, first.doc);
+    if verbose {
+        let _ = writeln!(out, "           {}", first.why);
+    }
+    let mut said: Vec<&str> = Vec::new();
+    for finding in group {
+        if said.contains(&finding.fix.text.as_str()) {
+            continue;
+        }
+        said.push(&finding.fix.text);
+        let label = match finding.fix.kind {
+            FixKind::Sql => "sql",
+            FixKind::Command => "run",
+            FixKind::Advice => "fix",
+        };
+        for (n, line) in finding.fix.text.lines().enumerate() {
+            let label = if n == 0 { label } else { "" };
+            let _ = writeln!(out, "           {label:>3} {line}");
+        }
+    }
+}
+
+/// Where it is: database and object, in brackets.
+fn place(finding: &Finding) -> String {
+    match (&finding.database, &finding.object) {
         (Some(database), Some(object)) => format!(" [{database}: {object}]"),
         (Some(database), None) => format!(" [{database}]"),
         (None, Some(object)) => format!(" [{object}]"),
         (None, None) => String::new(),
-    };
-    let _ = writeln!(out, "  {:<8} {}{at}: {}", mark(finding.severity), finding.title, finding.measured);
-    let _ = writeln!(out, "           {} · {}", finding.check, finding.doc);
-    if verbose {
-        let _ = writeln!(out, "           {}", finding.why);
-    }
-    let label = match finding.fix.kind {
-        FixKind::Sql => "sql",
-        FixKind::Command => "run",
-        FixKind::Advice => "fix",
-    };
-    for (n, line) in finding.fix.text.lines().enumerate() {
-        let label = if n == 0 { label } else { "" };
-        let _ = writeln!(out, "           {label:>3} {line}");
     }
 }
 
@@ -101,5 +128,59 @@ fn not_run(out: &mut String, report: &Report, verbose: bool) {
         } else {
             let _ = writeln!(out, "  {reason}: {} and {} more", names[..3].join(", "), names.len() - 3);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{NotRun, Report, ServerFacts};
+    use howdah_plan::check::Fix;
+
+    fn finding(check: &str, object: &str, severity: Severity) -> Finding {
+        Finding {
+            check: check.into(),
+            area: Area::VectorIndex,
+            severity,
+            title: "it is broken".into(),
+            database: Some("app".into()),
+            object: Some(object.into()),
+            measured: format!("{object} measured"),
+            why: "It matters.".into(),
+            fix: Fix { kind: FixKind::Sql, text: "VACUUM t".into(), safe: true },
+            doc: "docs/doctor.md#x".into(),
+        }
+    }
+
+    fn report(findings: Vec<Finding>, strict: bool) -> Report {
+        let not_run = ["a", "b", "c", "d"].map(|check| NotRun {
+            check: check.into(),
+            database: None,
+            reason: "only a superuser sees it".into(),
+        });
+        let server = ServerFacts {
+            address: "127.0.0.1:5432".into(),
+            version: "18.4".into(),
+            ..ServerFacts::default()
+        };
+        Report::new(server, findings, vec![], not_run.into(), strict)
+    }
+
+    #[test]
+    fn a_report_is_grouped_and_the_worst_comes_first() {
+        let findings = vec![
+            finding("b.second", "t", Severity::Medium),
+            finding("a.first", "u", Severity::Critical),
+            finding("b.second", "s", Severity::Medium),
+        ];
+        insta::assert_snapshot!(text(&report(findings, false), true));
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_something_counts() {
+        let code = |severity, strict| report(vec![finding("a", "t", severity)], strict).exit_code;
+        assert_eq!((code(Severity::Critical, false), code(Severity::High, false)), (7, 7));
+        assert_eq!((code(Severity::Medium, false), code(Severity::Medium, true)), (0, 7));
+        assert_eq!((code(Severity::Info, true), report(vec![], true).exit_code), (0, 0));
     }
 }

@@ -61,7 +61,7 @@ pub struct ServerFacts {
     pub address: String,
     /// Version of PostgreSQL, as it says itself.
     pub version: String,
-    /// Managed platform, where one was recognised.
+    /// On whose PostgreSQL it is (`Amazon RDS`, `Debian or Ubuntu packages`, …, `run by Howdah`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Whether it is a replica.

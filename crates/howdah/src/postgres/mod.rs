@@ -19,6 +19,8 @@ pub mod secret;
 pub mod target;
 #[doc(hidden)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 pub mod user;
 

@@ -388,7 +388,7 @@ mod tests {
     async fn a_wrong_password_is_told_as_such() {
         let database = empty_database().await;
         let target = database.target.as_role("postgres", Some(Secret::new("wrong")));
-        let problem = connect::connect(&target).await.err().expect("must not connect");
+        let problem = connect::connect(&target).await.expect_err("must not connect");
         assert_eq!(problem.kind, Kind::Unauthenticated);
         assert_eq!(problem.kind.row().exit, 4);
         assert!(!format!("{problem:?}").contains("wrong\""), "{problem:?}");

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use howdah_plan::problem::{Kind, Problem};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -22,43 +23,47 @@ use super::{SslMode, Target};
 /// `machine` when the certificates to trust cannot be read.
 pub(super) fn connector(target: &Target) -> Result<MakeRustlsConnect, Problem> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match (target.sslmode, &target.sslrootcert) {
+    let verifier = match (target.sslmode, &target.sslrootcert) {
         (SslMode::Disable | SslMode::Prefer, _) | (SslMode::Require, None) => {
-            Arc::new(Lenient { provider: Arc::clone(&provider), chain: None })
+            Verifier { provider: Arc::clone(&provider), chain: None, pinned: Vec::new(), name: false }
         }
-        (SslMode::Require | SslMode::VerifyCa, _) => {
-            let chain = chain_verifier(target, &provider)?;
-            Arc::new(Lenient { provider: Arc::clone(&provider), chain: Some(chain) })
+        _ => {
+            let pinned = given(target)?;
+            let chain = chain_verifier(&pinned, &provider)?;
+            let name = target.sslmode == SslMode::VerifyFull;
+            Verifier { provider: Arc::clone(&provider), chain: Some(chain), pinned, name }
         }
-        (SslMode::VerifyFull, _) => chain_verifier(target, &provider)?,
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| Problem::new(Kind::Internal, "TLS cannot be set up").detail(e.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
+/// Checks chains against the given certificates, or the system's when none are given.
 fn chain_verifier(
-    target: &Target,
+    given: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, Problem> {
-    let roots = Arc::new(roots(target)?);
-    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build().map_err(|e| {
+    let mut roots = RootCertStore::empty();
+    if given.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    } else {
+        roots.add_parsable_certificates(given.iter().cloned());
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().map_err(|e| {
         Problem::new(Kind::Machine, "there are no certificates to trust")
             .detail(e.to_string())
             .hint("Install `ca-certificates`, or add `sslrootcert=/path/to/ca.pem` to the server's address.")
     })
 }
 
-fn roots(target: &Target) -> Result<RootCertStore, Problem> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = &target.sslrootcert else {
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(store);
-    };
+/// The certificates in `sslrootcert`; none when it is not given.
+fn given(target: &Target) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let Some(path) = &target.sslrootcert else { return Ok(Vec::new()) };
     let unreadable = |e: String| {
         Problem::new(Kind::Machine, format!("cannot read the certificates in `{}`", path.display()))
             .detail(e)
@@ -67,19 +72,28 @@ fn roots(target: &Target) -> Result<RootCertStore, Problem> {
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| unreadable(e.to_string()))?;
-    let (added, _) = store.add_parsable_certificates(certificates);
-    if added == 0 { Err(unreadable("the file holds no certificate".into())) } else { Ok(store) }
+    if certificates.is_empty() {
+        Err(unreadable("the file holds no certificate".into()))
+    } else {
+        Ok(certificates)
+    }
 }
 
-/// Accepts any certificate, or any whose chain holds, whatever name it carries. The handshake's signature is always
-/// checked, so the other side does own the key it shows.
+/// Checks as much of a certificate as the mode asks for. The handshake's signature is always checked, so the other side
+/// does own the key it shows.
 #[derive(Debug)]
-struct Lenient {
+struct Verifier {
     provider: Arc<CryptoProvider>,
+    /// Checks the chain; without it any certificate will do.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// The given certificates. A server that shows one of them itself (a self-signed one, made by `openssl req -x509`)
+    /// needs no chain; rustls would refuse it as an authority's.
+    pinned: Vec<CertificateDer<'static>>,
+    /// Whether the host name must be in the certificate.
+    name: bool,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -89,11 +103,17 @@ impl ServerCertVerifier for Lenient {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        if self.pinned.iter().any(|certificate| certificate == end_entity) {
+            if self.name {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The chain is checked before the name, so a wrong name means a right chain.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.name => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }

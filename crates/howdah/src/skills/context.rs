@@ -36,6 +36,8 @@ pub struct Context {
     pub pools: Pools,
     /// What turns text into vectors.
     pub embedders: Embedders,
+    /// Address of the database to show: over TCP, without its password.
+    pub address: String,
     /// Who may ask.
     pub gate: Arc<Gate>,
     /// When the server started.

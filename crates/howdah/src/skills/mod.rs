@@ -17,6 +17,7 @@ pub mod collections;
 pub mod context;
 pub mod doctor;
 pub mod host;
+pub mod ingest;
 pub mod keys;
 pub mod plan;
 pub mod search;
@@ -25,8 +26,21 @@ pub mod status;
 pub use context::Context;
 
 /// All skills, in the order people meet them.
-pub static SKILLS: &[Skill<Context>] =
-    &[search::SEARCH, plan::PLAN, plan::APPLY, status::STATUS, keys::CREATE, keys::LIST, keys::REVOKE];
+pub static SKILLS: &[Skill<Context>] = &[
+    search::SEARCH,
+    ingest::INGEST,
+    collections::LIST,
+    collections::DESCRIBE,
+    collections::GET,
+    collections::DELETE,
+    plan::PLAN,
+    plan::APPLY,
+    doctor::DOCTOR,
+    status::STATUS,
+    keys::CREATE,
+    keys::LIST,
+    keys::REVOKE,
+];
 
 /// What a skill does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

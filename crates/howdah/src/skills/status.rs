@@ -35,11 +35,10 @@ pub struct Status {
 async fn status(context: Arc<Context>, _: Nothing) -> Result<Status, Problem> {
     let (open, idle) = context.pools.usage();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let target = context.pools.target().with_database(context.database()?);
     Ok(Status {
         name: context.spec.name.clone(),
         health: context.health().await,
-        database_url: target.url(),
+        database_url: context.address.clone(),
         rest: context.rest.clone(),
         databases: context.spec.databases.keys().cloned().collect(),
         collections: context.spec.collections.keys().cloned().collect(),

@@ -26,7 +26,7 @@ impl Prepared {
         for (i, out) in base.chunks_exact_mut(width).enumerate() {
             rotation.apply(data.row(i), out);
         }
-        println!("rotation: {:.2} us a vector", (cpu_ns() - start) as f64 / 1e3 / data.rows() as f64);
+        eprintln!("rotation: {:.2} us a vector", (cpu_ns() - start) as f64 / 1e3 / data.rows() as f64);
         let turn = |i| {
             let mut out = vec![0.0; width];
             rotation.apply(data.query(i), &mut out);
@@ -84,7 +84,7 @@ pub fn train(data: &Prepared, count: usize) -> Trained {
         first.push(own as u32);
         second.push((other as u32, soar(other) / loss.max(1e-9)));
     }
-    println!(
+    eprintln!(
         "{k} lists: k-means on {sample} rows {:.2} s CPU, exact assignment {:.2} s CPU",
         (trained - start) as f64 / 1e9,
         (cpu_ns() - trained) as f64 / 1e9
@@ -113,7 +113,6 @@ pub struct Built {
     /// For each B: levels of each place, factors of each place.
     pub levels: Vec<Vec<u8>>,
     pub factors: Vec<Vec<Factors>>,
-    pub codes: usize,
 }
 
 impl Built {
@@ -145,7 +144,6 @@ pub fn build(data: &Prepared, trained: &Trained, spill: f64) -> Built {
         rows: Vec::new(),
         levels: vec![Vec::new(); BITS.len()],
         factors: vec![Vec::new(); BITS.len()],
-        codes: members.iter().map(Vec::len).sum(),
     };
     for (list, rows) in members.iter().enumerate() {
         append(&mut built, data, list, rows);

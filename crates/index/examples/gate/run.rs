@@ -1,6 +1,6 @@
 //! One configuration of the gate: how far must a query read, and what does that cost?
 
-use howdah_index::distance::{LANES, ScanBlock, ScanTerms, dot, kernels, l2_squared};
+use howdah_index::distance::{LANES, ScanBlock, ScanTerms, kernels, l2_squared, scalar};
 use howdah_index::quantize::Query;
 
 use super::data::{Data, median_cpu};
@@ -8,8 +8,14 @@ use super::lists::{BITS, Built, CODES_AT, Prepared, to_centroids};
 
 const K: usize = 10;
 /// Standard deviations by which a scanned, a refined code may be better than it looks.
-const SCAN_SLACK: [f32; 3] = [1.3, 1.7, 2.2];
-const REFINE_SLACK: f32 = 2.0;
+const SCAN_SLACK: f32 = 1.9;
+const REFINE_SLACK: f32 = 2.2;
+/// What a page access and a fetched row cost inside a server, and the parts that do not depend on the lists read
+/// (executor, preparing the query, looking at all centroids), in microseconds.
+const PAGE: f64 = 0.25;
+const FETCH: f64 = 0.7;
+const FIXED: f64 = 45.0;
+const CENTROID: f64 = 0.01;
 
 #[derive(Default, Clone, Copy)]
 pub struct Cost {
@@ -24,6 +30,8 @@ pub struct Cost {
 struct Orders {
     lists: Vec<Vec<u32>>,
     distances: Vec<Vec<f32>>,
+    /// Squared distance plus half the squared radius, by list.
+    keys: Vec<Vec<f32>>,
     ranks: Vec<Vec<usize>>,
 }
 
@@ -34,17 +42,19 @@ fn orders(data: &Data, prepared: &Prepared, built: &Built) -> Orders {
             homes[row as usize].push(list as u32);
         }
     }
-    let mut out = Orders { lists: Vec::new(), distances: Vec::new(), ranks: Vec::new() };
+    let mut out = Orders { lists: Vec::new(), distances: Vec::new(), keys: Vec::new(), ranks: Vec::new() };
     for (q, query) in prepared.queries.iter().enumerate() {
         let distances = to_centroids(built, query);
         let mut lists: Vec<u32> = (0..distances.len() as u32).collect();
-        lists.sort_by(|&a, &b| distances[a as usize].total_cmp(&distances[b as usize]));
+        let keys: Vec<f32> = distances.iter().zip(&built.radius).map(|(d, r)| d + 0.5 * r * r).collect();
+        lists.sort_by(|&a, &b| keys[a as usize].total_cmp(&keys[b as usize]));
         let mut rank = vec![0; lists.len()];
         lists.iter().enumerate().for_each(|(r, &l)| rank[l as usize] = r);
         let best =
             |row: u32| homes[row as usize].iter().map(|&l| rank[l as usize]).min().unwrap_or(usize::MAX);
         out.ranks.push(data.truth[q][..K].iter().map(|&row| best(row)).collect());
         out.lists.push(lists);
+        out.keys.push(keys);
         out.distances.push(distances);
     }
     out
@@ -58,16 +68,18 @@ fn fixed(orders: &Orders, target: f64) -> Vec<usize> {
     vec![m; orders.lists.len()]
 }
 
-/// Stops under "read while the centroid is within a margin of what the k-th neighbour's distance suggests": the margin
-/// is a share of (distance to the k-th neighbour), found by bisection on the recall wanted.
-fn adaptive(data: &Data, orders: &Orders, target: f64) -> Vec<usize> {
+/// Stops of every query under the score that searches use: read while the list's key is within a margin of the first
+/// list's key and the k-th neighbour's distance, the margin shrinking with the logarithm of the rank. The margin is
+/// found by bisection on the recall wanted.
+fn adaptive(data: &Data, built: &Built, orders: &Orders, target: f64) -> Vec<usize> {
+    let spread = built.radius.iter().map(|r| r * r).sum::<f32>() / built.radius.len() as f32;
     let stops = |margin: f32| -> Vec<usize> {
         (0..orders.lists.len())
             .map(|q| {
-                let d = &orders.distances[q];
-                let first = d[orders.lists[q][0] as usize];
-                let limit = first + margin * data.near[q][K - 1].sqrt();
-                orders.lists[q].iter().take_while(|&&l| d[l as usize] <= limit).count().max(1)
+                let key = |rank: usize| orders.keys[q][orders.lists[q][rank] as usize];
+                let from = 0.3 * data.near[q][K - 1] + 0.7 * key(0) + margin;
+                let within = |rank: &usize| key(*rank) + 0.2 * spread * ((rank + 1) as f32).ln() <= from;
+                (0..orders.lists[q].len()).take_while(within).count().max(1)
             })
             .collect()
     };
@@ -76,7 +88,7 @@ fn adaptive(data: &Data, orders: &Orders, target: f64) -> Vec<usize> {
             (0..stops.len()).map(|q| orders.ranks[q].iter().filter(|&&r| r < stops[q]).count()).sum();
         hits as f64 / (stops.len() * K) as f64
     };
-    let (mut low, mut high) = (0.0f32, 4.0f32);
+    let (mut low, mut high) = (0.0f32, 8.0f32);
     for _ in 0..30 {
         let middle = 0.5 * (low + high);
         if recall(&stops(middle)) < target { low = middle } else { high = middle }
@@ -120,10 +132,9 @@ fn search(
     orders: &Orders,
     stop: usize,
     b: usize,
-    slack: f32,
 ) -> (Cost, Vec<u32>) {
     let mut cost = Cost { lists: stop as f64, ..Cost::default() };
-    let mut best: Vec<f32> = Vec::new();
+    let mut best: Vec<(f32, u32)> = Vec::new();
     let mut kept: Vec<(f32, f32, u32)> = Vec::new();
     let mut pending: Vec<Pending> = Vec::new();
     let mut threshold = f32::INFINITY;
@@ -138,25 +149,25 @@ fn search(
                 base,
                 step: query.step(),
                 shift: query.shift(),
-                slack: slack * base.sqrt(),
+                slack: SCAN_SLACK * base.sqrt(),
                 threshold,
             };
-            let mut estimates = [0.0; LANES];
+            let mut coarse = [0; LANES];
             let live = if count - block * LANES >= LANES { u32::MAX } else { (1 << (count % LANES)) - 1 };
-            let mut mask = (kernels().scan)(&view, &query.coarse, &terms, &mut estimates) & live;
+            let mut mask = (kernels().scan)(&view, &query.coarse, &terms, &mut coarse) & live;
             if mask == 0 {
                 continue;
             }
-            let (mut coarse, mut fine) = ([0; LANES], [0; LANES]);
-            (kernels().sums_coarse)(view.codes, &query.coarse, &mut coarse);
+            let mut fine = [0; LANES];
             (kernels().sums_fine)(view.codes, &query.fine, &mut fine);
             while mask != 0 {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
-                let error = howdah_index::distance::scalar::bf16_at(view.error, lane);
+                let error = scalar::bf16_at(view.error, lane);
+                let estimate = scalar::estimate(&view, &terms, lane, coarse[lane]);
                 pending.push(Pending {
-                    estimate: estimates[lane],
-                    lower: estimates[lane] - error * terms.slack,
+                    estimate,
+                    lower: estimate - error * terms.slack,
                     place: (first + block) * LANES + lane,
                     list,
                     sign_sum: query.sign_sum(coarse[lane], fine[lane]),
@@ -182,12 +193,19 @@ fn search(
                 continue;
             }
             kept.push((estimate - error, estimate, built.rows[p.place]));
-            let upper = estimate + error;
-            let at = best.partition_point(|&x| x <= upper);
-            best.insert(at, upper);
+            let (upper, row) = (estimate + error, built.rows[p.place]);
+            if let Some(same) = best.iter().position(|b| b.1 == row) {
+                // A row kept twice counts once.
+                if best[same].0 <= upper {
+                    continue;
+                }
+                best.remove(same);
+            }
+            let at = best.partition_point(|b| b.0 <= upper);
+            best.insert(at, (upper, row));
             best.truncate(K);
             if best.len() == K {
-                threshold = best[K - 1];
+                threshold = best[K - 1].0;
             }
         }
     }
@@ -209,18 +227,10 @@ fn search(
     (cost, exact.iter().map(|e| e.1).collect())
 }
 
-fn all(
-    data: &Data,
-    built: &Built,
-    queries: &[Query],
-    orders: &Orders,
-    stops: &[usize],
-    b: usize,
-    slack: f32,
-) -> Cost {
+fn all(data: &Data, built: &Built, queries: &[Query], orders: &Orders, stops: &[usize], b: usize) -> Cost {
     let mut sum = Cost::default();
     for (q, query) in queries.iter().enumerate() {
-        let (cost, found) = search(data, built, q, query, orders, stops[q], b, slack);
+        let (cost, found) = search(data, built, q, query, orders, stops[q], b);
         sum.lists += cost.lists;
         sum.codes += cost.codes;
         sum.refined += cost.refined;
@@ -243,7 +253,10 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
     let ns = median_cpu(|| {
         codes = 0;
         let mut kept = 0u32;
-        for (q, query) in queries.iter().enumerate().take(200) {
+        let often = (0..1 + 2_000_000
+            / (1 + codes_read(built, orders, stops) as usize * queries.len().min(200)))
+            .flat_map(|_| queries.iter().enumerate().take(200));
+        for (q, query) in often {
             for &list in &orders.lists[q][..stops[q]] {
                 let (first, count) = built.lists[list as usize];
                 let base = orders.distances[q][list as usize];
@@ -251,12 +264,12 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
                     base,
                     step: query.step(),
                     shift: query.shift(),
-                    slack: 1.7 * base.sqrt(),
+                    slack: SCAN_SLACK * base.sqrt(),
                     threshold: data.near[q][K - 1],
                 };
-                let mut estimates = [0.0; LANES];
+                let mut sums = [0; LANES];
                 for block in first..first + count.div_ceil(LANES) {
-                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut estimates)
+                    kept += (kernels().scan)(&block_at(built, block), &query.coarse, &terms, &mut sums)
                         .count_ones();
                 }
                 codes += count;
@@ -267,174 +280,46 @@ fn kernel_ns(data: &Data, built: &Built, queries: &[Query], orders: &Orders, sto
     ns / codes as f64
 }
 
+pub fn print_head() {
+    println!(
+        "| lists | spill | recall | fixed: lists, codes | adaptive: lists, codes | ns a code | B: refined, exact, recall | B a vector (B 5) | us inside a server |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+}
+
 pub fn report(data: &Data, prepared: &Prepared, built: &Built, name: &str, spill: f64) {
     let queries: Vec<Query> = prepared.queries.iter().map(|q| Query::new(q.clone())).collect();
     let orders = orders(data, prepared, built);
     let n = data.rows() as f64;
+    let pages = built.pages.len() as f64 * 8192.0 / n;
+    let layout = howdah_index::format::Layout::new(data.width, 5).expect("a width that fits");
+    let bytes = pages + 8192.0 / (layout.units_a_page * layout.unit) as f64 * spill;
     for target in [0.95, 0.99] {
-        let (fix, adapt) = (fixed(&orders, target), adaptive(data, &orders, target));
+        let (fix, adapt) = (fixed(&orders, target), adaptive(data, built, &orders, target));
+        let (fixed_codes, codes) = (codes_read(built, &orders, &fix), codes_read(built, &orders, &adapt));
         let ns = kernel_ns(data, built, &queries, &orders, &adapt);
+        let lists = adapt.iter().sum::<usize>() as f64 / adapt.len() as f64;
+        let costs: Vec<Cost> =
+            (0..BITS.len()).map(|b| all(data, built, &queries, &orders, &adapt, b)).collect();
+        let five = costs[1];
+        let a_page = (built.blocks_a_page * LANES) as f64;
+        let server = FIXED
+            + CENTROID * built.lists.len() as f64
+            + PAGE * (codes / a_page + lists + five.refined)
+            + codes * ns / 1e3
+            + FETCH * five.exact;
+        let each: Vec<String> = BITS
+            .iter()
+            .zip(&costs)
+            .map(|(bits, c)| format!("{bits}: {:.0}, {:.1}, {:.4}", c.refined, c.exact, c.recall))
+            .collect();
         println!(
-            "{name} ({} lists) spill {spill} recall {target}: lists fixed {} codes {:.0} ({:.1} %) | adaptive lists {:.0} codes {:.0} ({:.1} %) | {ns:.2} ns/code",
+            "| {name} = {} | {spill} | {target} | {}, {fixed_codes:.0} ({:.1} %) | {lists:.0}, {codes:.0} ({:.1} %) | {ns:.2} | {} | {bytes:.0} | {server:.0} |",
             built.lists.len(),
             fix[0],
-            codes_read(built, &orders, &fix),
-            100.0 * codes_read(built, &orders, &fix) / n,
-            adapt.iter().sum::<usize>() as f64 / adapt.len() as f64,
-            codes_read(built, &orders, &adapt),
-            100.0 * codes_read(built, &orders, &adapt) / n,
+            100.0 * fixed_codes / n,
+            100.0 * codes / n,
+            each.join("; "),
         );
-        for (b, bits) in BITS.into_iter().enumerate() {
-            for slack in SCAN_SLACK {
-                if b > 1 && slack != SCAN_SLACK[1] {
-                    continue;
-                }
-                let cost = all(data, built, &queries, &orders, &adapt, b, slack);
-                println!(
-                    "    B {bits} slack {slack}: refined {:.0} exact {:.1} recall {:.4}",
-                    cost.refined, cost.exact, cost.recall
-                );
-            }
-        }
-    }
-    let _ = dot(&[], &[]);
-}
-
-pub fn explore(data: &Data, prepared: &Prepared, built: &Built) {
-    let orders = orders(data, prepared, built);
-    let home: Vec<u32> = {
-        let mut h = vec![0; data.rows()];
-        for (list, &(block, count)) in built.lists.iter().enumerate() {
-            for &row in &built.rows[block * LANES..block * LANES + count] {
-                h[row as usize] = list as u32;
-            }
-        }
-        h
-    };
-    let nl = built.lists.len();
-    let rules: Vec<(&str, Box<dyn Fn(f32, f32, f32, f32) -> f32>)> = vec![
-        ("fixed", Box::new(|d2, _, _, _| d2)),
-        ("d/rho", Box::new(|d2, _, p2, _| (d2 / p2).sqrt())),
-        ("d-rho", Box::new(|d2, _, p2, _| d2.sqrt() - p2.sqrt())),
-        ("d2-rho2", Box::new(|d2, _, p2, _| d2 - p2)),
-        ("d2-.5rho2", Box::new(|d2, _, p2, _| d2 - 0.5 * p2)),
-        ("d2-.5rho2-.3r2", Box::new(|d2, r2, p2, _| d2 - 0.5 * p2 - 0.3 * r2)),
-        ("d2-r2", Box::new(|d2, r2, _, _| d2 - r2)),
-        ("d2-r2-rho2", Box::new(|d2, r2, p2, _| d2 - r2 - p2)),
-        ("d2+r2-rho2", Box::new(|d2, r2, p2, _| d2 + r2 - p2)),
-        ("(d2+r2-rho2)/dr", Box::new(|d2, r2, p2, _| (d2 + r2 - p2) / (d2 * r2).sqrt())),
-        ("(d2+rho2-r2)/drho", Box::new(|d2, r2, p2, _| (d2 + p2 - r2) / (d2 * p2).sqrt())),
-        ("(d2-r2)/drho", Box::new(|d2, r2, p2, _| (d2 - r2) / (d2 * p2).sqrt())),
-        ("(d2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2 - 0.5 * r2) / (d2 * p2).sqrt())),
-        ("(d2+.5p2-.5r2)/drho", Box::new(|d2, r2, p2, _| (d2 + 0.5 * p2 - 0.5 * r2) / (d2 * p2).sqrt())),
-        ("bisector", Box::new(|d2, _, p2, d0| (d2 - d0) / p2.sqrt())),
-        ("bisector r", Box::new(|d2, r2, p2, d0| (d2 - d0 - 0.3 * r2) / p2.sqrt())),
-    ];
-    let r2: Vec<f32> = built.radius.iter().map(|r| r * r).collect();
-    for (name, rule) in &rules {
-        let mut pairs: Vec<(f32, bool, u32, u32)> = Vec::new(); // score, neighbour, codes
-        for q in 0..orders.lists.len() {
-            let p2 = data.near[q][K - 1];
-            let d0 = orders.distances[q][orders.lists[q][0] as usize];
-            let mut scores: Vec<(f32, u32)> = (0..nl as u32)
-                .map(|l| (rule(orders.distances[q][l as usize], r2[l as usize], p2, d0), l))
-                .collect();
-            if *name == "fixed" {
-                scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for (i, s) in scores.iter_mut().enumerate() {
-                    s.0 = i as f32;
-                }
-            }
-            let mut hits = vec![0u32; nl];
-            for &t in &data.truth[q][..K] {
-                hits[home[t as usize] as usize] += 1;
-            }
-            for (s, l) in scores {
-                pairs.push((s, false, hits[l as usize], built.lists[l as usize].1 as u32));
-            }
-        }
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total: u32 = pairs.iter().map(|p| p.2).sum();
-        let (mut hit, mut codes) = (0u32, 0u64);
-        let mut targets = vec![0.9, 0.95, 0.97, 0.99, 0.995];
-        let mut line = format!("{name:>24}:");
-        for p in &pairs {
-            hit += p.2;
-            codes += p.3 as u64;
-            while !targets.is_empty() && hit as f64 >= targets[0] * total as f64 {
-                line += &format!(
-                    "  {}: {:.0} codes (s {:.3})",
-                    targets.remove(0),
-                    codes as f64 / orders.lists.len() as f64,
-                    p.0
-                );
-            }
-        }
-        println!("{line}");
-    }
-}
-
-pub fn fit(data: &Data, prepared: &Prepared, built: &Built) {
-    let orders = orders(data, prepared, built);
-    let mut home = vec![0u32; data.rows()];
-    for (list, &(block, count)) in built.lists.iter().enumerate() {
-        for &row in &built.rows[block * LANES..block * LANES + count] {
-            home[row as usize] = list as u32;
-        }
-    }
-    let nl = built.lists.len();
-    let nq = orders.lists.len();
-    let r2: Vec<f32> = built.radius.iter().map(|r| r * r).collect();
-    let rbar: f32 = r2.iter().sum::<f32>() / nl as f32;
-    // w: weight of R2, a (rho2), c (rbar ln rank)
-    let eval = |w: &[f32; 3], odd: usize, k: usize| -> [f64; 3] {
-        let mut pairs: Vec<(f32, u32, u32)> = Vec::new();
-        for q in (odd..nq).step_by(2) {
-            let p2 = data.near[q][k - 1];
-            let mut hits = vec![0u32; nl];
-            for &t in &data.truth[q][..k] {
-                hits[home[t as usize] as usize] += 1;
-            }
-            let mut keys: Vec<(f32, usize)> =
-                (0..nl).map(|l| (orders.distances[q][l] + w[0] * r2[l], l)).collect();
-            keys.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let k0 = keys[0].0;
-            for (rank, &(key, l)) in keys.iter().enumerate() {
-                let s = key - w[1] * p2 - (1.0 - w[1]) * k0 + w[2] * rbar * ((rank + 1) as f32).ln();
-                pairs.push((s, hits[l], built.lists[l].1 as u32));
-            }
-        }
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total: u32 = pairs.iter().map(|p| p.1).sum();
-        let (mut hit, mut codes) = (0, 0u64);
-        let mut out = [0.0; 3];
-        for p in &pairs {
-            hit += p.1;
-            codes += p.2 as u64;
-            for (t, o) in [0.95, 0.97, 0.99].iter().zip(&mut out) {
-                if hit as f64 >= t * total as f64 && *o == 0.0 {
-                    *o = (codes as f64 / (nq / 2) as f64).round();
-                }
-            }
-        }
-        out
-    };
-    println!("rbar2 {rbar}");
-    let mut all = Vec::new();
-    for w0 in [0.0f32, 0.5, 0.8, 1.0, 1.2] {
-        for a in [0.0f32, 0.3, 0.4, 0.5, 0.6, 0.8] {
-            for c in [0.0f32, 0.05, 0.1, 0.2, 0.3] {
-                let w = [w0, a, c];
-                let (x, y) = (eval(&w, 0, 10), eval(&w, 1, 10));
-                all.push((3.0 * (x[0] + y[0]) + 2.0 * (x[1] + y[1]) + x[2] + y[2], w, x, y));
-            }
-        }
-    }
-    all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for x in &all[..6] {
-        println!("  {:?} {:.0} {:?} {:?}", x.1, x.0, x.2, x.3);
-    }
-    for w in [[0.0, 0.0, 100.0], [1.0, 0.0, 100.0], [1.0, 0.5, 0.1], [1.0, 0.5, 0.2], [0.8, 0.5, 0.1]] {
-        println!("  {:?} {:?} {:?}  k=100 {:?}", w, eval(&w, 0, 10), eval(&w, 1, 10), eval(&w, 0, 100));
     }
 }

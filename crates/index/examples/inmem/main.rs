@@ -8,13 +8,15 @@
 mod data;
 
 use data::{Data, cpu_ns};
-use howdah_index::build::{Loader, Sampler};
+use howdah_index::build::{Loader, Sampler, create_empty};
 use howdah_index::calibrate;
 use howdah_index::directory::Index;
+use howdah_index::insert::insert;
 use howdah_index::memory::{MemoryPages, MemoryVectors, row_of_tid, tid_of_row};
 use howdah_index::options::{BuildOptions, Metric, SearchOptions};
 use howdah_index::page::{PAGE_SIZE, PageStore};
 use howdah_index::search::{Search, Work};
+use howdah_index::vacuum;
 
 const K: usize = 10;
 
@@ -34,6 +36,9 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+/// What one thread encoded: lists with the places of their codes, the codes, the time it took.
+type Encoded = (Vec<(u32, u32)>, Vec<u8>, u64);
+
 /// Builds with two threads; returns the pages.
 fn build(data: &Data, metric: Metric) -> MemoryPages {
     let options = BuildOptions::new(metric, data.width);
@@ -48,7 +53,7 @@ fn build(data: &Data, metric: Metric) -> MemoryPages {
     let trained = sampler.train(rows as u64, 2, &|| ());
     let taught = wall.elapsed();
     let half = rows.div_ceil(2);
-    let parts: Vec<(Vec<(u32, u32)>, Vec<u8>, u64)> = std::thread::scope(|scope| {
+    let parts: Vec<Encoded> = std::thread::scope(|scope| {
         let work = |from: usize, to: usize| {
             let start = cpu_ns();
             let mut encoder = trained.encoder();
@@ -168,6 +173,55 @@ fn measure(data: &Data) {
             answer.work.blocks as f64 * 32.0 / n,
             answer.work.refined as f64 / n,
             answer.work.exact as f64 / n,
+        );
+    }
+    grow(data, &pages, index);
+}
+
+/// Inserts rows again under new TIDs, removes one in ten, and grows an index from nothing.
+fn grow(data: &Data, pages: &MemoryPages, mut index: Index) {
+    let rows = data.rows();
+    let mut twice = data.base.clone();
+    twice.extend_from_slice(&data.base[..rows.min(5000) * data.width]);
+    let mut source = MemoryVectors { values: &twice, dimensions: data.width };
+    let added = rows.min(5000);
+    let (changes, start) = (pages.changes(), cpu_ns());
+    for i in rows..rows + added {
+        let row = &twice[i * data.width..(i + 1) * data.width];
+        insert(&mut index, pages, &mut source, tid_of_row(i), row).expect("pages in memory");
+        pages.end_scans();
+    }
+    println!(
+        "insert into the built index: {:.1} us a row, {:.2} changes a row, {} lists",
+        (cpu_ns() - start) as f64 / 1e3 / added as f64,
+        (pages.changes() - changes) as f64 / added as f64,
+        index.meta.lists
+    );
+    let start = cpu_ns();
+    let removed =
+        vacuum::bulk_delete(&mut index, pages, |tid| row_of_tid(tid).is_multiple_of(10)).expect("pages");
+    println!("bulk delete of {}: {:.1} ms CPU", removed.removed, (cpu_ns() - start) as f64 / 1e6);
+    let start = cpu_ns();
+    let cleaned = vacuum::clean_up(&mut index, pages, &mut source).expect("pages");
+    println!("clean up: {:.1} ms CPU, {cleaned:?}", (cpu_ns() - start) as f64 / 1e6);
+    let empty = MemoryPages::new();
+    create_empty(&empty, &BuildOptions::new(Metric::Cosine, data.width), 42).expect("options are valid");
+    let mut index = Index::open(&empty).expect("a fresh index opens");
+    let start = cpu_ns();
+    for i in 0..rows {
+        insert(&mut index, &empty, &mut source, tid_of_row(i), data.row(i)).expect("pages in memory");
+        empty.end_scans();
+    }
+    println!("grown from nothing: {:.1} us a row", (cpu_ns() - start) as f64 / 1e3 / rows as f64);
+    vacuum::clean_up(&mut index, &empty, &mut source).expect("pages");
+    let bytes = f64::from(empty.pages()) * PAGE_SIZE as f64;
+    println!("   {} lists, {:.1} bytes a vector", index.meta.lists, bytes / rows as f64);
+    for target_recall in [0.95, 0.99] {
+        let answer = ask(data, &index, &empty, SearchOptions { target_recall, ..SearchOptions::default() });
+        let codes = answer.work.blocks as f64 * 32.0 / data.query_count() as f64;
+        println!(
+            "   target {target_recall}: recall@10 {:.4}, {:.1} us a query, codes {codes:.0}",
+            answer.recall, answer.micros
         );
     }
 }

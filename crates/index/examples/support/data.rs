@@ -134,12 +134,12 @@ pub fn real(folder: &Path, rows: usize, queries: usize) -> std::io::Result<Data>
 
 /// Unit vectors with neighbourhoods like those of text: `rows` of `width` dimensions, made of `seed` alone.
 ///
-/// A row is a topic (Zipf weights, topics in families), a place within it on a manifold of about 30 curved directions
-/// of falling weight, and a little noise in all dimensions. The constants give a local intrinsic dimension of about 24
+/// A row is a topic (Zipf weights, topics in families), a place within it on a manifold of 96 curved directions of
+/// falling weight, and a little noise in all dimensions. The constants give a local intrinsic dimension of about 24
 /// at 100,000 rows, which is what text embeddings show.
 pub fn generated(rows: usize, queries: usize, width: usize, seed: u64) -> Data {
     const TOPICS: usize = 400;
-    const INNER: usize = 48;
+    const INNER: usize = 96;
     let mut rng = Rng::new(seed);
     let mut normals = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal()).collect() };
     let families = normals(20 * INNER);
@@ -149,7 +149,7 @@ pub fn generated(rows: usize, queries: usize, width: usize, seed: u64) -> Data {
         .map(|(i, v)| 0.55 * families[i / INNER % 20 * INNER + i % INNER] + 0.45 * v)
         .collect();
     let lift = normals(2 * INNER * width);
-    let weights: Vec<f32> = (0..INNER).map(|i| 1.0 / (1.0 + i as f32 / 24.0)).collect();
+    let weights: Vec<f32> = (0..INNER).map(|i| 1.0 / (1.0 + i as f32 / 20.0)).collect();
     let mut rng = Rng::new(seed ^ 0x5EED);
     let mut make = |n: usize| {
         let mut out = Vec::with_capacity(n * width);
@@ -157,7 +157,7 @@ pub fn generated(rows: usize, queries: usize, width: usize, seed: u64) -> Data {
             let topic = ((TOPICS as f64).powf(rng.unit()) - 1.0) as usize % TOPICS;
             let spread = 0.35 + 0.5 * rng.unit() as f32;
             let place: Vec<f32> = (0..INNER)
-                .map(|i| 0.8 * topics[topic * INNER + i] + spread * weights[i] * rng.normal())
+                .map(|i| 0.3 * topics[topic * INNER + i] + spread * weights[i] * rng.normal())
                 .collect();
             let curved: Vec<f32> =
                 place.iter().copied().chain(place.iter().map(|p| (1.3 * p).sin())).collect();

@@ -22,6 +22,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: |c, q| unsafe { dot_triples(c, q) },
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -102,21 +103,26 @@ fn dot4(a: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
     out
 }
 
-/// The plain loop, compiled for wider registers.
+/// The first three levels inside each register, the others between registers.
 #[target_feature(enable = "avx2,fma")]
 fn hadamard(values: &mut [f32], scale: f32) {
-    let n = values.len();
-    let mut half = 1;
-    while half < n && half < 8 {
-        for pair in values.chunks_exact_mut(2 * half) {
-            let (low, high) = pair.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        half *= 2;
+    if values.len() < 8 {
+        return super::scalar::hadamard(values, scale);
     }
-    while half < n {
+    let one = _mm256_setr_ps(1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0);
+    let two = _mm256_setr_ps(1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0);
+    let four = _mm256_setr_ps(1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0);
+    for eight in values.chunks_exact_mut(8) {
+        // Each level adds to every value its partner, taken from the one that comes second.
+        let mut v = _mm256_mul_ps(load(eight, 0), _mm256_set1_ps(scale));
+        v = _mm256_fmadd_ps(v, one, _mm256_permute_ps::<0b10_11_00_01>(v));
+        v = _mm256_fmadd_ps(v, two, _mm256_permute_ps::<0b01_00_11_10>(v));
+        v = _mm256_fmadd_ps(v, four, _mm256_permute2f128_ps::<1>(v, v));
+        // SAFETY: `eight` has 8 values.
+        unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), v) };
+    }
+    let mut half = 8;
+    while half < values.len() {
         for pair in values.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
             for (low, high) in low.chunks_exact_mut(8).zip(high.chunks_exact_mut(8)) {
@@ -129,9 +135,6 @@ fn hadamard(values: &mut [f32], scale: f32) {
             }
         }
         half *= 2;
-    }
-    for value in values {
-        *value *= scale;
     }
 }
 
@@ -212,9 +215,8 @@ fn bf16(bytes: &[u8], lane: usize) -> __m256 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
-    let mut totals = [0u32; LANES];
-    sums_coarse(block.codes, table, &mut totals);
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, totals: &mut [u32; LANES]) -> u32 {
+    sums_coarse(block.codes, table, totals);
     let (step, shift) = (_mm256_set1_ps(terms.step), _mm256_set1_ps(terms.shift));
     let (base, slack) = (_mm256_set1_ps(terms.base), _mm256_set1_ps(terms.slack));
     let threshold = _mm256_set1_ps(terms.threshold);
@@ -225,8 +227,6 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         let product = _mm256_fmadd_ps(step, _mm256_cvtepi32_ps(total), shift);
         let add = _mm256_add_ps(base, _mm256_castsi256_ps(load_bytes(block.add, 4 * lane)));
         let estimate = _mm256_fmadd_ps(bf16(block.scale, lane), product, add);
-        // SAFETY: 8 estimates from `lane` on, of 32.
-        unsafe { _mm256_storeu_ps(estimates.as_mut_ptr().add(lane), estimate) };
         let bound = _mm256_fnmadd_ps(bf16(block.error, lane), slack, estimate);
         let below = _mm256_cmp_ps::<_CMP_LT_OQ>(bound, threshold);
         mask |= (_mm256_movemask_ps(below) as u32) << lane;
@@ -249,6 +249,34 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         // 15 · 127 twice fits in 16 bits: no saturation.
         let pairs = _mm256_maddubs_epi16(c, _mm256_set_m128i(h, l));
         acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, ones));
+    }
+    let four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256::<1>(acc));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot_triples(codes: &[u8], query: &[i8]) -> i32 {
+    let (two, one) = (_mm256_set1_epi8(3), _mm256_set1_epi8(1));
+    let ones = _mm256_set1_epi16(1);
+    let mut acc = _mm256_setzero_si256();
+    for (chunk, query) in codes.chunks_exact(48).zip(query.chunks_exact(128)) {
+        let bits = load_half(chunk, 32);
+        // Two groups of 16 dimensions at a time: shifted by 2j and 2j + 2 on one side, by the group on the other.
+        for pair in 0..4 {
+            let (h, j) = (pair / 2, pair % 2 * 2);
+            let lower = load_half(chunk, 16 * h);
+            let by = |n: usize| _mm_cvtsi32_si128(n as i32);
+            let low = _mm256_set_m128i(_mm_srl_epi16(lower, by(2 * j + 2)), _mm_srl_epi16(lower, by(2 * j)));
+            let high =
+                _mm256_set_m128i(_mm_srl_epi16(bits, by(2 * pair + 1)), _mm_srl_epi16(bits, by(2 * pair)));
+            let high = _mm256_slli_epi16::<2>(_mm256_and_si256(high, one));
+            let code = _mm256_or_si256(_mm256_and_si256(low, two), high);
+            let q = &query[32 * pair..32 * pair + 32];
+            // SAFETY: `q` has 32 bytes.
+            let q = unsafe { _mm256_loadu_si256(q.as_ptr().cast()) };
+            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(code, q), ones));
+        }
     }
     let four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256::<1>(acc));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));

@@ -23,7 +23,8 @@ pub static KERNELS: Kernels = Kernels {
     sums_coarse: |c, t, o| unsafe { sums_coarse(c, t, o) },
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
-    dot_nibbles: avx2::KERNELS.dot_nibbles,
+    dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: avx2::KERNELS.dot_triples,
 };
 
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -200,8 +201,9 @@ fn bf16(bytes: &[u8], lane: usize) -> __m512 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, out: &mut [u32; LANES]) -> u32 {
     let totals = sums::<true>(block.codes, table);
+    store(totals, out);
     let (step, shift) = (_mm512_set1_ps(terms.step), _mm512_set1_ps(terms.shift));
     let (base, slack) = (_mm512_set1_ps(terms.base), _mm512_set1_ps(terms.slack));
     let threshold = _mm512_set1_ps(terms.threshold);
@@ -211,10 +213,36 @@ fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut 
         let product = _mm512_fmadd_ps(step, _mm512_cvtepi32_ps(total), shift);
         let add = _mm512_add_ps(base, _mm512_castsi512_ps(load_bytes(block.add, 4 * lane)));
         let estimate = _mm512_fmadd_ps(bf16(block.scale, lane), product, add);
-        // SAFETY: 16 estimates from `lane` on, of 32.
-        unsafe { _mm512_storeu_ps(estimates.as_mut_ptr().add(lane), estimate) };
         let bound = _mm512_fnmadd_ps(bf16(block.error, lane), slack, estimate);
         mask |= u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, threshold)) << lane;
     }
     mask
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn signed(values: &[i8], at: usize) -> __m512i {
+    let chunk = &values[at..at + 64];
+    // SAFETY: `chunk` has 64 bytes; unaligned loads are allowed.
+    unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
+    let n = codes.len().min(low.len()).min(high.len());
+    let (mask, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi16(1));
+    let mut acc = _mm512_setzero_si512();
+    let whole = n / 64 * 64;
+    for at in (0..whole).step_by(64) {
+        let c = load_bytes(codes, at);
+        let l = _mm512_maddubs_epi16(_mm512_and_si512(c, mask), signed(low, at));
+        let h = _mm512_maddubs_epi16(_mm512_and_si512(_mm512_srli_epi16::<4>(c), mask), signed(high, at));
+        // Four products of at most 15 · 127 fit in 16 bits.
+        acc = _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_add_epi16(l, h), ones));
+    }
+    let rest = if whole < n {
+        (avx2::KERNELS.dot_nibbles)(&codes[whole..n], &low[whole..n], &high[whole..n])
+    } else {
+        0
+    };
+    _mm512_reduce_add_epi32(acc) + rest
 }

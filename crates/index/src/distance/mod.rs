@@ -68,12 +68,16 @@ pub struct Kernels {
     pub sums_coarse: fn(&[u8], &[u8], &mut [u32; LANES]),
     /// The same with entries up to 255.
     pub sums_fine: fn(&[u8], &[u8], &mut [u32; LANES]),
-    /// `sums_coarse`, then estimates, then the mask of codes whose lower bound is below the threshold. The mask never
-    /// has a code whose bound is a NaN.
-    pub scan: fn(&ScanBlock<'_>, &[u8], &ScanTerms, &mut [f32; LANES]) -> u32,
+    /// `sums_coarse`, then the mask of codes whose lower bound is below the threshold. The mask never has a code whose
+    /// bound is a NaN. [`scalar::estimate`] makes an estimate of a sum.
+    pub scan: fn(&ScanBlock<'_>, &[u8], &ScanTerms, &mut [u32; LANES]) -> u32,
     /// Σ code · query over packed 4-bit codes: byte i holds a code for `low[i]` in its low and one for `high[i]` in
     /// its high half. All slices have equal length, a multiple of 16.
     pub dot_nibbles: fn(&[u8], &[i8], &[i8]) -> i32,
+    /// Σ code · query over packed 3-bit codes: chunks of 48 bytes for 128 dimensions. Of the first 32 bytes, byte
+    /// 16h + i has the lower two bits of dimensions 64h + 16j + i for j in 0..4, from its lowest bits up; bit j of byte
+    /// 32 + i is the upper bit of dimension 16j + i. The query has 128 values a chunk.
+    pub dot_triples: fn(&[u8], &[i8]) -> i32,
 }
 
 /// The best implementation that this processor runs.

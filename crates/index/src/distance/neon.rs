@@ -17,6 +17,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums(c, t, o) },
     scan: |b, t, p, e| scan(b, t, p, e),
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_triples: scalar::KERNELS.dot_triples,
 };
 
 #[target_feature(enable = "neon")]
@@ -84,11 +85,10 @@ fn sums(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
     }
 }
 
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
-    let mut totals = [0; LANES];
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, totals: &mut [u32; LANES]) -> u32 {
     // SAFETY: NEON is part of AArch64.
-    unsafe { sums(block.codes, table, &mut totals) };
-    scalar::finish(block, &totals, terms, estimates)
+    unsafe { sums(block.codes, table, totals) };
+    scalar::finish(block, totals, terms)
 }
 
 #[target_feature(enable = "neon")]

@@ -13,6 +13,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: sums,
     scan,
     dot_nibbles,
+    dot_triples,
 };
 
 /// Inner product.
@@ -63,39 +64,41 @@ pub fn sums(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
 
 /// The number at place `lane` of an array of little-endian f32.
 #[must_use]
+#[inline]
 pub fn f32_at(bytes: &[u8], lane: usize) -> f32 {
     f32::from_le_bytes([bytes[4 * lane], bytes[4 * lane + 1], bytes[4 * lane + 2], bytes[4 * lane + 3]])
 }
 
 /// The number at place `lane` of an array of little-endian bf16.
 #[must_use]
+#[inline]
 pub fn bf16_at(bytes: &[u8], lane: usize) -> f32 {
     from_bf16(u16::from_le_bytes([bytes[2 * lane], bytes[2 * lane + 1]]))
 }
 
-fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, estimates: &mut [f32; LANES]) -> u32 {
-    let mut totals = [0; LANES];
-    sums(block.codes, table, &mut totals);
-    finish(block, &totals, terms, estimates)
+fn scan(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, totals: &mut [u32; LANES]) -> u32 {
+    sums(block.codes, table, totals);
+    finish(block, totals, terms)
 }
 
-/// Estimates and mask from sums.
-pub fn finish(
-    block: &ScanBlock<'_>,
-    totals: &[u32; LANES],
-    terms: &ScanTerms,
-    estimates: &mut [f32; LANES],
-) -> u32 {
+/// The mask from the sums.
+pub fn finish(block: &ScanBlock<'_>, totals: &[u32; LANES], terms: &ScanTerms) -> u32 {
     let mut mask = 0;
-    for lane in 0..(block.scale.len() / 2).min(LANES) {
-        let product = terms.step * totals[lane] as f32 + terms.shift;
-        let estimate = terms.base + f32_at(block.add, lane) + bf16_at(block.scale, lane) * product;
-        estimates[lane] = estimate;
-        if estimate - bf16_at(block.error, lane) * terms.slack < terms.threshold {
+    for (lane, total) in totals.iter().enumerate().take(block.scale.len() / 2) {
+        let bound = estimate(block, terms, lane, *total) - bf16_at(block.error, lane) * terms.slack;
+        if bound < terms.threshold {
             mask |= 1 << lane;
         }
     }
     mask
+}
+
+/// The estimate of code `lane` from its sum.
+#[inline]
+#[must_use]
+pub fn estimate(block: &ScanBlock<'_>, terms: &ScanTerms, lane: usize, total: u32) -> f32 {
+    let product = terms.step * total as f32 + terms.shift;
+    terms.base + f32_at(block.add, lane) + bf16_at(block.scale, lane) * product
 }
 
 /// Sums over a block with 16 lanes (row j: dimensions 8j..8j+4 in the low, 8j+4..8j+8 in the high half of each byte).
@@ -110,15 +113,9 @@ pub fn sums_narrow(codes: &[u8], table: &[u8], out: &mut [u32; LANES]) {
 }
 
 /// [`Kernels::scan`] for a block with 16 lanes, of which as many count as there are factors.
-pub fn scan_narrow(
-    block: &ScanBlock<'_>,
-    table: &[u8],
-    terms: &ScanTerms,
-    estimates: &mut [f32; LANES],
-) -> u32 {
-    let mut totals = [0; LANES];
-    sums_narrow(block.codes, table, &mut totals);
-    finish(block, &totals, terms, estimates)
+pub fn scan_narrow(block: &ScanBlock<'_>, table: &[u8], terms: &ScanTerms, totals: &mut [u32; LANES]) -> u32 {
+    sums_narrow(block.codes, table, totals);
+    finish(block, totals, terms)
 }
 
 fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
@@ -128,4 +125,19 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         .zip(pairs)
         .map(|(c, (l, h))| i32::from(c & 15) * i32::from(*l) + i32::from(c >> 4) * i32::from(*h))
         .sum()
+}
+
+/// The 3-bit code of dimension `dimension` of a chunk.
+#[inline]
+#[must_use]
+pub fn triple_at(chunk: &[u8], dimension: usize) -> u8 {
+    let (h, j, i) = (dimension / 64, dimension / 16 % 4, dimension % 16);
+    chunk[16 * h + i] >> (2 * j) & 3 | (chunk[32 + i] >> (dimension / 16) & 1) << 2
+}
+
+fn dot_triples(codes: &[u8], query: &[i8]) -> i32 {
+    let one = |chunk: &[u8], q: &[i8]| -> i32 {
+        q.iter().enumerate().map(|(d, q)| i32::from(triple_at(chunk, d)) * i32::from(*q)).sum()
+    };
+    codes.chunks_exact(48).zip(query.chunks_exact(128)).map(|(chunk, q)| one(chunk, q)).sum()
 }

@@ -62,7 +62,13 @@ impl Layout {
             return Err(Fault::Width { found: dimensions });
         }
         let width = padded(dimensions);
-        let record_bytes = width * (bits as usize - 1) / 8 + REFINE_FACTORS;
+        // Low bits by quantize::encode: three of them in chunks of 128 dimensions, four in chunks of 32.
+        let packed = match bits {
+            4 => width.div_ceil(128) * 48,
+            5 => width / 2,
+            found => return Err(Fault::Bits { found }),
+        };
+        let record_bytes = packed + REFINE_FACTORS;
         let wide = Self::arrange(width, 32, record_bytes);
         let arranged = wide.filter(|a| a.capacity == 32).or_else(|| Self::arrange(width, 16, record_bytes));
         let Arranged { lanes, capacity, blocks_a_page, unit } =
@@ -116,12 +122,14 @@ impl Layout {
 
     /// Where the sign codes of block `index` begin in the body of a scan page.
     #[must_use]
+    #[inline]
     pub fn codes_at(&self, index: usize) -> usize {
         FRONT + index * self.codes_bytes
     }
 
     /// Where the head of block `index` begins in the body of a scan page.
     #[must_use]
+    #[inline]
     pub fn head_at(&self, index: usize) -> usize {
         FRONT + self.blocks_a_page * self.codes_bytes + index * self.head_bytes
     }
@@ -134,6 +142,7 @@ impl Layout {
 
     /// Where record `slot` of unit `unit` begins in the body of a refine page.
     #[must_use]
+    #[inline]
     pub fn record_at(&self, unit: usize, slot: usize) -> usize {
         REFINE_FRONT + (unit * self.unit + slot) * self.record_bytes
     }
@@ -184,7 +193,7 @@ mod tests {
     #[test]
     fn every_number_of_dimensions_fits() {
         for dimensions in 1..=MAX_DIMENSIONS {
-            for bits in [5] {
+            for bits in [4, 5] {
                 let layout = Layout::new(dimensions, bits).unwrap();
                 assert!(layout.scan_used() <= PAGE_BODY, "{layout:?}");
                 assert!(layout.refine_used() <= PAGE_BODY && layout.units_a_page >= 1, "{layout:?}");
@@ -193,14 +202,22 @@ mod tests {
                 assert!(layout.capacity.is_multiple_of(layout.unit), "{layout:?}");
             }
         }
+        assert!(Layout::new(384, 3).is_err() && Layout::new(384, 6).is_err());
         assert!(Layout::new(0, 5).is_err() && Layout::new(MAX_DIMENSIONS + 1, 5).is_err());
     }
 
     #[test]
     fn common_widths_waste_little() {
-        for (dimensions, most) in [(384, 269.0), (768, 538.0), (1536, 1076.0)] {
-            let bytes = Layout::new(dimensions, 5).unwrap().bytes_a_vector();
-            assert!(bytes <= most, "{dimensions}: {bytes}");
+        for (dimensions, bits, most) in [
+            (384, 5, 269.0),
+            (768, 5, 538.0),
+            (1536, 5, 1076.0),
+            (384, 4, 235.0),
+            (768, 4, 444.0),
+            (1536, 4, 890.0),
+        ] {
+            let bytes = Layout::new(dimensions, bits).unwrap().bytes_a_vector();
+            assert!(bytes <= most, "{dimensions} {bits}: {bytes}");
         }
     }
 }

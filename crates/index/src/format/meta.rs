@@ -75,7 +75,7 @@ impl Meta {
         let metric = Metric::from_code(body[5]).ok_or(damaged("unknown metric"))?;
         let bits = u32::from(body[6]);
         let dimensions = get_u32(body, 8) as usize;
-        if !(2..=8).contains(&bits) || dimensions == 0 || dimensions > MAX_DIMENSIONS {
+        if !(4..=5).contains(&bits) || dimensions == 0 || dimensions > MAX_DIMENSIONS {
             return Err(damaged("impossible number of bits or dimensions"));
         }
         let count = (get_u32(body, CURVE_AT + 12) as usize).min(MAX_POINTS);

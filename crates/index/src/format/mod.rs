@@ -113,6 +113,11 @@ pub enum Fault {
         /// Dimensions of the vector.
         found: usize,
     },
+    /// A number of bits that no code has.
+    Bits {
+        /// Bits asked for.
+        found: u32,
+    },
     /// More dimensions than an index takes, or none.
     Width {
         /// Dimensions asked for.
@@ -126,6 +131,7 @@ impl std::fmt::Display for Fault {
             Self::Version { found } => write!(f, "index has format version {found}, expected {VERSION}"),
             Self::Damaged { page, what } => write!(f, "index is damaged at page {page}: {what}"),
             Self::Dimensions { expected, found } => write!(f, "expected {expected} dimensions, not {found}"),
+            Self::Bits { found } => write!(f, "codes have 4 or 5 bits a dimension, not {found}"),
             Self::Width { found } => {
                 write!(f, "an index takes 1 to {} dimensions, not {found}", crate::options::MAX_DIMENSIONS)
             }
@@ -135,24 +141,29 @@ impl std::fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+#[inline]
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[at..at + N]);
     out
 }
 
+#[inline]
 pub(crate) fn get_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }
 
+#[inline]
 pub(crate) fn get_u64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
+#[inline]
 pub(crate) fn get_f32(bytes: &[u8], at: usize) -> f32 {
     f32::from_le_bytes(array(bytes, at))
 }
 
+#[inline]
 pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
     bytes[at..at + N].copy_from_slice(&value);
 }

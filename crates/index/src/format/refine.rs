@@ -48,6 +48,7 @@ pub fn give_up(body: &mut [u8], mask: u64, at: u64) {
 
 /// A record: packed low bits, add, scale.
 #[must_use]
+#[inline]
 pub fn record<'a>(layout: &Layout, body: &'a [u8], unit: usize, slot: usize) -> (&'a [u8], f32, f32) {
     let at = layout.record_at(unit, slot);
     let bytes = &body[at..at + layout.record_bytes];

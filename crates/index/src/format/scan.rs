@@ -59,6 +59,7 @@ pub struct BlockView<'a> {
 impl<'a> BlockView<'a> {
     /// Block `index` of the scan page with this body.
     #[must_use]
+    #[inline]
     pub fn new(layout: &'a Layout, body: &'a [u8], index: usize) -> Self {
         let (codes, head) = (layout.codes_at(index), layout.head_at(index));
         Self {
@@ -68,12 +69,14 @@ impl<'a> BlockView<'a> {
         }
     }
 
+    #[inline]
     fn tail(&self) -> usize {
         14 * self.layout.capacity
     }
 
     /// Codes and factors as the kernels take them.
     #[must_use]
+    #[inline]
     pub fn scan(&self) -> ScanBlock<'a> {
         let c = self.layout.capacity;
         ScanBlock {
@@ -86,24 +89,28 @@ impl<'a> BlockView<'a> {
 
     /// TID of code `lane`.
     #[must_use]
+    #[inline]
     pub fn tid(&self, lane: usize) -> Tid {
         Tid::from_bytes(array(self.head, 8 * self.layout.capacity + Tid::BYTES * lane))
     }
 
     /// Codes that stand for rows: bit v for code v.
     #[must_use]
+    #[inline]
     pub fn live(&self) -> u32 {
         get_u32(self.head, self.tail())
     }
 
     /// The list that the block belongs or belonged to.
     #[must_use]
+    #[inline]
     pub fn list(&self) -> u32 {
         get_u32(self.head, self.tail() + 4)
     }
 
     /// The next block of the list.
     #[must_use]
+    #[inline]
     pub fn next(&self) -> Place {
         Place { page: get_u32(self.head, self.tail() + 8), index: self.head[self.tail() + 20] }
     }
@@ -149,6 +156,7 @@ impl<'a> BlockView<'a> {
 
     /// The unit that holds the low bits of codes `n · unit` and following.
     #[must_use]
+    #[inline]
     pub fn unit(&self, n: usize) -> Place {
         let at = self.tail() + super::layout::BLOCK_TAIL + UNIT_POINTER * n;
         Place { page: get_u32(self.head, at), index: self.head[at + 4] }

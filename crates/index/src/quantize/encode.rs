@@ -6,6 +6,7 @@
 
 use super::{Factors, factors, keep_bf16, levels, values_of};
 use crate::distance::dot;
+use crate::distance::scalar::triple_at;
 use crate::format::{Layout, get_f32};
 use crate::options::Metric;
 use crate::page::Tid;
@@ -112,9 +113,37 @@ impl Encoder {
         for eight in self.levels.chunks_exact(8) {
             out.push(eight.iter().enumerate().fold(0, |byte, (b, u)| byte | u8::from(*u >= half) << b));
         }
-        pack_nibbles(&self.levels, out);
+        pack_low(&self.levels, bits, out);
         out.extend_from_slice(&fine.add.to_le_bytes());
         out.extend_from_slice(&fine.scale.to_le_bytes());
+    }
+}
+
+/// Packs the low bits of levels of `bits` bits, as [`crate::distance::Kernels`] takes them.
+fn pack_low(levels: &[u8], bits: u32, out: &mut Vec<u8>) {
+    if bits == 5 {
+        return pack_nibbles(levels, out);
+    }
+    for chunk in levels.chunks(128) {
+        let mut packed = [0u8; 48];
+        for (d, level) in chunk.iter().enumerate() {
+            let (h, j, i) = (d / 64, d / 16 % 4, d % 16);
+            packed[16 * h + i] |= (level & 3) << (2 * j);
+            packed[32 + i] |= (level >> 2 & 1) << (d / 16);
+        }
+        out.extend_from_slice(&packed);
+    }
+}
+
+/// Unpacks what [`pack_low`] packed.
+fn unpack_low(packed: &[u8], bits: u32, out: &mut [u8]) {
+    if bits == 5 {
+        return unpack_nibbles(packed, out);
+    }
+    for (chunk, levels) in packed.chunks_exact(48).zip(out.chunks_mut(128)) {
+        for (d, level) in levels.iter_mut().enumerate() {
+            *level = triple_at(chunk, d);
+        }
     }
 }
 
@@ -149,7 +178,7 @@ pub fn decode(
 ) {
     let packed = layout.record_bytes - 8;
     let mut low = vec![0u8; layout.width];
-    unpack_nibbles(&record[..packed], &mut low);
+    unpack_low(&record[..packed], layout.bits, &mut low);
     let scale = get_f32(record, packed + 4) / if metric == Metric::InnerProduct { -1.0 } else { -2.0 };
     let middle = ((1u32 << layout.bits) - 1) as f32 / 2.0;
     let half = (1u32 << (layout.bits - 1)) as f32;

@@ -46,8 +46,8 @@ pub fn levels(residual: &[f32], bits: u32, out: &mut [u8]) {
     }
     let (middle, top) = (half as f32, (2 * half - 1) as f32);
     for (u, r) in out.iter_mut().zip(residual) {
-        // Truncation after the clamp is the floor: the value is not negative.
-        *u = (r * per_step + middle).clamp(0.0, top) as u8;
+        // Adding 2^23 rounds to a whole number, which then stands in the low bits: the floor, half a step up.
+        *u = ((r * per_step + (middle - 0.5)).clamp(0.0, top) + 8_388_608.0).to_bits() as u8;
     }
 }
 

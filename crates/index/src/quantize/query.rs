@@ -51,6 +51,8 @@ pub struct Query {
     pub fine: Vec<u8>,
     /// For products with low bits and centroids.
     pub small: Small,
+    /// The same in whole numbers in order of dimension, in chunks of 128.
+    plain: Vec<i8>,
     /// Value of one unit of the 14-bit table.
     unit: f32,
     /// Σ of the smallest entries: the value of an all-zero sum.
@@ -67,12 +69,18 @@ impl Query {
             coarse: vec![0; rotated.len() * 4],
             fine: vec![0; rotated.len() * 4],
             small: Small::new(&rotated),
+            plain: vec![0; rotated.len().next_multiple_of(128)],
             unit: 0.0,
             floor: 0.0,
             total: rotated.iter().sum(),
             rotated,
         };
         query.fill_tables();
+        for (block, out) in query.plain.chunks_exact_mut(32).enumerate().take(query.rotated.len() / 32) {
+            let at = 16 * block..16 * block + 16;
+            out[..16].copy_from_slice(&query.small.low[at.clone()]);
+            out[16..].copy_from_slice(&query.small.high[at]);
+        }
         query
     }
 
@@ -123,9 +131,15 @@ impl Query {
         sign_sum - 0.5 * self.total
     }
 
-    /// ⟨q, v⟩ for a five-bit code from its sign sum and its packed low bits: v = 16 · sign + low − 15.5.
+    /// ⟨q, v⟩ for a code of `bits` bits from its sign sum and its packed low bits: v = 2^(B−1) · sign + low −
+    /// (2^B − 1)/2. The low bits are taken around their middle, where rounding the query costs least.
+    #[inline]
     #[must_use]
-    pub fn nibble_product(&self, sign_sum: f32, packed: &[u8]) -> f32 {
-        16.0 * sign_sum + self.small.product(packed) - 8.0 * self.total
+    pub fn product(&self, bits: u32, sign_sum: f32, packed: &[u8]) -> f32 {
+        if bits == 5 {
+            return 16.0 * sign_sum + self.small.product(packed) - 8.0 * self.total;
+        }
+        let raw = (kernels().dot_triples)(packed, &self.plain) as f32;
+        8.0 * sign_sum + self.small.unit * (raw - 3.5 * self.small.total as f32) - 4.0 * self.total
     }
 }

@@ -12,6 +12,8 @@
 pub mod probe;
 mod round;
 
+use std::sync::Arc;
+
 use crate::directory::{Index, square};
 use crate::format::scan::Place;
 use crate::format::{Fault, Layout};
@@ -60,12 +62,14 @@ pub struct Work {
 /// A search in progress. Holds no page between calls.
 pub struct Search {
     layout: Layout,
-    space: Space,
+    space: Arc<Space>,
     options: SearchOptions,
     /// As the caller gave it.
     vector: Vec<f32>,
     query: Query,
     offset: f32,
+    /// By how much rounding may make distances in index space differ.
+    tolerance: f32,
     probes: Probes,
     hits: Vec<Hit>,
     given: usize,
@@ -85,11 +89,13 @@ impl Search {
         let rotated = index.space.query(vector)?;
         let offset = index.space.offset(&rotated);
         let query = Query::new(rotated);
+        let size = square(&query.rotated);
         let most = (options.memory / BYTES_A_ROW).max(64);
         Ok(Self {
             layout: index.layout,
-            space: index.space.clone(),
-            probes: Probes::new(index, &query.small, square(&query.rotated), &options),
+            space: Arc::clone(&index.space),
+            probes: Probes::new(index, &query.small, size, &options),
+            tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
             vector: vector.to_vec(),
             offset,
             query,
@@ -155,12 +161,16 @@ impl Search {
         if self.work.rounds > 0 {
             let most = (self.options.memory / BYTES_A_ROW).max(64);
             self.wanted = (self.wanted * GROWTH).min(most);
+            if self.wanted == most {
+                // Rounds cannot grow any more, and each would lose a few rows to the order that is promised.
+                self.probes.read_all();
+            }
         }
         self.work.rounds += 1;
         for _ in 0..RESTARTS {
             let floor =
                 self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
-            let mut round = Round::new(self.wanted, floor);
+            let mut round = Round::new(self.wanted, floor - self.tolerance);
             if round.read(self, store)? {
                 self.finish(round, source);
                 return Ok(());
@@ -176,15 +186,17 @@ impl Search {
     fn finish<V: VectorSource>(&mut self, mut round: Round, source: &mut V) {
         let all_read = round.all_read;
         let short = round.short();
-        let highest = round.highest();
+        let (nearest_left, highest) = (round.limit(), round.highest());
         self.hits = round.exact(self, source);
         self.given = 0;
         if all_read && short {
             self.done = true;
-        } else if self.hits.is_empty() {
-            // Everything found was gone or returned before: look only beyond it.
-            self.floor = self.floor.max(highest);
-            self.done = all_read && !highest.is_finite();
+        } else if self.hits.is_empty() && !short {
+            // Everything found was gone or returned before. All that may be nearer than the threshold has been looked
+            // at: go on behind it, and where many dead rows are equally near, behind them.
+            let before = self.floor;
+            self.floor = if nearest_left > before { nearest_left } else { before.max(highest) };
+            self.done = all_read && self.floor <= before;
         }
     }
 }

@@ -9,8 +9,11 @@
 //! ([`crate::calibrate`]), as in Quake's adaptive partition scanning (OSDI 2025) but without its geometric model, which
 //! fits text badly.
 
+use std::sync::Arc;
+
 use crate::calibrate::score_for;
 use crate::directory::Index;
+use crate::format::directory::Entry;
 use crate::format::scan::Place;
 use crate::options::{Metric, SearchOptions};
 use crate::quantize::Small;
@@ -23,14 +26,18 @@ const NEAR: f32 = 0.3;
 const RANK: f32 = 0.2;
 /// Lists ordered at a time.
 const CHUNK: usize = 64;
-/// Indexes of so few rows are read whole: it costs less than deciding.
+/// Indexes of so few rows are read whole, and nothing is left to chance: it costs less than deciding.
 const SMALL: u64 = 1000;
+/// Standard deviations by which a code may be nearer than its bits say: in small indexes, in a first round, in later
+/// rounds. With 1.9 one row in thirty of those that lie just within the k-th distance is lost, far fewer of the others; a
+/// later round loses for good what it misses.
+const SLACK: [f32; 3] = [6.0, 1.9, 2.6];
+/// One row in so many is a large part of all.
+const LARGE_PART: u64 = 8;
 
 /// A list as a search sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
-    /// See the module's description.
-    pub key: f32,
     /// Part of the distance that all rows of the list share.
     pub base: f32,
     /// Distance of query and centroid.
@@ -39,17 +46,27 @@ pub struct Probe {
     pub list: u32,
     /// Its first block.
     pub head: Place,
-    /// Its rows.
-    pub rows: u32,
+}
+
+/// A list before it is looked at closely: its key, its product with the query, its place among the filled lists.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    key: f32,
+    product: f32,
+    at: u32,
 }
 
 /// All lists, ordered as far as needed.
 #[derive(Clone, Debug)]
 pub struct Probes {
-    all: Vec<Probe>,
+    lists: Arc<Vec<(u32, Entry)>>,
+    all: Vec<Candidate>,
     ordered: usize,
+    square: f32,
+    product: bool,
     first: f32,
     rank_unit: f32,
+    rows: u64,
     limit: Limit,
 }
 
@@ -71,27 +88,18 @@ impl Probes {
         // with the query.
         let (mut unit, mut radius) = (index.spread, RADIUS);
         if product {
-            let lengths = index
-                .directory
-                .lists()
-                .map(|(_, e)| f64::from(e.square + e.radius_squared) * f64::from(e.rows));
-            let typical = (lengths.sum::<f64>() / rows.max(1) as f64).sqrt() as f32;
+            let typical = index.size.sqrt();
             let factor = if typical > 0.0 { square.sqrt() / typical } else { 0.0 };
             unit *= 0.5 * factor;
             radius = -0.25 * factor;
         }
-        let probe = |(n, e): (usize, &crate::format::directory::Entry)| {
-            let (base, apart) = index.to_centroid(n, e, query, square);
-            Probe {
-                key: base + radius * e.radius_squared,
-                base,
-                apart,
-                list: e.id,
-                head: e.head,
-                rows: e.rows,
-            }
+        let lists = index.directory.filled();
+        let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
+            let inner = index.directory.product(*n as usize, e, query);
+            let base = if product { -inner } else { square + e.square - 2.0 * inner };
+            Candidate { key: base + radius * e.radius_squared, product: inner, at: at as u32 }
         };
-        let all: Vec<Probe> = index.directory.lists().map(probe).filter(|p| p.head.is_some()).collect();
+        let all: Vec<Candidate> = lists.iter().enumerate().map(candidate).collect();
         let limit = if options.probes > 0 {
             Limit::Lists(options.probes as usize)
         } else if rows <= SMALL {
@@ -99,7 +107,7 @@ impl Probes {
         } else {
             Limit::Recall { recall: options.target_recall, curve: index.meta.curve.clone(), spread: unit }
         };
-        Self { all, ordered: 0, first: 0.0, rank_unit: RANK * unit, limit }
+        Self { lists, all, ordered: 0, square, product, first: 0.0, rank_unit: RANK * unit, rows, limit }
     }
 
     /// Number of lists.
@@ -126,13 +134,21 @@ impl Probes {
             self.ordered += chunk;
             self.first = self.all[0].key;
         }
-        self.all.get(rank).copied()
+        let candidate = self.all.get(rank)?;
+        let (_, e) = &self.lists[candidate.at as usize];
+        let apart = (self.square + e.square - 2.0 * candidate.product).max(0.0);
+        let (mut base, mut apart) = (if self.product { -candidate.product } else { apart }, apart.sqrt());
+        if !(base.is_finite() && apart.is_finite()) {
+            // Too far to reckon with: all rows of the list are candidates.
+            (base, apart) = (f32::NEG_INFINITY, 0.0);
+        }
+        Some(Probe { base, apart, list: e.id, head: e.head })
     }
 
     /// Rows of the list of rank `rank`, already got.
     #[must_use]
     pub fn rows_at(&self, rank: usize) -> u32 {
-        self.all[rank].rows
+        self.lists[self.all[rank].at as usize].1.rows
     }
 
     /// The score of the list of rank `rank`, already got, when the k-th best row is at `near`.
@@ -146,9 +162,17 @@ impl Probes {
     #[must_use]
     pub fn score_limit(&self, k: usize) -> f32 {
         match &self.limit {
+            // Whoever wants a large part of all rows gets it by reading all.
+            Limit::Recall { .. } if k as u64 * LARGE_PART >= self.rows => f32::INFINITY,
             Limit::Recall { recall, curve, spread } => score_for(curve, k, *recall, *spread),
             Limit::All | Limit::Lists(_) => f32::INFINITY,
         }
+    }
+
+    /// Standard deviations by which a code may be nearer than its sign bits say.
+    #[must_use]
+    pub fn slack(&self, first_round: bool) -> f32 {
+        SLACK[if self.rows <= SMALL { 0 } else { 2 - usize::from(first_round) }]
     }
 
     /// The number of lists after which a first round stops.

@@ -6,21 +6,19 @@ use super::probe::Probe;
 use super::{Hit, Search};
 use crate::distance::{LANES, ScanTerms, kernels, scalar};
 use crate::format::scan::{BlockView, Place};
-use crate::format::{Fault, Layout, PageKind, Special, refine};
-use crate::page::{PageRead, PageStore, Tid, VectorSource};
+use crate::format::{Fault, Layout, refine};
+use crate::page::{Block, PageRead, PageStore, Tid, VectorSource};
 use crate::quantize::Query;
 
-/// Standard deviations by which a code may be nearer than its sign bits say. One row in thirty of those that lie just
-/// within the k-th distance is lost to it, far fewer of the others.
-const SCAN_SLACK: f32 = 1.9;
-/// The same for all bits.
-const REFINE_SLACK: f32 = 2.2;
-/// Error of a five-bit code in units of the error of its sign bits, measured with the rounding of query and tables.
-const FIVE_BITS: f32 = 0.085;
+/// Standard deviations by which a code may be nearer than all its bits say, as a multiple of the same for sign bits.
+const REFINE_SLACK: f32 = 1.15;
+/// Error of a code of four and of five bits in units of the error of its sign bits, measured with the rounding of query
+/// and tables.
+const ALL_BITS: [f32; 2] = [0.155, 0.085];
 /// Candidates that wait for refining before it is done.
 const BATCH: usize = 24;
-/// Lists whose first pages are announced at a time.
-const AHEAD: usize = 16;
+/// Lists read at a time, at most.
+const BATCH_LISTS: usize = 32;
 
 /// A number in a heap; NaN counts as greatest.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,7 +43,7 @@ impl Ord for Key {
 struct Pending {
     estimate: f32,
     lower: f32,
-    /// One standard deviation of the estimate by all bits.
+    /// By how much the estimate by all bits may be off.
     error: f32,
     sign_sum: f32,
     base: f32,
@@ -73,6 +71,8 @@ pub struct Round {
     wanted: usize,
     floor: f32,
     threshold: f32,
+    /// Least estimate of a candidate forgotten for want of room.
+    forgotten: f32,
     best: BinaryHeap<Key>,
     pending: Vec<Pending>,
     kept: Vec<Kept>,
@@ -87,6 +87,7 @@ impl Round {
             wanted,
             floor,
             threshold: f32::INFINITY,
+            forgotten: f32::INFINITY,
             best: BinaryHeap::with_capacity(wanted.min(1024) + 1),
             pending: Vec::with_capacity(2 * BATCH),
             kept: Vec::with_capacity(64),
@@ -99,65 +100,87 @@ impl Round {
         let score_limit = search.probes.score_limit(search.returned + self.wanted);
         let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
         let mut rank = 0;
-        while let Some(probe) = search.probes.get(rank) {
-            let full = self.threshold.is_finite();
-            let beyond = full && rank > 0 && search.probes.score(rank, self.threshold) > score_limit;
-            if beyond || rank >= list_limit {
-                self.all_read = false;
-                break;
+        while self.all_read && rank < search.probes.len() {
+            // A batch is read in the order of its pages, which neighbouring lists share.
+            let mut batch: Vec<(usize, Probe)> = Vec::with_capacity(BATCH_LISTS);
+            let size = (rank / 4).clamp(1, BATCH_LISTS);
+            while batch.len() < size
+                && let Some(probe) = search.probes.get(rank)
+            {
+                let full = self.threshold.is_finite() && rank > 0;
+                if rank >= list_limit || full && search.probes.score(rank, self.threshold) > score_limit {
+                    self.all_read = false;
+                    break;
+                }
+                batch.push((rank, probe));
+                rank += 1;
             }
-            if rank % AHEAD == 0 {
-                let ahead: Vec<u32> =
-                    (rank..rank + AHEAD).map_while(|r| search.probes.get(r)).map(|p| p.head.page).collect();
-                store.prefetch(&ahead);
+            batch.sort_unstable_by_key(|(_, probe)| std::cmp::Reverse(probe.head));
+            if batch.len() > 1 {
+                let pages: Vec<u32> = batch.iter().map(|(_, p)| p.head.page).collect();
+                store.prefetch(&pages);
             }
-            if !self.scan(search, store, &probe, rank)? {
+            if !self.scan(search, store, &batch)? {
                 return Ok(false);
             }
-            if self.pending.len() >= BATCH || rank == 0 {
-                self.refine(search, store)?;
-            }
-            rank += 1;
-            search.work.lists += 1;
+            search.work.lists += batch.len() as u64;
         }
         self.refine(search, store)?;
         Ok(true)
     }
 
+    /// Scans the lists of a batch. False when one turned out to be replaced.
     fn scan<S: PageStore>(
         &mut self,
         search: &mut Search,
         store: &S,
-        probe: &Probe,
-        rank: usize,
+        batch: &[(usize, Probe)],
     ) -> Result<bool, Fault> {
-        let layout = &search.layout;
-        let terms = ScanTerms {
-            base: probe.base,
-            step: search.query.step(),
-            shift: search.query.shift(),
-            slack: SCAN_SLACK * probe.apart,
-            threshold: self.threshold,
-        };
-        let mut place = probe.head;
-        while place.is_some() {
-            store.interrupts();
-            let page = place.page;
-            if page >= store.pages() {
-                return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
-            }
-            let guard = store.read(page);
-            if Special::read(page, guard.special())?.kind != PageKind::Scan {
-                return Ok(false);
-            }
-            while place.page == page {
-                let block = BlockView::new(layout, guard.body(), usize::from(place.index));
-                if block.list() != probe.list {
-                    return Ok(false);
+        let mut held: Option<(Block, S::Guard<'_>)> = None;
+        for (rank, probe) in batch {
+            let terms = ScanTerms {
+                base: probe.base,
+                step: search.query.step(),
+                shift: search.query.shift(),
+                slack: search.probes.slack(search.work.rounds == 1) * probe.apart,
+                threshold: self.threshold,
+            };
+            let mut place = probe.head;
+            while place.is_some() {
+                let page = place.page;
+                let (_, guard) = match held.take() {
+                    Some(same) if same.0 == page => held.insert(same),
+                    other => {
+                        drop(other);
+                        store.interrupts();
+                        if page >= store.pages() {
+                            return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
+                        }
+                        held.insert((page, store.read(page)))
+                    }
+                };
+                while place.page == page {
+                    let block = BlockView::new(&search.layout, guard.body(), usize::from(place.index));
+                    // Says as well that this is a scan page: numbers of lists are not used again.
+                    if block.list() != probe.list {
+                        return Ok(false);
+                    }
+                    search.work.blocks += 1;
+                    self.scan_block(
+                        &search.layout,
+                        &search.query,
+                        &terms,
+                        &block,
+                        place,
+                        probe,
+                        *rank as u32,
+                    );
+                    place = block.next();
                 }
-                search.work.blocks += 1;
-                self.scan_block(layout, &search.query, &terms, &block, place, probe, rank as u32);
-                place = block.next();
+            }
+            if self.pending.len() >= BATCH || *rank == 0 {
+                held = None;
+                self.refine(search, store)?;
             }
         }
         Ok(true)
@@ -174,30 +197,26 @@ impl Round {
         probe: &Probe,
         rank: u32,
     ) {
-        let mut estimates = [0.0; LANES];
+        let mut coarse = [0; LANES];
         let codes = block.scan();
         let wide = layout.lanes == LANES;
         let scan = if wide { kernels().scan } else { scalar::scan_narrow };
-        let mut mask = scan(&codes, &query.coarse, terms, &mut estimates) & block.live();
+        let mut mask = scan(&codes, &query.coarse, terms, &mut coarse) & block.live();
         if mask == 0 {
             return;
         }
-        let (mut coarse, mut fine) = ([0; LANES], [0; LANES]);
-        if wide {
-            (kernels().sums_coarse)(codes.codes, &query.coarse, &mut coarse);
-            (kernels().sums_fine)(codes.codes, &query.fine, &mut fine);
-        } else {
-            scalar::sums_narrow(codes.codes, &query.coarse, &mut coarse);
-            scalar::sums_narrow(codes.codes, &query.fine, &mut fine);
-        }
+        let mut fine = [0; LANES];
+        let sums = if wide { kernels().sums_fine } else { scalar::sums_narrow };
+        sums(codes.codes, &query.fine, &mut fine);
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
-            let error = scalar::bf16_at(codes.error, lane) * probe.apart;
+            let estimate = scalar::estimate(&codes, terms, lane, coarse[lane]);
+            let error = scalar::bf16_at(codes.error, lane) * terms.slack;
             self.pending.push(Pending {
-                estimate: estimates[lane],
-                lower: estimates[lane] - SCAN_SLACK * error,
-                error: FIVE_BITS * error,
+                estimate,
+                lower: estimate - error,
+                error: REFINE_SLACK * ALL_BITS[layout.bits as usize - 4] * error,
                 sign_sum: query.sign_sum(coarse[lane], fine[lane]),
                 base: probe.base,
                 tid: block.tid(lane),
@@ -231,20 +250,43 @@ impl Round {
             let (codes, add, scale) = refine::record(&search.layout, guard.body(), unit, usize::from(p.slot));
             debug_assert_eq!(codes.len(), packed);
             search.work.refined += 1;
-            let estimate = p.base + add + scale * search.query.nibble_product(p.sign_sum, codes);
+            let estimate = p.base + add + scale * search.query.product(search.layout.bits, p.sign_sum, codes);
             self.keep(&p, estimate);
         }
         self.pending = pending;
         if self.kept.len() > 4 * self.wanted + 256 {
-            let threshold = self.threshold;
-            self.kept.retain(|k| k.lower < threshold);
+            // Rounds grow fourfold, so what was returned before has room beside what is wanted now, until they cannot
+            // grow any more.
+            let last = search.last.filter(|_| search.returned > self.wanted);
+            self.prune(last.map(|l| l.1));
         }
         Ok(())
     }
 
+    /// Forgets candidates that cannot be among the wanted. Where very many are equally near, those that sort behind.
+    fn prune(&mut self, last: Option<Tid>) {
+        let (threshold, floor) = (self.threshold, self.floor);
+        self.kept.retain(|k| k.lower < threshold);
+        let most = 2 * self.wanted + 128;
+        if self.kept.len() <= most {
+            return;
+        }
+        if let Some(last) = last {
+            self.kept.retain(|k| k.lower > floor || k.tid > last);
+        }
+        if self.kept.len() > most {
+            // Those of unknown distance last: they must not displace the others.
+            let known = |k: &Kept| if k.estimate.is_finite() { k.estimate } else { f32::INFINITY };
+            let order = |a: &Kept, b: &Kept| known(a).total_cmp(&known(b)).then(a.tid.cmp(&b.tid));
+            let (_, first, _) = self.kept.select_nth_unstable_by(most, order);
+            self.forgotten = self.forgotten.min(known(first));
+            self.kept.truncate(most);
+        }
+    }
+
     fn keep(&mut self, p: &Pending, estimate: f32) {
-        let error = REFINE_SLACK * p.error;
-        if estimate - error >= self.threshold || estimate + error < self.floor {
+        let error = p.error;
+        if estimate - error >= self.threshold || (estimate.is_finite() && estimate + error < self.floor) {
             return;
         }
         let (lower, rank) = (estimate - error, p.rank);
@@ -258,13 +300,19 @@ impl Round {
             self.best.pop();
         }
         if self.best.len() == self.wanted {
-            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0);
+            // The next number up: codes at exactly the k-th distance must not drop out.
+            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0.next_up());
         }
     }
 
     /// Whether fewer rows were found than wanted.
     pub fn short(&self) -> bool {
         self.best.len() < self.wanted
+    }
+
+    /// The distance below which every row that was read has been a candidate.
+    pub fn limit(&self) -> f32 {
+        self.threshold.min(self.forgotten)
     }
 
     /// The greatest estimate among the candidates.
@@ -297,7 +345,7 @@ impl Round {
             } else {
                 nearest.peek().map_or(f32::INFINITY, |n| n.0)
             };
-            if k.lower > limit || !source.fetch(k.tid, &mut row) {
+            if k.lower > limit + search.tolerance || !source.fetch(k.tid, &mut row) {
                 continue;
             }
             search.work.exact += 1;
@@ -306,7 +354,12 @@ impl Round {
             if !search.last.is_none_or(after) {
                 continue;
             }
-            nearest.push(Key(search.space.to_index(distance, search.offset)));
+            let there = search.space.to_index(distance, search.offset);
+            if there > self.limit() + search.tolerance {
+                // Further than what this round dropped unseen: a later round returns it in its place.
+                continue;
+            }
+            nearest.push(Key(there));
             if nearest.len() > self.wanted {
                 nearest.pop();
             }

@@ -43,7 +43,9 @@ pub fn cannot(check: &Check, facts: &Facts<'_>) -> Option<String> {
         Need::Monitor if !(facts.superuser || facts.monitor) => {
             Some("needs membership in `pg_monitor` (`GRANT pg_monitor TO …`)".into())
         }
-        Need::Machine if facts.machine.is_none() => Some("the server is on another machine".into()),
+        Need::Machine if facts.machine.is_none() => {
+            Some("nothing is known about the server's machine".into())
+        }
         Need::Declaration if facts.spec.is_none() => Some("there is no declaration to compare with".into()),
         Need::Request if !facts.requested => {
             Some("asked only on request (`--recall`), since it costs more".into())
@@ -84,14 +86,12 @@ pub fn fix_for(
             }
         })
     });
-    match facts.managed {
-        Some(platform) if text.contains("ALTER SYSTEM") => Fix {
-            kind: super::FixKind::Advice,
-            text: format!("On {platform} set it in the platform's own parameters instead of: {text}"),
-            safe: false,
-        },
-        _ => Fix { kind: fix.kind, text, safe: fix.safe },
+    if facts.platform.id.is_managed() && text.contains("ALTER SYSTEM") {
+        let platform = facts.platform.id.name();
+        let text = format!("On {platform} set it in the platform's own parameters instead of: {text}");
+        return Fix { kind: super::FixKind::Advice, text, safe: false };
     }
+    Fix { kind: fix.kind, text, safe: fix.safe }
 }
 
 /// Puts values in the places of `{name}`; a name without a value stays as it stands.

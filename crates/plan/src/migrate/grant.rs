@@ -61,8 +61,12 @@ pub(super) fn grants(work: &mut Work, database: &str) {
             }
         }
     }
-    let empty = Inside::default();
-    let inside = work.live.databases.get(database).map_or(&empty, |live| &live.inside);
+    // What this plan drops needs no rights any more.
+    let mut inside = work.inside(database).cloned().unwrap_or_default();
+    let dropped = |name: &String| work.dropped.contains(&(database.to_owned(), name.clone()));
+    inside.tables.retain(|name, _| !dropped(name));
+    inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(dropped));
+    let inside = &inside;
     let roles: Vec<String> = work.spec.roles.keys().cloned().collect();
     for role in &roles {
         let here: Vec<(&String, &Rights)> = wanted
@@ -241,22 +245,6 @@ fn sequences(work: &mut Work, database: &str, inside: &Inside, role: &str, schem
         if !missing.is_empty() {
             names.push(qualified(schema, &sequence.name));
             lacks.extend(missing);
-        }
-    }
-    // The sequence of a serial column that this plan makes.
-    if work.owner(database) != role {
-        for table in &work.wanted.tables {
-            let new = table.database == database
-                && table.schema == schema
-                && !inside.tables.contains_key(&table.qualified());
-            for column in table.columns.iter().filter(|column| new && super::wanted::serial(&column.sql_type))
-            {
-                let needs = on_sequences(&rights.on(&table.name));
-                if !needs.is_empty() {
-                    names.push(qualified(schema, &format!("{}_{}_seq", table.name, column.name)));
-                    lacks.extend(needs);
-                }
-            }
         }
     }
     if names.is_empty() {

@@ -226,12 +226,28 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
         .sql(forget("table", qualified))
         .destructive(true);
         if let Some(collection) = memory.declared.strip_prefix("collection ") {
-            let collection = quote_literal(collection);
-            step = step
-                .sql(format!("DELETE FROM howdah.sources WHERE collection = {collection}"))
-                .sql(format!("DELETE FROM howdah.collections WHERE name = {collection}"));
+            step = super::table::forget_documents(step, collection);
         }
-        work.in_database(database, step);
+        if work.in_database(database, step) {
+            work.dropped.insert((database.to_owned(), qualified.clone()));
+        }
+    }
+}
+
+/// Tables of others in a database that Howdah made: worth knowing, left alone.
+pub(super) fn strangers(work: &mut Work, database: &str) {
+    let Some(inside) = work.inside(database).filter(|_| work.made_database(database)) else { return };
+    let declared = crate::migrate::declared_tables(work.spec, database);
+    let names: Vec<String> = inside
+        .tables
+        .iter()
+        .filter(|(name, _)| !declared.contains(name) && inside.remembers("table", name).is_none())
+        .map(|(_, table)| format!("`{}.{}`", table.schema, table.name))
+        .collect();
+    if let Some(shown) = names.get(..names.len().min(5)).filter(|shown| !shown.is_empty()) {
+        let more = names.len() - shown.len();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        work.note(Some(database), format!("not declared, left alone: {}{rest}", shown.join(", ")));
     }
 }
 

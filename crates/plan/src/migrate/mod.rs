@@ -14,6 +14,7 @@
 //! [`Options::set_passwords`] asks for it.
 
 mod adopt;
+mod column;
 mod grant;
 mod index;
 mod inside;
@@ -26,6 +27,8 @@ mod wanted;
 mod work;
 
 pub mod live;
+#[cfg(test)]
+mod tests;
 
 pub use live::Live;
 pub use server::mark;
@@ -55,7 +58,7 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
     let mut wanted = wanted::wanted(spec);
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
-    let mut work = Work { spec, live, options, wanted: &wanted, plan };
+    let mut work = Work { spec, live, options, wanted: &wanted, plan, dropped: Default::default() };
     server::roles(&mut work);
     server::databases(&mut work);
     for name in spec.databases.keys() {
@@ -139,6 +142,7 @@ fn database(work: &mut Work, name: &str) {
     }
     grant::grants(work, name);
     inside::schemas_gone(work, name);
+    inside::strangers(work, name);
 }
 
 fn own_vector_index(work: &mut Work, collection: &str, has_rows: bool) -> Option<wanted::WantedIndex> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::live::{Inside, Role as LiveRole};
+use super::live::Role as LiveRole;
 use super::step::{PasswordFrom, Step, StepKind};
 use super::work::Work;
 use crate::spec::resolve::{quote_ident, quote_literal};
@@ -238,10 +238,8 @@ pub(super) fn gone(work: &mut Work) {
         let role = quote_ident(name);
         let reason = format!("howdah made role `{name}`, and it is no longer declared");
         let kept = |name: &String| spec.databases.contains_key(name) && live.databases.contains_key(name);
+        // In every database, not only where the facts know of something: a role also owns what Howdah does not read.
         for database in live.databases.keys().filter(|name| kept(name)) {
-            if !touches(&live.databases[database].inside, name) {
-                continue;
-            }
             let mut step = Step::new(
                 StepKind::Role,
                 &format!("role:{name}:disown:{database}"),
@@ -261,12 +259,4 @@ pub(super) fn gone(work: &mut Work) {
                 .destructive(true),
         );
     }
-}
-
-/// Whether a role owns something in a database or has a right there.
-fn touches(inside: &Inside, role: &str) -> bool {
-    inside.schemas.values().any(|schema| schema.owner == role || schema.acl.contains_key(role))
-        || inside.tables.values().any(|table| table.owner == role || table.acl.contains_key(role))
-        || inside.sequences.values().any(|sequence| sequence.owner == role || sequence.acl.contains_key(role))
-        || inside.default_acl.iter().any(|acl| acl.maker == role || acl.acl.contains_key(role))
 }

@@ -166,8 +166,12 @@ pub(super) fn server(work: &mut Work) {
                 .outside_transaction(),
         );
     }
-    let waiting =
-        work.live.settings.iter().filter(|(_, fact)| fact.pending_restart).map(|(name, _)| name.clone());
+    let waiting = work
+        .live
+        .settings
+        .iter()
+        .filter(|(_, fact)| fact.pending_restart && !fixed(fact))
+        .map(|(name, _)| name.clone());
     let planned = work.plan.steps.iter().filter(|step| step.restart);
     let planned = planned.filter_map(|step| step.id.strip_prefix("setting:").map(str::to_owned));
     let mut restart: Vec<String> = waiting.chain(planned).collect();
@@ -181,7 +185,7 @@ fn server_setting(work: &mut Work, name: &str, value: &str, reason: &str) -> boo
     let fact = work.live.settings.get(name).cloned();
     let in_force = fact.as_ref().is_some_and(|fact| same_value(name, Some(fact), &fact.value, value));
     if let Some(fact) = &fact {
-        let fixed = matches!(fact.source.as_str(), "command line" | "override" | "environment variable");
+        let fixed = fixed(fact);
         let restart = fact.context == "postmaster";
         let in_files = fact.file_value.as_ref().map(|there| same_value(name, Some(fact), there, value));
         match in_files {
@@ -232,6 +236,12 @@ fn server_setting(work: &mut Work, name: &str, value: &str, reason: &str) -> boo
         }
         None => work.step(step),
     }
+}
+
+/// Whether the value in force was given when the server was started: the files do not matter then, not even with a
+/// restart.
+fn fixed(fact: &Setting) -> bool {
+    matches!(fact.source.as_str(), "command line" | "override" | "environment variable")
 }
 
 fn shown(fact: &Setting) -> String {

@@ -24,9 +24,9 @@ fn named(base: &str, arguments: Option<&str>, rest: &str) -> String {
         None => name.to_owned(),
     };
     match (base, rest) {
-        ("int" | "int4" | "serial" | "serial4", "") => "integer".into(),
-        ("int8" | "bigserial" | "serial8", "") => "bigint".into(),
-        ("int2" | "smallserial" | "serial2", "") => "smallint".into(),
+        ("int" | "int4", "") => "integer".into(),
+        ("int8", "") => "bigint".into(),
+        ("int2", "") => "smallint".into(),
         ("float4", "") => "real".into(),
         ("float8", "") => "double precision".into(),
         ("float", "") => match arguments.and_then(|bits| bits.parse::<u32>().ok()) {
@@ -306,7 +306,6 @@ mod tests {
         for (declared, server) in [
             ("int", "integer"),
             ("INT8", "bigint"),
-            ("bigserial", "bigint"),
             ("varchar(50)", "character varying(50)"),
             ("VARCHAR ( 50 )", "character varying(50)"),
             ("char", "character(1)"),

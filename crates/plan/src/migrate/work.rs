@@ -1,5 +1,7 @@
 //! The plan while it is made.
 
+use std::collections::BTreeSet;
+
 use super::Options;
 use super::live::{Inside, Live};
 use super::server::mark;
@@ -15,6 +17,8 @@ pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
     pub(super) wanted: &'a Wanted,
     pub(super) plan: Plan,
+    /// Tables that the plan drops: database and quoted name.
+    pub(super) dropped: BTreeSet<(String, String)>,
 }
 
 impl<'a> Work<'a> {

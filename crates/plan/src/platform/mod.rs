@@ -236,6 +236,11 @@ fn from_os_release(text: &str) -> Option<Platform> {
     }
 }
 
+/// The steps that bring pgvector to a server of `platform` that does not have it, and create it in `database`.
+pub fn install_steps(platform: &Platform, major: u32, database: &str) -> String {
+    steps::Steps { id: platform.id, major, database }.install()
+}
+
 /// What is known about a server and one database, for the verdict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidate {

@@ -11,6 +11,7 @@ pub mod param;
 pub mod request;
 pub mod scan;
 pub mod statement;
+pub mod words;
 
 pub use answer::SearchAnswer;
 pub use request::SearchRequest;

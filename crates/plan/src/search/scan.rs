@@ -312,3 +312,7 @@ pub fn verdict(
     };
     (true, why)
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@ use super::filter;
 use super::param::{Param, Params};
 use super::request::{Mode, Part, RRF_K, RowId, Words};
 use super::scan::{Facts, Path};
+use super::words::WordPlan;
 use crate::spec::resolve::{Resolved, quote_ident, quote_literal};
 
 /// The columns every statement gives, in order, with their types.
@@ -45,22 +46,14 @@ pub struct Statement {
     pub common: bool,
 }
 
-/// Frequent lexemes of the collection and how much each weighs, for [`Words::Any`].
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Frequent {
-    /// Lexemes, most frequent first.
-    pub lexemes: Vec<String>,
-    /// Part of the rows that hold each, 0 to 1.
-    pub frequencies: Vec<f32>,
-}
-
-/// Builds the statement of a checked request. Its `near` must not be [`Near::Text`] any more.
-pub fn build(ask: &Ask, resolved: &Resolved, facts: &Facts, path: Path) -> Statement {
-    let mut builder = Builder { ask, resolved, facts, path, params: Params::default() };
+/// Builds the statement of a checked request. Its `near` must not be [`Near::Text`] any more. `words` is needed for
+/// [`Words::Any`] only.
+pub fn build(ask: &Ask, resolved: &Resolved, facts: &Facts, path: Path, words: &WordPlan) -> Statement {
+    let mut builder = Builder { ask, resolved, facts, path, words, params: Params::default() };
     let sql = match (ask.mode, ask.max_distance) {
         (Mode::Vector, None) if ask.offset == 0 => builder.nearest_flat(),
         (Mode::Vector, _) => builder.nearest(),
-        (Mode::Text, _) => builder.words(),
+        (Mode::Text, _) => builder.matching_words(),
         (Mode::Hybrid, _) => builder.hybrid(),
     };
     let common = ask.filter.is_none() && ask.offset == 0 && ask.limit <= 100;
@@ -74,6 +67,15 @@ pub fn matching(ask: &Ask, resolved: &Resolved) -> Option<Statement> {
     let condition = filter::condition(filter, "t", &mut params);
     let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", table(resolved));
     Some(Statement { sql, params: params.0, common: false })
+}
+
+/// Asks for the lexemes of a text in the collection's language: one row, `text[]`.
+pub fn lexemes(text: &str, resolved: &Resolved) -> Statement {
+    let mut params = Params::default();
+    let text = params.bind(Param::Text(text.to_owned()));
+    let language = quote_literal(&resolved.language);
+    let sql = format!("SELECT tsvector_to_array(to_tsvector({language}::regconfig, {text}))");
+    Statement { sql, params: params.0, common: true }
 }
 
 /// Asks whether a row is there and has an embedding that can be compared: `embedding is null`, `norm is zero`.
@@ -121,6 +123,7 @@ struct Builder<'a> {
     resolved: &'a Resolved,
     facts: &'a Facts,
     path: Path,
+    words: &'a WordPlan,
     params: Params,
 }
 
@@ -269,18 +272,33 @@ impl Builder<'_> {
         format!("{}::regconfig", quote_literal(&self.resolved.language))
     }
 
-    /// The words as a `tsquery`. For [`Words::Any`] the lexemes are quoted and joined with `|`; a text of stop words only
-    /// gives NULL, which matches nothing.
-    fn tsquery(&mut self) -> String {
+    /// The common table expressions of the words: `words.query` chooses the candidates, `lexemes` rank them.
+    fn word_tables(&mut self) -> String {
+        if self.ask.words == Words::Any {
+            let candidates = self.params.bind(Param::Text(self.words.candidates.clone()));
+            let queries = self.params.bind(Param::Texts(self.words.queries.clone()));
+            let weights = self.params.bind(Param::Floats(self.words.weights.clone()));
+            return format!(
+                "words AS MATERIALIZED (SELECT {candidates}::tsquery AS query),\n\
+                 lexemes AS MATERIALIZED (SELECT l.query::tsquery AS query, l.weight \
+                 FROM unnest({queries}, {weights}) AS l (query, weight))"
+            );
+        }
         let text = self.params.bind(Param::Text(self.ask.text.clone().unwrap_or_default()));
-        let language = self.language();
+        let function = if self.ask.words == Words::All { "plainto_tsquery" } else { "websearch_to_tsquery" };
+        format!("words AS MATERIALIZED (SELECT {function}({}, {text}) AS query)", self.language())
+    }
+
+    /// How well the document `d.document` holds the words. For [`Words::Any`]: the weights of those it holds, each the
+    /// more the oftener and the higher up it is there, over a measure of the document's length. Otherwise every document
+    /// holds them all, and what counts is how near to each other they are.
+    fn word_score(&self) -> &'static str {
         match self.ask.words {
-            Words::All => format!("plainto_tsquery({language}, {text})"),
-            Words::Web => format!("websearch_to_tsquery({language}, {text})"),
-            Words::Any => format!(
-                "(SELECT string_agg('''' || replace(replace(l.lexeme, E'\\\\', E'\\\\\\\\'), '''', '''''') || '''', \
-                 ' | ')::tsquery FROM unnest(to_tsvector({language}, {text})) AS l)"
-            ),
+            Words::Any => {
+                "(SELECT sum(l.weight * (1 + ts_rank(d.document, l.query))) FROM lexemes AS l \
+                 WHERE d.document @@ l.query) / (1 + 0.02::float8 * length(d.document))"
+            }
+            Words::All | Words::Web => "ts_rank_cd(d.document, (SELECT query FROM words), 1)::float8",
         }
     }
 
@@ -294,30 +312,35 @@ impl Builder<'_> {
             own.push_str(&format!(" AND {distance} <= {within}"));
         }
         let conditions = self.conditions(&own);
+        // The document is unpacked once for all words: what is concatenated is no longer compressed or out of line.
         format!(
-            "SELECT {id} AS id, ts_rank_cd({document}, (SELECT query FROM words), 1)::float8 AS score \
-             FROM {table} AS t WHERE {conditions} ORDER BY score DESC, id LIMIT {rows}",
+            "SELECT {id} AS id, {score} AS score FROM {table} AS t \
+             CROSS JOIN LATERAL (SELECT {document} || ''::tsvector AS document OFFSET 0) AS d \
+             WHERE {conditions} ORDER BY score DESC, id LIMIT {rows}",
             id = self.id(),
+            score = self.word_score(),
             table = self.table(),
         )
     }
 
-    fn words(&mut self) -> String {
-        let query = self.tsquery();
+    fn matching_words(&mut self) -> String {
+        let words = self.word_tables();
         let leg = self.text_leg(self.rows());
         let columns = self.columns(Score {
             score: "n.score",
             distance: "NULL",
             ranks: ["NULL", "NULL"],
             text_score: "n.score",
-            found: ["NULL", "NULL"],
+            found: ["NULL", "c.found"],
         });
         format!(
-            "WITH words AS MATERIALIZED (SELECT {query} AS query),\n\
+            "WITH {words},\n\
              matched AS MATERIALIZED ({leg})\n\
              SELECT {columns}\n\
-             FROM (SELECT id, score FROM matched ORDER BY score DESC, id LIMIT {limit} OFFSET {offset}) AS n\n\
-             JOIN {table} AS t ON {id} = n.id\n\
+             FROM (SELECT count(*) AS found FROM matched) AS c\n\
+             LEFT JOIN (SELECT id, score FROM matched ORDER BY score DESC, id LIMIT {limit} OFFSET {offset}) AS n \
+             ON TRUE\n\
+             LEFT JOIN {table} AS t ON {id} = n.id\n\
              ORDER BY n.score DESC, n.id",
             limit = self.ask.limit,
             offset = self.ask.offset,
@@ -327,7 +350,7 @@ impl Builder<'_> {
     }
 
     fn hybrid(&mut self) -> String {
-        let query = self.tsquery();
+        let words = self.word_tables();
         let vector_leg = self.vector_leg(self.ask.depth.vector);
         let text_leg = self.text_leg(self.ask.depth.text);
         let within = self.within();
@@ -342,7 +365,7 @@ impl Builder<'_> {
             found: ["c.vector_found", "c.text_found"],
         });
         format!(
-            "WITH words AS MATERIALIZED (SELECT {query} AS query),\n\
+            "WITH {words},\n\
              nearest AS MATERIALIZED ({vector_leg}),\n\
              matched AS MATERIALIZED ({text_leg}),\n\
              v AS (SELECT id, distance, row_number() OVER (ORDER BY distance + 0::float8, id) AS rank \

@@ -5,6 +5,7 @@
 //! files read this table; none of them knows a setting by itself. How a value is written, parsed and compared is in
 //! [`value`]: `512MB` in the declaration and `65536` in `pg_settings` are one value.
 
+pub mod manual;
 pub mod table;
 pub mod value;
 

@@ -109,6 +109,8 @@ pub enum Command {
     /// (from the table)
     Apply(Apply),
     /// (from the table)
+    Ingest(Ingest),
+    /// (from the table)
     Search(Box<Search>),
     /// Look at collections
     Collections(Collections),
@@ -344,6 +346,9 @@ pub struct Doctor {
     /// Compare the vector indexes with exact search
     #[arg(long)]
     pub recall: bool,
+    /// Print the safe fixes as one SQL script for psql; nothing is run
+    #[arg(long)]
+    pub fix: bool,
     /// Say why each finding matters
     #[arg(long, short)]
     pub verbose: bool,
@@ -429,6 +434,26 @@ pub struct Bench {
 /// Commands of `bench`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Rate of ingest against raw COPY, and against the embedder alone
+    Ingest {
+        /// The collection whose database and embedder are used; its rows are left alone
+        collection: String,
+        /// Rounds; both sides take their turn in each of them
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Ready-made vectors a round
+        #[arg(long, default_value_t = 50_000)]
+        rows: usize,
+        /// Dimensions of the ready-made vectors
+        #[arg(long, default_value_t = 384)]
+        dimensions: usize,
+        /// Texts a round; 0 leaves the embedder out
+        #[arg(long, default_value_t = 256)]
+        texts: usize,
+        /// File that gets the result as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
     /// Time of a search over REST and in this process against the same prepared statement
     Search {
         /// The collection
@@ -471,7 +496,10 @@ pub fn command() -> clap::Command {
     for skill in SKILLS {
         let words: Vec<&str> = skill.command.split(' ').collect();
         command = at(command, &words, |found| {
-            found.about(skill.summary).long_about(skill.description).before_help(examples(skill.examples))
+            found
+                .about(skill.summary.trim_end_matches('.'))
+                .long_about(skill.description)
+                .before_help(examples(skill.examples))
         });
     }
     command

@@ -9,13 +9,23 @@ use super::args::{BenchCommand, Common, Format};
 use super::print::{self, thousands};
 use super::session::{self, Session};
 use super::{Outcome, chart};
-use crate::bench::{recall, search};
+use crate::bench::{ingest, recall, search};
 use crate::skills::Context;
 
 /// Measures.
 pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
     let (declaration, context) = Session::own(common).await?;
     match command {
+        BenchCommand::Ingest { collection, rounds, rows, dimensions, texts, report } => {
+            let options = ingest::Options {
+                rounds: (*rounds).max(1),
+                rows: (*rows).max(1),
+                dimensions: *dimensions,
+                texts: *texts,
+                output: report.clone(),
+            };
+            measure_ingest(common, &context, collection, &options).await
+        }
         BenchCommand::Search { collection, rounds, per_round, limit, text } => {
             let server = session::running(&declaration)?;
             let key = server.as_ref().and_then(|(place, _)| place.token());
@@ -72,6 +82,39 @@ async fn measure_search(
         lines.push(("REST".to_owned(), format!("{}, {ratio:.2} times the SQL", times(rest))));
     }
     print::out(&chart::boxed(&format!("{collection}, {} searches a way", report.raw.count), &lines));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure_ingest(
+    common: &Common,
+    context: &Context,
+    collection: &str,
+    options: &ingest::Options,
+) -> Outcome {
+    let resolved = resolve(&context.spec, collection)?;
+    let embedder = if options.texts == 0 { None } else { context.embedders.of_collection(&resolved)? };
+    let tell = |done: &str| {
+        if !common.quiet {
+            print::err(&format!("{done}\n"));
+        }
+    };
+    let report = ingest::run(&context.pools, &resolved.database, embedder, options, &tell).await?;
+    if common.output != Format::Table {
+        print::out(&format!("{}\n", json!(report)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rates = |of: &ingest::Comparison, other: &str| {
+        format!(
+            "{:.0} rows/s, {other} {:.0} rows/s: {:.2} of it",
+            of.ingest_rows_per_second, of.other_rows_per_second, of.ratio
+        )
+    };
+    let mut lines = vec![("Ready-made vectors".to_owned(), rates(&report.ready, "raw COPY"))];
+    if let (Some(embedded), Some(tokens)) = (&report.embedded, report.tokens_per_second) {
+        lines.push(("Texts".to_owned(), rates(embedded, "the embedder alone")));
+        lines.push(("Embedder".to_owned(), format!("{tokens:.0} tokens/s")));
+    }
+    print::out(&chart::boxed(&format!("ingest, {} rounds", options.rounds), &lines));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -145,7 +145,7 @@ pub async fn apply(common: &Common, flags: &Apply) -> Outcome {
 }
 
 fn count(many: usize, what: &str) -> String {
-    if many == 1 { format!("1 {what}") } else { format!("{many} {what}s") }
+    print::count(many as u64, what)
 }
 
 /// Shows the declaration with everything said.

@@ -86,7 +86,7 @@ fn show(answer: &Value) {
         ("Model".to_owned(), text("model")),
         ("Language".to_owned(), text("language")),
         ("Fields".to_owned(), fields.join(", ")),
-        ("Last ingest".to_owned(), text("last_ingest")),
+        ("Last ingest".to_owned(), print::moment(&text("last_ingest"))),
         ("No index".to_owned(), text("no_index")),
     ];
     for index in field(&answer, "indexes").as_array().into_iter().flatten() {
@@ -138,10 +138,11 @@ pub async fn delete(common: &Common, flags: &Delete) -> Outcome {
     match common.output {
         Format::Table | Format::Csv => {
             let verb = if flags.dry_run { "would delete" } else { "deleted" };
+            let many = |name| field(&deleted, name).as_u64().unwrap_or_default();
             print::out(&format!(
-                "{verb} {} rows of {} documents\n",
-                cell(field(&deleted, "rows")),
-                cell(field(&deleted, "documents"))
+                "{verb} {} of {}\n",
+                print::count(many("rows"), "row"),
+                print::count(many("documents"), "document")
             ));
         }
         Format::Json | Format::Jsonl => print::out(&format!("{deleted}\n")),
@@ -167,6 +168,7 @@ pub async fn doctor(common: &Common, flags: &Doctor) -> Outcome {
         Problem::new(Kind::Internal, "the report cannot be read").detail(error.to_string())
     })?;
     match common.output {
+        Format::Table if flags.fix => print::out(&report.fixes()),
         Format::Table => print::out(&render::text(&report, flags.verbose)),
         format => {
             let rows = field(&answer, "findings").as_array().cloned().unwrap_or_default();

@@ -17,6 +17,7 @@ pub mod bench;
 pub mod chart;
 pub mod declare;
 pub mod keys;
+pub mod load;
 pub mod look;
 pub mod manage;
 pub mod origin;
@@ -72,6 +73,7 @@ async fn run(common: &Common, command: Command) -> Outcome {
         Command::Apply(flags) => declare::apply(common, &flags).await,
         Command::Config(flags) => declare::config(common, &flags),
         Command::Env => declare::env(common).await,
+        Command::Ingest(flags) => load::ingest(common, &flags).await,
         Command::Collections(flags) => look::collections(common, &flags).await,
         Command::Get(flags) => look::get(common, &flags).await,
         Command::Delete(flags) => look::delete(common, &flags).await,

@@ -119,7 +119,7 @@ pub fn rows(format: Format, whole: &Value, rows: &[Value], columns: &[(&str, &st
         Format::Table => {
             let mut table = table(columns.iter().map(|(title, _)| *title));
             for row in rows {
-                table.add_row(columns.iter().map(|(_, path)| cell(field(row, path))));
+                table.add_row(columns.iter().map(|(_, path)| moment(&cell(field(row, path)))));
             }
             out(&format!("{table}\n"));
         }
@@ -129,10 +129,13 @@ pub fn rows(format: Format, whole: &Value, rows: &[Value], columns: &[(&str, &st
 /// An empty table with titles.
 pub fn table<'a>(titles: impl Iterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_width(110);
-    }
+    // Only a terminal has a width; what goes elsewhere is not broken.
+    let arrangement = if std::io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    };
+    table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(arrangement);
     table.set_header(titles);
     table
 }
@@ -173,6 +176,19 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// A moment to the second: `2026-11-20 13:34:02`, in UTC. Other text stays as it is.
+pub fn moment(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(moment) => moment.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// So many of something: `1 row`, `2,000 rows`.
+pub fn count(many: u64, what: &str) -> String {
+    if many == 1 { format!("1 {what}") } else { format!("{} {what}s", thousands(many)) }
+}
+
 /// Bytes as people read them.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -209,6 +225,13 @@ mod tests {
             ("7".into(), "60,312".into(), "1,000,000".into())
         );
         assert_eq!((bytes(512), bytes(6_291_456)), ("512 B".into(), "6.0 MiB".into()));
+    }
+
+    #[test]
+    fn a_moment_is_said_to_the_second_and_nothing_else_is_taken_for_one() {
+        assert_eq!(moment("2026-11-20T13:34:02.811007Z"), "2026-11-20 13:34:02");
+        assert_eq!((moment("2026"), moment("notes")), ("2026".to_owned(), "notes".to_owned()));
+        assert_eq!((count(1, "row"), count(2_000, "row")), ("1 row".to_owned(), "2,000 rows".to_owned()));
     }
 
     #[test]

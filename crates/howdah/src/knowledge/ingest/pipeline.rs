@@ -40,7 +40,7 @@ pub(super) struct Job {
 #[derive(Default)]
 struct Read {
     documents: Vec<Document>,
-    /// Files that are there but bad.
+    /// Files with something bad in them.
     bad_files: Vec<String>,
     bytes: u64,
     /// Bytes of text that have to be embedded.
@@ -79,8 +79,8 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Client) -> Res
 // --- reading
 
 fn read(job: &Job, queue: &Queue<Read>) {
-    let Request { inputs, format, limits, .. } = job.request.clone();
-    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape));
+    let Request { inputs, format, limits, base, .. } = job.request.clone();
+    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
     let mut batch = Read::default();
     while let Some(item) = reader.next() {
         if job.request.stop.requested() {
@@ -89,7 +89,7 @@ fn read(job: &Job, queue: &Queue<Read>) {
         match item {
             Ok(document) => batch.add(document),
             Err(Refusal::Bad(bad)) if job.request.skip_bad => {
-                if bad.line.is_none() {
+                if job.request.prune && batch.bad_files.last() != Some(&bad.file) {
                     batch.bad_files.push(bad.file.clone());
                 }
                 job.tally.bad(bad);

@@ -25,7 +25,7 @@ pub(super) fn prefixes(request: &Request) -> Result<Vec<String>, Problem> {
         let Input::Path(path) = input else { continue };
         let path = std::path::Path::new(path);
         if path.is_dir() {
-            prefixes.push(source_name(path).unwrap_or_default());
+            prefixes.push(source_name(path, request.base.as_deref()).unwrap_or_default());
         }
     }
     if prefixes.is_empty() || prefixes.iter().any(String::is_empty) {

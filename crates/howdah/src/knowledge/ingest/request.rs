@@ -1,5 +1,6 @@
 //! What can an ingest be asked?
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,9 @@ use crate::knowledge::read::{Format, Input, Limits};
 pub struct Request {
     /// Where the documents come from, in order.
     pub inputs: Vec<Input>,
+    /// Directory from which documents below it are named, however their paths are given: the working directory, unless
+    /// set otherwise.
+    pub base: Option<PathBuf>,
     /// Format of every input; told from the file name when absent (JSON Lines for standard input).
     pub format: Option<Format>,
     /// Whether bad records are counted and skipped. Without it the first one ends the ingest.
@@ -35,6 +39,7 @@ impl Request {
     pub fn new(inputs: Vec<Input>, collection: &Collection) -> Self {
         Request {
             inputs,
+            base: std::env::current_dir().ok(),
             format: None,
             skip_bad: false,
             prune: false,

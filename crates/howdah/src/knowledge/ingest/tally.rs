@@ -9,7 +9,6 @@ use howdah_plan::problem::Problem;
 use super::report::{Event, IngestReport, LISTED, Progress, Snapshot};
 use super::write;
 use crate::knowledge::read::BadRecord;
-use crate::observe::measure;
 
 /// Rates are taken over so long.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -83,11 +82,6 @@ impl Tally {
             report.bytes += batch.bytes;
             self.snapshot(&mut state)
         };
-        let collection = self.lock().report.collection.clone();
-        for (outcome, count) in [("written", batch.new + batch.changed), ("unchanged", batch.unchanged)] {
-            metrics::counter!(measure::DOCUMENTS, "collection" => collection.clone(), "outcome" => outcome)
-                .increment(count);
-        }
         self.tell(Event::Advanced(snapshot));
     }
 

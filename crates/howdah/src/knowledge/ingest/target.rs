@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 use crate::embed::Facts;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
+use crate::knowledge::remembered;
 use crate::postgres::problem::from_pg;
 
 /// Largest number that halfvec stores.
@@ -87,7 +88,7 @@ impl Target {
             _ => return Err(no_vector(resolved, embedding)),
         };
         let dimensions = dimensions(resolved, embedding, facts)?;
-        let remembered = remembered(client, resolved, dimensions, facts).await?;
+        let remembered = is_remembered(client, resolved, dimensions, facts).await?;
         Ok(Target {
             collection: resolved.name.clone(),
             table: resolved.qualified(),
@@ -339,7 +340,7 @@ fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&Facts>) -> R
     }
 }
 
-async fn remembered(
+async fn is_remembered(
     client: &Client,
     resolved: &Resolved,
     dimensions: u32,
@@ -358,15 +359,8 @@ async fn remembered(
     let Some(row) = row else { return Ok(false) };
     let (model, size, unit): (Option<String>, i32, bool) = (row.get(0), row.get(1), row.get(2));
     let differs = |what: &str, was: String, is: String| {
-        Problem::new(
-            Kind::Conflict,
-            format!("collection `{}` was filled with {what} `{was}`, not `{is}`", resolved.name),
-        )
-        .detail("vectors of different models cannot be compared; nothing was written")
-        .hint(format!(
-            "Go back to {what} `{was}` in howdah.toml, or declare a new collection and ingest into that one."
-        ))
-        .do_now(DoNow::FixInput)
+        remembered::differs(resolved, what, &was, &is)
+            .detail("vectors of different models cannot be compared; nothing was written")
     };
     if i64::from(size) != i64::from(dimensions) {
         return Err(differs("dimensions", size.to_string(), dimensions.to_string()));

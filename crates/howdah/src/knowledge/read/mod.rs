@@ -6,7 +6,7 @@
 //! on behind it where that is possible.
 //!
 //! # Names of documents
-//! A file is its path as given (`docs/guide.md`). A record is its `source`, or its `id`, or `source#id` where it has both;
+//! A file is its path from the working directory (`docs/guide.md`), or as given when it is not below that. A record is its `source`, or its `id`, or `source#id` where it has both;
 //! one with neither is `file#` and the beginning of its hash, so that reordering a file changes nothing. A block of ready-made
 //! vectors is `file#block`.
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use howdah_plan::problem::{Kind, Problem};
@@ -58,6 +58,7 @@ pub(super) struct Context {
 /// Reads documents. Blocks; callers put it on a thread of its own.
 pub struct Reader {
     context: Context,
+    base: Option<PathBuf>,
     format: Option<Format>,
     inputs: std::vec::IntoIter<Input>,
     walk: Option<Walk>,
@@ -71,6 +72,7 @@ impl Reader {
     pub fn new(inputs: Vec<Input>, format: Option<Format>, limits: Limits, shape: Arc<Shape>) -> Self {
         Reader {
             context: Context { shape, limits },
+            base: None,
             format,
             inputs: inputs.into_iter(),
             walk: None,
@@ -78,6 +80,13 @@ impl Reader {
             files: 0,
             ignored: 0,
         }
+    }
+
+    /// Names files below `base` from there, wherever they were given from.
+    #[must_use]
+    pub fn named_from(mut self, base: Option<PathBuf>) -> Self {
+        self.base = base;
+        self
     }
 
     /// Files opened so far, and files left out because their suffix says nothing.
@@ -141,7 +150,8 @@ impl Reader {
         self.files += 1;
         let shown = path.display().to_string();
         let bad = |reason: String| Refusal::Bad(BadRecord::new(&shown, None, reason));
-        let name = source_name(path).ok_or_else(|| bad("its name is not valid UTF-8".to_owned()))?;
+        let name = source_name(path, self.base.as_deref())
+            .ok_or_else(|| bad("its name is not valid UTF-8".to_owned()))?;
         let file = File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
         let facts = file.metadata().map_err(|e| bad(format!("cannot be read: {e}")))?;
         if facts.is_file() && facts.len() == 0 {
@@ -191,8 +201,9 @@ impl Iterator for Reader {
     }
 }
 
-/// A path as a name: `/` between its parts, without `.`; none when it is not valid UTF-8.
-pub fn source_name(path: &Path) -> Option<String> {
+/// A path as a name: from `base` where it is below it, `/` between its parts, without `.`; none when it is not valid UTF-8.
+pub fn source_name(path: &Path, base: Option<&Path>) -> Option<String> {
+    let path = base.and_then(|base| path.strip_prefix(base).ok()).unwrap_or(path);
     let mut name = String::new();
     for part in path.components() {
         match part {
@@ -277,10 +288,11 @@ mod tests {
 
     #[test]
     fn names_are_paths_as_given_without_dots() {
-        let name = |path: &str| source_name(Path::new(path)).unwrap();
+        let name = |path: &str| source_name(Path::new(path), Some(Path::new("/home/me/work"))).unwrap();
         assert_eq!(name("./docs//a.md"), "docs/a.md");
         assert_eq!(name("docs/"), "docs");
         assert_eq!(name("/srv/x.md"), "/srv/x.md");
         assert_eq!(name("../x.md"), "../x.md");
+        assert_eq!(name("/home/me/work/docs/a.md"), "docs/a.md");
     }
 }

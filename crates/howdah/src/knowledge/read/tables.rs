@@ -64,7 +64,10 @@ fn json_reason(error: &serde_json::Error) -> String {
     // The line is known already, and always 1 within a line.
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or(&text);
-    format!("malformed JSON at column {}: {reason}", error.column())
+    match error.column() {
+        0 => format!("malformed JSON: {reason}"),
+        column => format!("malformed JSON at column {column}: {reason}"),
+    }
 }
 
 pub(super) fn document(

@@ -10,9 +10,12 @@ mod explain;
 mod read;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::time::{Duration, Instant};
 
+use deadpool_postgres::Object;
+use futures_util::future::join;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::answer::ScanReport;
 use howdah_plan::search::ask::{Ask, Near, check_vector};
@@ -20,17 +23,19 @@ use howdah_plan::search::param::with_literals;
 use howdah_plan::search::request::Mode;
 use howdah_plan::search::scan::{self, Decision, Facts, Found, Need, Path};
 use howdah_plan::search::statement::{self, Statement};
+use howdah_plan::search::words::{WordPlan, plan as plan_words};
 pub use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::Resolved;
 
 use crate::collections::facts;
 use crate::collections::kept::Kept;
 use crate::embed::{Embedders, Purpose};
+use crate::knowledge::remembered;
 use crate::postgres::Pools;
 use execute::Session;
 
 /// Longest time for comparing every row after the index came back short, unless the request sets its own.
-const EXACT_TIMEOUT: Duration = Duration::from_secs(20);
+const EXACT_TIMEOUT_MS: u32 = 20_000;
 
 /// How long the estimate of a filter is kept.
 const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
@@ -50,8 +55,14 @@ pub async fn run(
     let begin = Instant::now();
     let facts = facts::of(pools, resolved).await?;
     let mut ask = Ask::check(request, resolved, &facts)?;
-    let embed_ms = embed(embedders, resolved, &facts, &mut ask).await?;
-    let search = Search { pools, resolved, facts: &facts, ask: &ask, request };
+    let (embedded, known) =
+        join(embed(pools, embedders, resolved, &facts, &ask), words::of(pools, resolved, &ask)).await;
+    let embed_ms = embedded?.map(|(vector, time)| {
+        ask.near = Some(Near::Vector(vector));
+        time
+    });
+    let known = known?;
+    let search = Search { pools, resolved, facts: &facts, ask: &ask, known: &known, request };
     let result = search.run().await;
     if result.as_ref().is_err_and(|problem| problem.kind == Kind::NotFound) {
         // The table may have changed since its facts were read.
@@ -63,17 +74,40 @@ pub async fn run(
     Ok(answer)
 }
 
+/// The words of a request as a search decides on them, for benches that run the same statement.
+///
+/// # Errors
+/// Whatever keeps the database from answering.
+pub async fn words_of(
+    pools: &Pools,
+    resolved: &Resolved,
+    facts: &Facts,
+    ask: &Ask,
+) -> Result<WordPlan, Problem> {
+    let known = words::of(pools, resolved, ask).await?;
+    Ok(plan_words(&known.lexemes, &known.frequencies, facts.rows, text_rows(ask), false))
+}
+
+/// Rows the text leg has to give.
+fn text_rows(ask: &Ask) -> u32 {
+    match ask.mode {
+        Mode::Hybrid => ask.depth.text,
+        Mode::Text | Mode::Vector => ask.limit + ask.offset,
+    }
+}
+
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Turns the text into a vector, where one is needed.
 async fn embed(
+    pools: &Pools,
     embedders: &Embedders,
     resolved: &Resolved,
     facts: &Facts,
-    ask: &mut Ask,
-) -> Result<Option<f64>, Problem> {
+    ask: &Ask,
+) -> Result<Option<(Vec<f32>, f64)>, Problem> {
     if !matches!(ask.near, Some(Near::Text)) {
         return Ok(None);
     }
@@ -82,11 +116,11 @@ async fn embed(
         return Err(Problem::new(Kind::Usage, format!("collection `{}` has no embedder", resolved.name))
             .hint("Give `vector` or `id`, or use `\"mode\": \"text\"`."));
     };
+    remembered::check(pools, resolved, embedder.model_id()).await?;
     let text = ask.text.clone().unwrap_or_default();
     let vector = embedder.embed(&[text], Purpose::Query).await?.into_iter().next().unwrap_or_default();
     check_vector(&vector, resolved, facts)?;
-    ask.near = Some(Near::Vector(vector));
-    Ok(Some(milliseconds(begin.elapsed())))
+    Ok(Some((vector, milliseconds(begin.elapsed()))))
 }
 
 struct Search<'a> {
@@ -94,54 +128,93 @@ struct Search<'a> {
     resolved: &'a Resolved,
     facts: &'a Facts,
     ask: &'a Ask,
+    known: &'a words::Known,
     request: &'a SearchRequest,
+}
+
+/// One way to run it.
+struct Attempt {
+    decision: Decision,
+    words: WordPlan,
+    statement: Statement,
+    /// Whether the index came back short before.
+    escalated: bool,
 }
 
 impl Search<'_> {
     async fn run(&self) -> Result<SearchAnswer, Problem> {
         let client = self.pools.get(&self.resolved.database).await?;
         let session = Session::new(&client, self.request.timeout_ms);
-        let mut decision = self.decide(&session).await?;
-        let mut statement = statement::build(self.ask, self.resolved, self.facts, decision.path);
-        let mut batch = self.read(&session, &decision, &statement).await?;
-        let mut gave_up = None;
-        let escalated = !self.whole(&batch, &decision);
-        if escalated {
-            let exact =
-                Decision { path: Path::Exact, settings: Vec::new(), access: "exact", ..decision.clone() };
-            let again = statement::build(self.ask, self.resolved, self.facts, Path::Exact);
-            let limited =
-                Session::new(&client, self.request.timeout_ms.or(Some(EXACT_TIMEOUT.as_millis() as u32)));
-            match self.read(&limited, &exact, &again).await {
-                Ok(all) => {
-                    batch = all;
-                    statement = again;
-                    decision = Decision {
-                        index: None,
-                        reason: format!("{}; the index stopped short, so all were compared", decision.reason),
-                        ..exact
-                    };
-                }
-                Err(problem) if problem.kind == Kind::Timeout => gave_up = Some(problem.message),
-                Err(problem) => return Err(problem),
-            }
-        }
-        let legs = self.legs(&batch, &decision);
+        let first = self.attempt(self.decide(&session).await?, false);
+        let batch = self.read(&session, &first).await?;
+        let (attempt, batch, gave_up) = if self.legs(&batch, &first).iter().all(|leg| leg.whole()) {
+            (first, batch, None)
+        } else {
+            self.again(&client, first, batch).await?
+        };
         let (complete, complete_reason) = scan::verdict(
             self.ask.limit,
             batch.hits.len(),
-            &legs,
+            &self.legs(&batch, &attempt),
             self.ask.max_distance.is_some(),
             gave_up.as_deref(),
         );
+        let mut answer = self.answer(&attempt, batch);
+        answer.complete = complete;
+        answer.complete_reason = complete_reason;
+        if self.request.explain {
+            let plan = session.explain(&attempt.decision, &attempt.statement).await?;
+            let explain = explain::read(plan, self.ask, &self.resolved.table);
+            answer.scanned = Some(explain.scanned);
+            answer.explain = Some(explain);
+        }
+        Ok(answer)
+    }
+
+    /// A leg came back short: once more, with every row compared and every word choosing, whichever it was. Where that
+    /// takes too long, what there is and the reason.
+    async fn again(
+        &self,
+        client: &Object,
+        first: Attempt,
+        batch: read::Batch,
+    ) -> Result<(Attempt, read::Batch, Option<String>), Problem> {
+        let vectors = self.vector_leg(&batch, &first).is_some_and(|leg| !leg.whole());
+        let words = first.words.pruned && self.text_leg(&batch, &first).is_some_and(|leg| !leg.whole());
+        let decision = if vectors {
+            let reason = format!("{}; the index stopped short, so all were compared", first.decision.reason);
+            Decision { path: Path::Exact, index: None, access: "exact", settings: Vec::new(), reason }
+        } else {
+            first.decision.clone()
+        };
+        let mut second = self.attempt(decision, words);
+        second.escalated = vectors;
+        let limited = Session::new(client, self.request.timeout_ms.or(Some(EXACT_TIMEOUT_MS)));
+        match self.read(&limited, &second).await {
+            Ok(all) => Ok((second, all, None)),
+            Err(problem) if problem.kind == Kind::Timeout => Ok((first, batch, Some(problem.message))),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn attempt(&self, decision: Decision, all_words: bool) -> Attempt {
+        let wanted = text_rows(self.ask);
+        let words =
+            plan_words(&self.known.lexemes, &self.known.frequencies, self.facts.rows, wanted, all_words);
+        let statement = statement::build(self.ask, self.resolved, self.facts, decision.path, &words);
+        Attempt { decision, words, statement, escalated: false }
+    }
+
+    fn answer(&self, attempt: &Attempt, batch: read::Batch) -> SearchAnswer {
+        let Attempt { decision, statement, escalated, .. } = attempt;
         let vectors = self.ask.mode != Mode::Text;
-        let mut answer = SearchAnswer {
+        SearchAnswer {
             collection: self.resolved.name.clone(),
             mode: self.ask.mode,
             metric: vectors.then_some(self.resolved.metric),
             results: batch.hits,
-            complete,
-            complete_reason,
+            complete: false,
+            complete_reason: String::new(),
             took_ms: 0.0,
             embed_ms: None,
             index: decision.index.clone().filter(|_| vectors),
@@ -150,18 +223,11 @@ impl Search<'_> {
                 access: decision.access.to_owned(),
                 reason: decision.reason.clone(),
                 settings: decision.settings.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
-                escalated,
+                escalated: *escalated,
             }),
             explain: None,
-            sql: self.request.sql.then(|| self.sql(&decision, &statement)),
-        };
-        if self.request.explain {
-            let plan = session.explain(&decision, &statement).await?;
-            let explain = explain::read(plan, self.ask, &self.resolved.table);
-            answer.scanned = Some(explain.scanned);
-            answer.explain = Some(explain);
+            sql: self.request.sql.then(|| self.sql(decision, statement)),
         }
-        Ok(answer)
     }
 
     async fn decide(&self, session: &Session<'_>) -> Result<Decision, Problem> {
@@ -201,34 +267,34 @@ impl Search<'_> {
         Ok(rows)
     }
 
-    async fn read(
-        &self,
-        session: &Session<'_>,
-        decision: &Decision,
-        statement: &Statement,
-    ) -> Result<read::Batch, Problem> {
+    async fn read(&self, session: &Session<'_>, attempt: &Attempt) -> Result<read::Batch, Problem> {
         let check = match &self.ask.near {
             Some(Near::Row(id)) => Some((id, statement::row_check(id, self.resolved, self.facts))),
             _ => None,
         };
-        let (rows, row) = session.run(decision, statement, check.as_ref().map(|(_, check)| check)).await?;
+        let check_statement = check.as_ref().map(|(_, check)| check);
+        let (rows, row) = session.run(&attempt.decision, &attempt.statement, check_statement).await?;
         if let Some((id, _)) = check {
             read::check_row(id, row, self.resolved)?;
         }
         read::batch(&rows, self.ask, self.resolved)
     }
 
-    fn legs(&self, batch: &read::Batch, decision: &Decision) -> Vec<Found> {
-        let vector = self.ask.vector_rows().map(|rows| Found {
-            wanted: rows.into(),
-            found: batch.vector_found,
-            exact: decision.path == Path::Exact,
-        });
-        vector.into_iter().collect()
+    fn vector_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<Found> {
+        let exact = attempt.decision.path == Path::Exact;
+        self.ask.vector_rows().map(|rows| Found { wanted: rows.into(), found: batch.vector_found, exact })
     }
 
-    fn whole(&self, batch: &read::Batch, decision: &Decision) -> bool {
-        self.legs(batch, decision).iter().all(|leg| leg.whole())
+    fn text_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<Found> {
+        (self.ask.mode != Mode::Vector).then(|| Found {
+            wanted: text_rows(self.ask).into(),
+            found: batch.text_found,
+            exact: !attempt.words.pruned,
+        })
+    }
+
+    fn legs(&self, batch: &read::Batch, attempt: &Attempt) -> Vec<Found> {
+        self.vector_leg(batch, attempt).into_iter().chain(self.text_leg(batch, attempt)).collect()
     }
 
     fn sql(&self, decision: &Decision, statement: &Statement) -> String {

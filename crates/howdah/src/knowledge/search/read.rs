@@ -14,6 +14,8 @@ pub(crate) struct Batch {
     pub(crate) hits: Vec<Hit>,
     /// Rows the vector leg gave, before threshold and offset.
     pub(crate) vector_found: u64,
+    /// Rows the text leg gave, before offset.
+    pub(crate) text_found: u64,
 }
 
 /// A row's columns, as [`howdah_plan::search::statement::COLUMNS`] names them.
@@ -37,17 +39,20 @@ pub(crate) fn batch(rows: &[Row], ask: &Ask, resolved: &Resolved) -> Result<Batc
     let unreadable = |e: tokio_postgres::Error| {
         Problem::new(Kind::Internal, "a row of the answer cannot be read").detail(e.to_string())
     };
-    let found: Option<i64> = match rows.first() {
-        Some(row) => row.try_get(12).map_err(unreadable)?,
-        None => Some(0),
+    let found = |at: usize| match rows.first() {
+        Some(row) => row.try_get::<_, Option<i64>>(at).map_err(unreadable),
+        None => Ok(Some(0)),
     };
+    let (vector_found, text_found) = (found(12)?, found(13)?);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
         if let Some(columns) = columns(row).map_err(unreadable)? {
             read.push(columns);
         }
     }
-    let vector_found = found.map_or(read.len() as u64, |found| u64::try_from(found).unwrap_or(0));
+    let counted =
+        |found: Option<i64>| found.map_or(read.len() as u64, |found| u64::try_from(found).unwrap_or(0));
+    let (vector_found, text_found) = (counted(vector_found), counted(text_found));
     if ask.mode == Mode::Vector {
         // A zero vector under cosine has no distance to anything: such rows come last, and are none.
         read.retain(|row| row.distance.is_some_and(|distance| !distance.is_nan()));
@@ -55,7 +60,7 @@ pub(crate) fn batch(rows: &[Row], ask: &Ask, resolved: &Resolved) -> Result<Batc
         read.sort_by(|a, b| a.distance.unwrap_or_default().total_cmp(&b.distance.unwrap_or_default()));
     }
     let hits = read.into_iter().enumerate().map(|(at, row)| hit(at, row, ask, resolved)).collect();
-    Ok(Batch { hits, vector_found })
+    Ok(Batch { hits, vector_found, text_found })
 }
 
 /// None where the row only carries the counts.

@@ -75,7 +75,17 @@ pub struct Running {
     layout: Layout,
     child: Option<Child>,
     log_offset: u64,
+    /// Not ready yet: whoever gives up waiting gives up the server too.
+    starting: bool,
     _lock: File,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.starting && self.child.is_some() && self.is_alive() {
+            let _ = kill(Pid::from_raw(self.pid), Signal::SIGINT);
+        }
+    }
 }
 
 impl Instance {
@@ -120,6 +130,7 @@ impl Instance {
             layout: self.layout.clone(),
             child: Some(child),
             log_offset,
+            starting: true,
             _lock: lock,
         };
         if let Some(note) = running.until_ready().await? {
@@ -161,6 +172,7 @@ impl Instance {
             layout: self.layout.clone(),
             child: None,
             log_offset: file_size(&self.layout.log_file()),
+            starting: true,
             _lock: lock,
         };
         running.until_ready().await?;
@@ -260,6 +272,7 @@ impl Running {
             sleep(Duration::from_millis(25)).await;
         }
         self.since = Instant::now();
+        self.starting = false;
         let said = log::tail(&self.layout.log_file(), self.log_offset);
         let recovered = said.contains("database system was not properly shut down")
             || said.contains("database system was interrupted");

@@ -135,7 +135,7 @@ async fn a_new_instance_has_checksums_scram_and_private_files() {
     assert_eq!(query(&tcp, "SHOW application_name").await, "howdah");
     let without = Target { password: None, ..tcp };
     assert_eq!(connect::connect(&without).await.err().unwrap().kind, Kind::Unauthenticated);
-    assert_eq!(running.stop(QUICK).await.unwrap(), Stopped::Smart);
+    assert_ne!(running.stop(QUICK).await.unwrap(), Stopped::WasNotRunning);
     assert_eq!(scene.instance.layout.state(), State::Stopped);
     let problem = connect::connect(&scene.instance.target().unwrap()).await.err().unwrap();
     assert_eq!(problem.kind, Kind::Unreachable);
@@ -147,14 +147,14 @@ async fn a_server_whose_supervisor_was_killed_is_taken_over() {
     let scene = Scene::made().await;
     let running = scene.instance.start().await.unwrap();
     let pid = running.pid;
-    let second = scene.instance.start().await.err().expect("one supervisor at a time");
+    let second = scene.instance.start().await.expect_err("one supervisor at a time");
     assert_eq!(second.kind, Kind::Conflict);
     // What a SIGKILL of the supervisor leaves: the server runs, nobody holds the lock.
     drop(running);
     let mut adopted = scene.instance.start().await.unwrap();
     assert!(adopted.adopted && adopted.pid == pid && adopted.is_alive());
     assert_eq!(adopted.notes.len(), 1, "{:?}", adopted.notes);
-    assert_eq!(adopted.stop(QUICK).await.unwrap(), Stopped::Smart);
+    assert_ne!(adopted.stop(QUICK).await.unwrap(), Stopped::WasNotRunning);
     assert_eq!(scene.instance.layout.state(), State::Stopped);
 }
 
@@ -189,7 +189,7 @@ async fn a_supervised_server_that_is_killed_comes_back_and_stops_when_asked() {
     assert!(pid != first && port == target.port);
     assert_eq!(query(&target, "SELECT 'here'").await, "here");
     ask.send(true).unwrap();
-    assert_eq!(supervisor.await.unwrap().unwrap(), Stopped::Smart);
+    assert_ne!(supervisor.await.unwrap().unwrap(), Stopped::WasNotRunning);
     assert_eq!(scene.instance.layout.state(), State::Stopped);
 }
 
@@ -449,6 +449,21 @@ async fn a_frozen_server_is_reported_instead_of_waited_for() {
     let problem = running.stop(Patience { smart: short, fast: short, immediate: short }).await.unwrap_err();
     assert_eq!(problem.kind, Kind::Timeout);
     kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_no_server_behind() {
+    let scene = Scene::made().await;
+    let given_up = tokio::time::timeout(Duration::from_millis(1), scene.instance.start()).await;
+    assert!(given_up.is_err());
+    let begin = std::time::Instant::now();
+    while scene.instance.layout.state() != State::Stopped
+        || !process::servers_of(&scene.instance.layout.data).is_empty()
+    {
+        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
 }
 
 #[tokio::test]

@@ -85,7 +85,8 @@ pub static CHECKS: &[Check] = &[
         Severity::Medium,
         "a setting is not the declared one",
         "Somebody changed it by hand, or the declaration has not been applied.",
-        "SELECT name, setting, source, coalesce(sourcefile, '') AS file FROM pg_settings",
+        "SELECT name, setting, current_setting(name, true) AS shown, source, coalesce(sourcefile, '') AS file \
+         FROM pg_settings",
     )
     .server()
     .needs(&[Need::Declaration])
@@ -218,7 +219,10 @@ fn drift(facts: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
             "" => live.text("source").to_owned(),
             file => format!("{} ({file})", live.text("source")),
         };
-        Some(Found::new(format!("`{setting}` from {origin}, declared `{value}`{cost}")).about(name.clone()))
+        Some(
+            Found::new(format!("`{}` from {origin}, declared `{value}`{cost}", live.text("shown")))
+                .about(name.clone()),
+        )
     };
     wanted.iter().filter_map(differs).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::super::version::{MAJORS, OLDEST_SOUND, faults, parse};
 use super::super::{Area, Check, Facts, FixKind, FixTemplate, Found, Need, Row, Severity};
+use crate::platform;
 use crate::spec::Spec;
 
 pub static CHECKS: &[Check] = &[
@@ -30,9 +31,11 @@ pub static CHECKS: &[Check] = &[
         "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'",
     )
     .server()
-    .all(|_, rows| match rows {
-        [] => vec![Found::new("`vector` is not in `pg_available_extensions`")],
-        _ => vec![],
+    .all(|facts, rows| {
+        let database = facts.database.unwrap_or("your database");
+        let steps = || platform::install_steps(facts.platform, facts.major(), database);
+        let found = || Found::new("`vector` is not in `pg_available_extensions`").value("install", steps());
+        if rows.is_empty() { vec![found().fix(INSTALL)] } else { vec![] }
     })
     .advice(
         "Install the package that belongs to this server (Debian and Ubuntu with the PGDG repository: \
@@ -215,6 +218,8 @@ pub static CHECKS: &[Check] = &[
          session_preload_libraries = 'vector'`.",
     ),
 ];
+
+const INSTALL: FixTemplate = FixTemplate { kind: FixKind::Advice, text: "{install}", safe: false };
 
 const AVAILABLE: &str = "SELECT default_version, CASE WHEN version() ~ '32-bit' THEN 32 ELSE 64 END AS bits \
                          FROM pg_available_extensions WHERE name = 'vector'";

@@ -398,7 +398,7 @@ fn lists(_: &Facts<'_>, row: &Row) -> Option<Found> {
         return None;
     }
     let ideal = if rows <= 1_000_000 { rows / 1_000 } else { (rows as f64).sqrt() as i64 }.max(10);
-    let wrong = lists > ideal * 10 || lists * 10 < ideal;
+    let wrong = lists > ideal * 5 || lists * 5 < ideal;
     wrong.then(|| {
         Found::new(format!("{lists} lists for {rows} rows, about {ideal} fit ({})", size(bytes)))
             .value("better", ideal.to_string())

@@ -14,13 +14,13 @@ pub static CHECKS: &[Check] = &[
          the ten nearest that the index finds is its recall; what it misses is silently missing from every answer.",
         "SELECT count(*) AS samples, avg(least(1.0, found::float8 / nullif(wanted, 0))) AS recall, \
          min(found) AS worst, min(least(wanted, 10)) AS wanted, coalesce(current_setting('hnsw.ef_search', true), '40') \
-         AS ef_search FROM (SELECT (SELECT count(*) FROM (SELECT {expression} {operator} s.v AS d FROM {table} \
-         WHERE {expression} IS NOT NULL AND {filter} ORDER BY {expression} {operator} s.v LIMIT 10) near \
-         WHERE near.d <= e.edge + 1e-6 * abs(e.edge) + 1e-9) AS found, e.wanted FROM (SELECT {expression} AS v \
-         FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {expression} IS NOT NULL AND {filter} LIMIT {samples}) s CROSS JOIN LATERAL \
-         (SELECT max(d) AS edge, count(*) AS wanted FROM (SELECT ({expression} {operator} s.v) + 0::float8 AS d \
-         FROM {table} WHERE {expression} IS NOT NULL AND {filter} ORDER BY 1 LIMIT 10) x WHERE d <> 'NaN') e \
-         WHERE e.wanted > 0) probes",
+         AS ef_search FROM (SELECT (SELECT count(*) FROM (SELECT {expression} {operator} probe.vector AS d FROM {table} \
+         WHERE {expression} IS NOT NULL AND {filter} ORDER BY {expression} {operator} probe.vector LIMIT 10) near \
+         WHERE near.d <= exact.edge + 1e-6 * abs(exact.edge) + 1e-9) AS found, exact.wanted FROM (SELECT {expression} \
+         AS vector FROM {table} TABLESAMPLE BERNOULLI ({percent}) WHERE {expression} IS NOT NULL AND {filter} \
+         LIMIT {samples}) probe CROSS JOIN LATERAL (SELECT max(d) AS edge, count(*) AS wanted FROM \
+         (SELECT ({expression} {operator} probe.vector) + 0::float8 AS d FROM {table} WHERE {expression} IS NOT NULL \
+         AND {filter} ORDER BY 1 LIMIT 10) nearest WHERE d <> 'NaN') exact WHERE exact.wanted > 0 OFFSET 0) probes",
     )
     .scope(Scope::VectorIndex)
     .needs(&[Need::Extension("vector"), Need::Request])

@@ -23,6 +23,8 @@ mod evaluate;
 mod kind;
 mod parse;
 mod sql;
+#[cfg(test)]
+mod tests;
 
 pub use evaluate::matches;
 pub use kind::Kind;

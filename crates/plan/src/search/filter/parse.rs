@@ -104,7 +104,9 @@ impl Reader<'_> {
         }
         let problem =
             usage(format!("unknown filter key `{key}`")).detail(format!("keys are: {}", names.join(", ")));
-        match nearest(key.trim_start_matches('$'), self.scope.keys().chain(["and", "or", "not"])) {
+        let bare = key.trim_start_matches('$').to_ascii_lowercase();
+        let word = ["and", "or", "not"].into_iter().find(|word| *word == bare);
+        match word.or_else(|| nearest(key, self.scope.keys())) {
             Some(near) => problem.hint(format!("Did you mean `{near}`?")),
             None if self.scope.metadata.is_some() => {
                 problem.hint(format!("For a key of the metadata write `metadata.{key}`."))

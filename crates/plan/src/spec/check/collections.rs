@@ -359,7 +359,11 @@ impl Rules<'_> {
                 );
             }
         }
-        if !documents.is_empty() && self.collection.embedder.is_none() {
+        // Files of records may bring their vectors; prose and directories of it cannot.
+        let records = |path: &String| {
+            [".jsonl", ".ndjson", ".csv", ".tsv", ".npy", ".parquet"].iter().any(|end| path.ends_with(end))
+        };
+        if !documents.iter().all(records) && self.collection.embedder.is_none() {
             let key = self.at("documents");
             let message = format!("`{key}`: documents need an embedder, and `{}` has none", self.key);
             mistakes.say(&key, message, "Name one: `embedder = \"local\"`.");

@@ -23,7 +23,7 @@ const BAD: &[(&str, &[u8], &str, &str)] = &[
     ("j.md", b"  \n\n", "j.md", "no text"),
     ("k.md", b"line\nbad \xc3\x28\n", "k.md:2", "invalid UTF-8"),
     ("l.txt", b"a\nb\0c", "l.txt:2", "NUL"),
-    ("m.csv", b"id,content\n1,a\n2\n", "m.csv:3", "1 columns"),
+    ("m.csv", b"id,content\nm1,a\n2\n", "m.csv:3", "1 columns"),
     ("n.csv", b"id,content,embedding\n1,a,[1;2]\n", "n.csv:2", "no list of numbers"),
     ("o.npy", b"\x93NUMPY\x09\x00\x00\x00", "o.npy", "version 9"),
     ("p.jsonl", b"{\"content\":\"x\",\"year\":\"soon\"}\n", "p.jsonl:1", "field `year`"),

@@ -221,9 +221,10 @@ async fn a_statement_out_of_time_is_told_as_such() {
 async fn more_than_two_thousand_dimensions_are_searched_as_halfvec() {
     let corpus = Corpus::new(Shape { dimensions: 3072, storage: "halfvec", ..Shape::default() }).await;
     let row = |n: usize| {
-        let mut embedding = vec![0.0; 3072];
-        embedding[n % 3072] = 1.0;
-        embedding[(n * 7) % 3072] += 0.5;
+        let (group, own) = ((n % 20 + 1) as f32, n as f32);
+        let embedding =
+            (0..3072).map(|d| (d as f32 * group * 0.05).sin() + 0.3 * (d as f32 * own * 0.013).sin());
+        let embedding = embedding.collect();
         Row { source: "s".into(), content: n.to_string(), embedding: Some(embedding), ..Row::default() }
     };
     corpus.insert(&(0..2300).map(row).collect::<Vec<_>>()).await;

@@ -140,3 +140,27 @@ async fn an_adopted_table_is_searched_as_it_is() {
         assert!(answer.complete);
     }
 }
+
+#[tokio::test]
+async fn rare_words_outweigh_common_ones_and_the_list_is_still_filled() {
+    let corpus = Corpus::new(Shape::default()).await;
+    corpus
+        .sql(
+            "INSERT INTO docs (source, chunk, content, embedding)
+             SELECT 's', n, 'the package manages files and more files of kind ' || n % 7
+                    || CASE n WHEN 4711 THEN ' with zeppelins' ELSE '' END, '[1,0,0]'
+             FROM generate_series(1, 6000) n; ANALYZE docs",
+        )
+        .await;
+    let request = json!({"text": "which package manages files and zeppelins", "limit": 100, "explain": true});
+    let answer = corpus.search(request).await;
+    assert_eq!(ids(&answer)[0], 4711);
+    // One row holds the rare word; the other 99 come from asking again with the common ones.
+    assert_eq!((answer.results.len(), answer.complete), (100, true));
+    let hybrid = json!({"text": "zeppelins manage files", "vector": [0.0, 1.0, 0.0], "limit": 5,
+                        "weights": {"text": 100.0}});
+    let answer = corpus.search(hybrid).await;
+    assert_eq!((ids(&answer)[0], answer.results.len(), answer.complete), (4711, 5, true));
+    let limited = corpus.search(json!({"text": "zeppelins", "limit": 5})).await;
+    assert_eq!((limited.results.len(), limited.complete), (1, true));
+}

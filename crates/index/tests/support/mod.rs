@@ -1,5 +1,6 @@
 //! Rows with what the tests need around them.
 #![allow(dead_code)] // Each test file uses a part of it.
+#![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 use howdah_index::build::{Loader, Sampler, create_empty};
 use howdah_index::directory::Index;
@@ -66,10 +67,10 @@ pub fn build(table: &Table, options: BuildOptions) -> MemoryPages {
     let mut codes = Vec::new();
     for (i, row) in table.rows.iter().enumerate() {
         let mut code = Vec::new();
-        if let Some(row) = row {
-            if let Some(list) = encoder.encode(tid_of_row(i), row, &mut code).unwrap() {
-                codes.push((list, code));
-            }
+        if let Some(row) = row
+            && let Some(list) = encoder.encode(tid_of_row(i), row, &mut code).unwrap()
+        {
+            codes.push((list, code));
         }
     }
     codes.sort_by_key(|c| c.0);

@@ -1,1 +1,0 @@
-//! Stories of applying, on real servers.

@@ -1,0 +1,166 @@
+//! Broken off anywhere, the next run goes on; two at once do not happen.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use howdah_plan::problem::Kind;
+
+use super::{SHOP, Server, options, spec};
+use crate::apply::{Event, Options};
+use crate::postgres::Pools;
+
+#[tokio::test]
+async fn killed_after_any_step_the_next_run_completes() {
+    let server = Server::start();
+    let shop = spec(SHOP);
+    // Each run is stopped one step later than it began: every step is the last of some run.
+    let steps = server.plan(&shop).await.steps.len();
+    for _ in 0..steps {
+        let stopped = Options { stop_after: Some(1), ..options() };
+        match server.try_apply(&shop, &stopped).await {
+            Ok(_) => break,
+            Err(problem) => assert!(problem.message.contains("stopped before step"), "{problem:#?}"),
+        }
+    }
+    let outcome = server.apply(&shop).await;
+    assert!(outcome.done.len() <= 1, "{:?}", outcome.done);
+    assert!(server.plan(&shop).await.is_empty());
+}
+
+const BIG: &str = r#"
+name = "big"
+[databases.big]
+[collections.big]
+dimensions = 64
+[collections.big.index]
+m = 32
+ef_construction = 200
+"#;
+
+/// A table with rows and without its vector index.
+async fn without_index(server: &Server, rows: u32) {
+    server.apply(&spec(BIG)).await;
+    server
+        .sql(
+            "big",
+            &format!(
+                "DROP INDEX big_embedding_idx; SELECT setseed(0.5);
+                 INSERT INTO big (source, chunk, content, content_hash, embedding)
+                 SELECT 'a', i, 'text', '', array_agg(random() + i * 0) FROM generate_series(1, {rows}) AS i,
+                        generate_series(1, 64) GROUP BY i"
+            ),
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn an_index_killed_while_it_is_built_is_repaired() {
+    let server = Server::start();
+    without_index(&server, 10_000).await;
+    let pools = server.pools.clone();
+    let building = std::sync::Arc::new(AtomicBool::new(false));
+    let seen = building.clone();
+    let run = tokio::spawn(async move {
+        let tell = move |event| {
+            if let Event::Building(building) = &event
+                && building.done > 0
+            {
+                seen.store(true, Ordering::Relaxed);
+            }
+        };
+        crate::apply::run(&pools, &spec(BIG), &options(), &tell).await
+    });
+    while !building.load(Ordering::Relaxed) {
+        assert!(!run.is_finished(), "the index is built before it could be killed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // A kill -9 of the process that builds: the server recovers from the crash, the index stays behind, invalid.
+    let pid = server.value("postgres", "SELECT pid FROM pg_stat_progress_create_index LIMIT 1").await;
+    let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let problem = run.await.unwrap().unwrap_err();
+    assert_eq!(problem.kind, Kind::Unreachable, "{problem:#?}");
+    let ready = || server.cluster.log().matches("database system is ready to accept connections").count() > 1;
+    for _ in 0..600 {
+        if ready() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(ready(), "{}", server.cluster.log());
+    server.pools.close();
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('big_embedding_idx')";
+    assert_eq!(server.value("big", valid).await, "false");
+
+    let server = Server { pools: Pools::new(server.cluster.target.clone(), 4), ..server };
+    let plan = server.plan(&spec(BIG)).await;
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["index:big:public.big_embedding_idx:drop", "index:big:public.big_embedding_idx"]);
+    let told = server.told(&spec(BIG), &Options { build_memory: Some(1 << 30), ..options() }).await;
+    assert_eq!(server.value("big", valid).await, "true");
+    assert!(server.plan(&spec(BIG)).await.is_empty());
+    let progress: Vec<_> =
+        told.iter().filter(|event| matches!(event, Event::Building(b) if b.total > 0)).collect();
+    assert!(!progress.is_empty(), "a bar needs totals: {told:?}");
+}
+
+#[tokio::test]
+async fn a_killed_run_leaves_a_build_running_and_the_next_one_ends_it() {
+    let server = Server::start();
+    without_index(&server, 10_000).await;
+    let pools = server.pools.clone();
+    let run = tokio::spawn(async move { crate::apply::run(&pools, &spec(BIG), &options(), &|_| {}).await });
+    for _ in 0..500 {
+        if server.value("postgres", "SELECT count(*) FROM pg_stat_progress_create_index").await != "0" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run.abort();
+    let _ = run.await;
+    for _ in 0..100 {
+        let holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        if server.value("postgres", holds).await == "0" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.apply(&spec(BIG)).await;
+    assert!(server.plan(&spec(BIG)).await.is_empty());
+    assert_eq!(server.value("big", "SELECT count(*) FROM pg_index WHERE NOT indisvalid").await, "0");
+}
+
+#[tokio::test]
+async fn of_two_at_once_one_is_told_who_the_other_is() {
+    let server = Server::start();
+    let shop = spec(SHOP);
+    let (one, two) = {
+        let options = options();
+        tokio::join!(server.try_apply(&shop, &options), server.try_apply(&shop, &options))
+    };
+    let (won, lost) = if one.is_ok() { (one, two) } else { (two, one) };
+    won.unwrap_or_else(|problem| panic!("{problem:#?}"));
+    let problem = lost.unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict, "{problem:#?}");
+    assert_eq!(problem.kind.row().exit, 6);
+    let detail = problem.detail.unwrap();
+    assert!(detail.contains("role `postgres`") && detail.contains("since 20"), "{detail}");
+    assert!(server.plan(&shop).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_holds_is_not_waited_for_forever() {
+    let server = Server::start();
+    let shop = spec(SHOP);
+    server.apply(&shop).await;
+    server.sql("shop", "ALTER TABLE notes ALTER COLUMN metadata DROP DEFAULT").await;
+    let holder = server.pools.raw("shop").await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE notes IN SHARE MODE").await.unwrap();
+    let hasty = Options { lock_timeout: Duration::from_millis(300), ..options() };
+    let problem = server.try_apply(&shop, &hasty).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict, "{problem:#?}");
+    assert!(problem.detail.unwrap().contains("SET DEFAULT"));
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    server.apply(&shop).await;
+    assert!(server.plan(&shop).await.is_empty());
+}

@@ -1,0 +1,94 @@
+//! The words of a question, and how frequent they are in a collection.
+//!
+//! Both are kept: the lexemes of a text never change, the statistics of a column change with ANALYZE. So the decision
+//! which words choose and what they weigh is taken here, and the statement gets it as values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use howdah_plan::problem::Problem;
+use howdah_plan::search::ask::Ask;
+use howdah_plan::search::request::{Mode, Words};
+use howdah_plan::search::statement;
+use howdah_plan::search::words::Frequencies;
+use howdah_plan::spec::resolve::Resolved;
+
+use crate::collections::facts;
+use crate::collections::kept::Kept;
+use crate::postgres::problem::from_pg;
+use crate::postgres::{Pools, param};
+
+/// How long the lexemes of a text are kept.
+const LEXEMES_FRESH: Duration = Duration::from_secs(600);
+/// How long statistics are kept.
+const FREQUENCIES_FRESH: Duration = Duration::from_secs(60);
+/// Longest text whose lexemes are kept, in bytes.
+const LONGEST: usize = 1000;
+
+static LEXEMES: Kept<Arc<Vec<String>>> = Kept::new();
+static FREQUENCIES: Kept<Arc<Frequencies>> = Kept::new();
+
+/// Statistics of the `tsvector` column: the last entries of the frequencies are their bounds, not a lexeme's.
+const STATISTICS: &str = "
+SELECT most_common_elems::text::text[], most_common_elem_freqs FROM pg_stats
+WHERE schemaname = $1 AND tablename = $2 AND attname = $3";
+
+/// What is known of a question's words before it is searched.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) lexemes: Arc<Vec<String>>,
+    pub(crate) frequencies: Arc<Frequencies>,
+}
+
+/// The words of a request and their frequencies; nothing where no words are searched for one by one.
+pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<Known, Problem> {
+    let Some(text) = &ask.text else { return Ok(Known::default()) };
+    if ask.mode == Mode::Vector || ask.words != Words::Any {
+        return Ok(Known::default());
+    }
+    let table = facts::key(pools, resolved);
+    let name = format!("{table}\0{}\0{text}", resolved.language);
+    let (lexemes, frequencies) =
+        (LEXEMES.get(&name, LEXEMES_FRESH), FREQUENCIES.get(&table, FREQUENCIES_FRESH));
+    if let (Some(lexemes), Some(frequencies)) = (&lexemes, &frequencies) {
+        return Ok(Known { lexemes: Arc::clone(lexemes), frequencies: Arc::clone(frequencies) });
+    }
+    let client = pools.get(&resolved.database).await?;
+    let lexemes = match lexemes {
+        Some(lexemes) => lexemes,
+        None => {
+            let ask = statement::lexemes(text, resolved);
+            let rows = client.query_typed(&ask.sql, &param::typed(&ask.params)).await.map_err(failed)?;
+            let lexemes: Arc<Vec<String>> = Arc::new(rows.first().map(|row| row.get(0)).unwrap_or_default());
+            if text.len() <= LONGEST {
+                LEXEMES.keep(name, Arc::clone(&lexemes), LEXEMES_FRESH);
+            }
+            lexemes
+        }
+    };
+    let frequencies = match frequencies {
+        Some(frequencies) => frequencies,
+        None => {
+            let frequencies = Arc::new(read(&client, resolved).await?);
+            FREQUENCIES.keep(table, Arc::clone(&frequencies), FREQUENCIES_FRESH);
+            frequencies
+        }
+    };
+    Ok(Known { lexemes, frequencies })
+}
+
+async fn read(client: &deadpool_postgres::Object, resolved: &Resolved) -> Result<Frequencies, Problem> {
+    // An adopted table has no such column, and every word weighs the same.
+    let Some(tsv) = &resolved.columns.tsv else { return Ok(Frequencies::default()) };
+    let row =
+        client.query_opt(STATISTICS, &[&resolved.schema, &resolved.table, tsv]).await.map_err(failed)?;
+    let Some(row) = row else { return Ok(Frequencies::default()) };
+    let lexemes: Vec<String> = row.get::<_, Option<_>>(0).unwrap_or_default();
+    let frequencies: Vec<f32> = row.get::<_, Option<_>>(1).unwrap_or_default();
+    Ok(Frequencies { known: lexemes.into_iter().zip(frequencies).collect::<HashMap<_, _>>() })
+}
+
+fn failed(error: tokio_postgres::Error) -> Problem {
+    from_pg(&error, "read the words of a text")
+}

@@ -1,0 +1,130 @@
+//! Take documents into a collection.
+
+use std::sync::Arc;
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::resolve::resolve;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use crate::knowledge::ingest::{self, IngestReport, Input, Progress, Request, Silent};
+use crate::observe::measure;
+
+/// Most documents of one request.
+const MOST: usize = 10_000;
+
+/// Documents to take in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    /// The collection.
+    pub collection: String,
+    /// The documents, 1 to 10000.
+    #[schemars(length(min = 1, max = 10000))]
+    pub documents: Vec<Document>,
+    /// Whether documents that cannot be taken in are counted and left out. Without it the first one ends the request.
+    #[serde(default)]
+    pub skip_bad: bool,
+}
+
+/// A document. One with a `source` that is there already replaces it; an unchanged one writes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// What tells it from others: a path, an address, an id.
+    #[schemars(length(min = 1, max = 2000), regex(pattern = r"^[^\u0000]+$"))]
+    pub source: String,
+    /// Its text. Long texts are cut into chunks.
+    #[schemars(length(min = 1), regex(pattern = r"[^\s\u0000]"))]
+    pub content: String,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[^\u0000]*$"))]
+    pub title: Option<String>,
+    /// What is known besides; declared fields are taken from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// A ready-made vector, for collections whose callers embed themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16000))]
+    pub embedding: Option<Vec<f32>>,
+}
+
+impl Context {
+    /// Takes documents into a declared collection.
+    ///
+    /// # Errors
+    /// `not_found` when it is not declared; what ingesting says.
+    pub async fn ingest(
+        &self,
+        collection: &str,
+        change: impl FnOnce(&mut Request),
+        inputs: Vec<Input>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<IngestReport, Problem> {
+        let resolved = resolve(&self.spec, collection)?;
+        let declared = self.spec.collections.get(collection).ok_or_else(|| {
+            Problem::new(Kind::NotFound, format!("collection `{collection}` is not declared"))
+        })?;
+        let mut request = Request::new(inputs, declared);
+        change(&mut request);
+        let embedder = self.embedders.of_collection(&resolved)?;
+        let report = ingest::run(&self.pools, embedder, &resolved, request, progress).await?;
+        let count = |outcome: &'static str, many: u64| {
+            metrics::counter!(measure::DOCUMENTS, "collection" => collection.to_owned(), "outcome" => outcome)
+                .increment(many);
+        };
+        count("written", report.new + report.changed);
+        count("unchanged", report.unchanged);
+        Ok(report)
+    }
+}
+
+async fn ingest(context: Arc<Context>, input: Ingest) -> Result<IngestReport, Problem> {
+    if input.documents.is_empty() || input.documents.len() > MOST {
+        return Err(Problem::new(Kind::Usage, format!("`{}` documents are given", input.documents.len()))
+            .detail(format!("1 to {MOST} are allowed"))
+            .hint("Send them in several requests, or use `howdah ingest` for files."));
+    }
+    let records = input
+        .documents
+        .into_iter()
+        .map(|document| serde_json::to_value(document).unwrap_or_default())
+        .collect();
+    let inputs = vec![Input::Records("documents".into(), records)];
+    let skip_bad = input.skip_bad;
+    context.ingest(&input.collection, |request| request.skip_bad = skip_bad, inputs, Arc::new(Silent)).await
+}
+
+/// Takes documents in.
+pub const INGEST: Skill<Context> = Skill {
+    name: "ingest",
+    summary: "Take documents into a collection.",
+    description: "Cuts documents into chunks, embeds them and writes them. A document that is there unchanged is left \
+                  alone; a changed one has its chunks replaced. The command line takes files and directories: Markdown, \
+                  text, HTML, JSON Lines, CSV, Parquet and .npy.",
+    effect: Effect::Writes,
+    scope: Scope::Write,
+    command: "ingest",
+    route: Route { method: "POST", path: "/v1/collections/{collection}/documents", success: 200 },
+    input: schema_of::<Ingest>,
+    output: schema_of::<IngestReport>,
+    examples: &[
+        Example {
+            title: "One document",
+            input: r#"{"collection": "manual", "documents": [{"source": "hello.md", "content": "Howdah says hello.",
+                       "metadata": {"lang": "en"}}]}"#,
+            command: "howdah ingest manual docs/ notes.jsonl",
+        },
+        Example {
+            title: "What another program writes",
+            input: r#"{"collection": "manual", "documents": [{"source": "a", "content": "One."},
+                       {"source": "b", "content": "Two."}], "skip_bad": true}"#,
+            command: "export-notes | howdah ingest manual - --skip-bad",
+        },
+    ],
+    run: |context, input| Box::pin(typed(context, input, ingest)),
+};
