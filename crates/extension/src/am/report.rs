@@ -26,6 +26,10 @@ fn raise_fault(fault: &Fault) -> ! {
         Fault::Dimensions { .. } => {
             (PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, "Compare vectors of the same number of dimensions.")
         }
+        Fault::Bits { .. } => (
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "Leave `bits` out of `WITH (…)`, or give a number that the message names.",
+        ),
         Fault::Width { .. } => (
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             "Index the first dimensions with `subvector`, or store the rows without an index.",
