@@ -141,7 +141,7 @@ impl Daemon {
         };
         let mut kept = match reached {
             Server::There(_) => None,
-            Server::Own(instance, running) => Some(Kept::supervise(*instance, running)),
+            Server::Own(instance, running) => Some(Kept::supervise(*instance, *running)),
         };
         let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
         let ended = self.serve_until_told(signals, &mut kept, pools.clone(), (tuned, machine), shown).await;

@@ -19,7 +19,7 @@ pub enum Server {
     /// Somebody else's.
     There(Target),
     /// Howdah's own.
-    Own(Box<Instance>, Running),
+    Own(Box<Instance>, Box<Running>),
 }
 
 impl Server {
@@ -93,7 +93,7 @@ pub async fn reach(
         note.push_str(more);
     }
     step.done(note);
-    Ok(Server::Own(Box::new(instance), running))
+    Ok(Server::Own(Box::new(instance), Box::new(running)))
 }
 
 fn settings(instance: &Instance, spec: &Spec) -> Result<Vec<Tuned>, Problem> {

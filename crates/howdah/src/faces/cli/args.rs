@@ -496,7 +496,10 @@ pub fn command() -> clap::Command {
     for skill in SKILLS {
         let words: Vec<&str> = skill.command.split(' ').collect();
         command = at(command, &words, |found| {
-            found.about(skill.summary.trim_end_matches('.')).long_about(skill.description).before_help(examples(skill.examples))
+            found
+                .about(skill.summary.trim_end_matches('.'))
+                .long_about(skill.description)
+                .before_help(examples(skill.examples))
         });
     }
     command

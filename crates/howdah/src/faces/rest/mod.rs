@@ -216,12 +216,12 @@ fn from_here(request: &Request) -> bool {
 }
 
 /// The key in `Authorization: Bearer …` or `X-Api-Key: …`.
-fn presented(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+fn presented(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map(str::trim).unwrap_or_default());
     if let Some(authorization) = text("authorization") {
         return match authorization.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(key.trim().to_owned())),
-            _ => Err(gate::no_key().detail("the header `Authorization` is not `Bearer …`").into()),
+            _ => Err(gate::no_key().detail("the header `Authorization` is not `Bearer …`")),
         };
     }
     Ok(text("x-api-key").map(str::to_owned))
