@@ -61,6 +61,8 @@ pub fn plan(lexemes: &[String], frequencies: &Frequencies, rows: f64, wanted: u3
     words.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
     words.truncate(MOST);
     let enough = (f64::from(wanted) * PLENTY).max(CHEAP);
+    // Without statistics (a table never analysed, an adopted one) no word is known to be common.
+    let all = all || frequencies.known.is_empty();
     let mut sum = 0.0;
     let mut choosing = Vec::new();
     for (frequency, lexeme) in &words {
@@ -114,6 +116,13 @@ mod tests {
         assert_eq!((all.candidates.as_str(), all.pruned), ("'usual' | 'common'", false));
         let small = super::plan(&words(&["common", "usual"]), &frequencies(), 1000.0, 10, false);
         assert!(!small.pruned);
+    }
+
+    #[test]
+    fn without_statistics_every_word_chooses_and_all_weigh_the_same() {
+        let plan = plan(&words(&["a", "b"]), &Frequencies::default(), 1_000_000.0, 10, false);
+        assert_eq!((plan.candidates.as_str(), plan.pruned), ("'a' | 'b'", false));
+        assert!((plan.weights[0] - plan.weights[1]).abs() < 1e-12);
     }
 
     #[test]

@@ -157,11 +157,11 @@ async fn read_input<C: Host>(
     path: &[(String, String)],
     request: Request,
 ) -> Result<Value, Failure> {
-    let properties = openapi::properties(skill);
+    let properties = service.fields(skill);
     let (parts, body) = request.into_parts();
     let mut fields = Map::new();
     if matches!(skill.route.method, "GET" | "DELETE") {
-        input::add_query(&mut fields, parts.uri.query(), &properties, path)?;
+        input::add_query(&mut fields, parts.uri.query(), properties, path)?;
     } else {
         if parts.uri.query().is_some_and(|query| !query.is_empty()) {
             input::add_query(&mut Map::new(), parts.uri.query(), &Map::new(), path)?;
@@ -173,7 +173,7 @@ async fn read_input<C: Host>(
             );
         }
     }
-    input::add_path(&mut fields, path, &properties)?;
+    input::add_path(&mut fields, path, properties)?;
     Ok(Value::Object(fields))
 }
 

@@ -2,10 +2,12 @@
 //!
 //! It knows a table of skills and a [`Host`]: who checks keys and says how things are.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::input::Properties;
 use super::openapi;
 use crate::skills::Skill;
 use crate::skills::host::Host;
@@ -27,6 +29,8 @@ pub struct Service<C: 'static> {
     pub skills: &'static [Skill<C>],
     /// Limits of one request.
     pub limits: Limits,
+    /// The fields of each skill's input, by the skill's name: too dear to be made for every request.
+    fields: HashMap<&'static str, Properties>,
     context: RwLock<Arc<C>>,
     document: RwLock<Arc<str>>,
     ready: AtomicBool,
@@ -39,6 +43,7 @@ impl<C: Host> Service<C> {
         Service {
             skills,
             limits,
+            fields: skills.iter().map(|skill| (skill.name, openapi::properties(skill))).collect(),
             context: RwLock::new(context),
             document: RwLock::new(document),
             ready: AtomicBool::new(false),
@@ -56,6 +61,12 @@ impl<C: Host> Service<C> {
             openapi::text(self.skills, &context.collections(), self.limits.require_key).into();
         *self.document.write().unwrap_or_else(PoisonError::into_inner) = document;
         *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+
+    /// The fields of a skill's input, as its schema has them.
+    pub fn fields(&self, skill: &Skill<C>) -> &Properties {
+        static NONE: LazyLock<Properties> = LazyLock::new(Properties::new);
+        self.fields.get(skill.name).unwrap_or(LazyLock::force(&NONE))
     }
 
     /// The OpenAPI document.
