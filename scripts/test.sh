@@ -2,12 +2,12 @@
 # Every test. From a clean clone on a bare machine: what is missing is installed or fetched, servers are started on sockets
 # and free ports of their own and end with the tests.
 #
-#   scripts/test.sh [rust] [schemathesis] [corpus] [extension]     all of them when none is named
+#   scripts/test.sh [rust] [schemathesis] [corpus]     all of them when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(rust schemathesis corpus extension)
+[ ${#parts[@]} -gt 0 ] || parts=(rust schemathesis corpus)
 passed=0
 failed=()
 
@@ -22,7 +22,6 @@ for name in "${parts[@]}"; do
     rust) part rust "${CARGO:-cargo}" test --workspace --exclude howdah-extension --no-fail-fast ;;
     schemathesis) part schemathesis tests/schemathesis.sh ;;
     corpus) part corpus tests/corpus.sh ;;
-    extension) part extension scripts/extension.sh test ;;
     *) echo "error: no such part: \`$name\`" >&2; exit 2 ;;
   esac
 done
