@@ -23,7 +23,10 @@ if ! command -v apt-cache >/dev/null || [ "$(apt-cache dumpavail 2>/dev/null | g
 fi
 
 work=$(mktemp -d)
-export HOWDAH_HOME=${HOWDAH_TEST_HOME:-$PWD/target/test-home}
+chmod 755 "$work"
+export HOWDAH_HOME=$work/home
+: "${HOWDAH_DOWNLOADS:=${HOWDAH_TEST_HOME:-$PWD/target/test-home}/downloads}"
+export HOWDAH_DOWNLOADS
 finish() { (cd "$work" && "$howdah" down >/dev/null 2>&1) || true; rm -rf "$work"; }
 trap finish EXIT
 cp tests/corpus/howdah.toml "$work/"
