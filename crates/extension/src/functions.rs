@@ -136,7 +136,9 @@ fn tids_of(index: &Index, pages: &Pages) -> Result<HashSet<Tid>, Fault> {
             pages.interrupts();
             let guard = pages.read(place.page);
             let block = BlockView::new(&index.layout, guard.body(), usize::from(place.index));
-            tids.extend((0..block.used()).filter(|lane| block.live() >> lane & 1 == 1).map(|lane| block.tid(lane)));
+            tids.extend(
+                (0..block.used()).filter(|lane| block.live() >> lane & 1 == 1).map(|lane| block.tid(lane)),
+            );
             place = block.next();
             blocks += 1;
         }

@@ -53,7 +53,8 @@ impl Opclass {
             let function = pg_sys::index_getprocinfo(index, 1, 1);
             pg_sys::FunctionCall1Coll(function, pg_sys::InvalidOid, pg_sys::Datum::from(0)).value() as i32
         };
-        Self::from_code(code).unwrap_or_else(|| pgrx::error!("operator class of the index has the unknown code {code}"))
+        Self::from_code(code)
+            .unwrap_or_else(|| pgrx::error!("operator class of the index has the unknown code {code}"))
     }
 }
 
@@ -98,5 +99,8 @@ pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
 
 /// A TID as the index has it.
 pub fn tid(item: pg_sys::ItemPointerData) -> Tid {
-    Tid { block: u32::from(item.ip_blkid.bi_hi) << 16 | u32::from(item.ip_blkid.bi_lo), offset: item.ip_posid }
+    Tid {
+        block: u32::from(item.ip_blkid.bi_hi) << 16 | u32::from(item.ip_blkid.bi_lo),
+        offset: item.ip_posid,
+    }
 }

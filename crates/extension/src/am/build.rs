@@ -18,8 +18,14 @@ use crate::storage::sort::Sort;
 use crate::types::Opclass;
 
 /// Phases of a build in `pg_stat_progress_create_index`, from PostgreSQL's "initializing" (1) on.
-const PHASES: [&std::ffi::CStr; 6] =
-    [c"initializing", c"sampling rows", c"making lists", c"encoding rows", c"writing pages", c"measuring recall"];
+const PHASES: [&std::ffi::CStr; 6] = [
+    c"initializing",
+    c"sampling rows",
+    c"making lists",
+    c"encoding rows",
+    c"writing pages",
+    c"measuring recall",
+];
 const SAMPLING: i64 = 2;
 const TRAINING: i64 = 3;
 const ENCODING: i64 = 4;
@@ -58,7 +64,8 @@ pub unsafe extern "C-unwind" fn ambuild(
     pages.finish_build();
     // SAFETY: palloc0 returns a zeroed struct of this size in the caller's context, as the callback has to.
     unsafe {
-        let result = pg_sys::palloc0(std::mem::size_of::<pg_sys::IndexBuildResult>()).cast::<pg_sys::IndexBuildResult>();
+        let result = pg_sys::palloc0(std::mem::size_of::<pg_sys::IndexBuildResult>())
+            .cast::<pg_sys::IndexBuildResult>();
         (*result).heap_tuples = rows;
         (*result).index_tuples = indexed as f64;
         result
@@ -84,7 +91,9 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
 /// `index` is open.
 unsafe fn dimensions(index: pg_sys::Relation) -> usize {
     // SAFETY: an index has at least one attribute; its type modifier is pgvector's number of dimensions.
-    let typmod = unsafe { pgrx::PgTupleDesc::from_pg_copy((*index).rd_att).get(0).expect("an index has a column").atttypmod };
+    let typmod = unsafe {
+        pgrx::PgTupleDesc::from_pg_copy((*index).rd_att).get(0).expect("an index has a column").atttypmod
+    };
     usize::try_from(typmod).unwrap_or_else(|_| {
         report::error(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

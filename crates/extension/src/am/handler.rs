@@ -10,7 +10,8 @@ use super::{build, cost, insert, options, scan, vacuum};
 fn howdah_handler() -> pgrx::Internal {
     // SAFETY: a zeroed IndexAmRoutine is a valid one (flags off, callbacks absent); palloc'd, since PostgreSQL keeps it in
     // the relation cache.
-    let mut routine = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
+    let mut routine =
+        unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     // One kind of scan: rows in order of distance from a value.
     routine.amstrategies = 0;
     routine.amsupport = 1;

@@ -32,7 +32,9 @@ pub unsafe extern "C-unwind" fn aminsert(
         types::read_vector(*values, element, &mut vector);
         let pages = Pages::open(index);
         let mut rows = Rows::of_any_age(heap, index, element);
-        raise(with_index(index, &pages, |opened| insert(opened, &pages, &mut rows, types::tid(*item), &vector)));
+        raise(with_index(index, &pages, |opened| {
+            insert(opened, &pages, &mut rows, types::tid(*item), &vector)
+        }));
     }
     // The answer is for unique indexes.
     false

@@ -92,7 +92,10 @@ pub unsafe extern "C-unwind" fn amrescan(
 
 /// Callback `amgettuple`.
 #[pg_guard]
-pub unsafe extern "C-unwind" fn amgettuple(scan: pg_sys::IndexScanDesc, _direction: pg_sys::ScanDirection::Type) -> bool {
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
     // SAFETY: `scan` is one of `ambeginscan` whose relations and snapshot PostgreSQL keeps until `amendscan`.
     unsafe {
         let index = (*scan).indexRelation;

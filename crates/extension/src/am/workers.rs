@@ -56,7 +56,10 @@ impl<'a> Workers<'a> {
                 let mut encoder = trained.encoder();
                 loop {
                     // The lock is held while waiting for a batch: another worker waits for the lock instead.
-                    let Ok(batch) = jobs.lock().map_err(drop).and_then(|jobs| jobs.recv().map_err(drop)) else { return };
+                    let Ok(batch) = jobs.lock().map_err(drop).and_then(|jobs| jobs.recv().map_err(drop))
+                    else {
+                        return;
+                    };
                     if results.send(encode(&mut encoder, &batch, dimensions)).is_err() {
                         return;
                     }

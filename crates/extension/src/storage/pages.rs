@@ -10,8 +10,8 @@ use std::cell::Cell;
 use std::slice;
 
 use howdah_index::page::{
-    Block, MAX_PAGES_PER_CHANGE, Outcome, PAGE_BODY, PAGE_HEADER, PAGE_SIZE, PAGE_SPECIAL, PageMut, PageRead, PageStore,
-    Target,
+    Block, MAX_PAGES_PER_CHANGE, Outcome, PAGE_BODY, PAGE_HEADER, PAGE_SIZE, PAGE_SPECIAL, PageMut, PageRead,
+    PageStore, Target,
 };
 use pgrx::pg_sys;
 
@@ -359,7 +359,8 @@ unsafe fn set_used(page: pg_sys::Page, used: usize) {
 unsafe fn relation_needs_wal(relation: pg_sys::Relation) -> bool {
     // SAFETY: rd_rel of an open relation is valid; wal_level is a plain global.
     unsafe {
-        let permanent = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as std::ffi::c_char;
+        let permanent =
+            (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as std::ffi::c_char;
         let minimal_skip = pg_sys::wal_level < pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32
             && ((*relation).rd_createSubid != NO_SUBTRANSACTION
                 || first_number_subid(relation) != NO_SUBTRANSACTION);

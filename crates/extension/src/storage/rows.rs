@@ -61,7 +61,8 @@ impl Rows {
         // unwinding, and all that is allocated lives in the context of the construction.
         let open = unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.context);
-            let begin = (*(*self.heap).rd_tableam).index_fetch_begin.expect("every table access method fetches rows");
+            let begin =
+                (*(*self.heap).rd_tableam).index_fetch_begin.expect("every table access method fetches rows");
             let heap = self.heap;
             let fetch = begin_fetch(begin, heap);
             let column = (*(*self.index).rd_index).indkey.values.as_slice(1)[0];
@@ -83,7 +84,8 @@ impl Rows {
         let Some(open) = self.open.take() else { return };
         // SAFETY: all were made by `open` and are used nowhere else.
         unsafe {
-            let end = (*(*self.heap).rd_tableam).index_fetch_end.expect("every table access method fetches rows");
+            let end =
+                (*(*self.heap).rd_tableam).index_fetch_end.expect("every table access method fetches rows");
             pg_sys::ffi::pg_guard_ffi_boundary(|| end(open.fetch));
             pg_sys::ExecDropSingleTupleTableSlot(open.slot);
             if !open.estate.is_null() {
@@ -116,7 +118,11 @@ impl Open {
                 if i32::from((*self.slot).tts_nvalid) < i32::from(self.column) {
                     pg_sys::slot_getsomeattrs_int(self.slot, i32::from(self.column));
                 }
-                return if *(*self.slot).tts_isnull.add(at) { None } else { Some(*(*self.slot).tts_values.add(at)) };
+                return if *(*self.slot).tts_isnull.add(at) {
+                    None
+                } else {
+                    Some(*(*self.slot).tts_values.add(at))
+                };
             }
             let context = match (*self.estate).es_per_tuple_exprcontext {
                 context if context.is_null() => pg_sys::MakePerTupleExprContext(self.estate),
@@ -128,7 +134,13 @@ impl Open {
             (*context).ecxt_scantuple = self.slot;
             let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
             let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-            pg_sys::FormIndexDatum(self.info, self.slot, self.estate, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::FormIndexDatum(
+                self.info,
+                self.slot,
+                self.estate,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
             if nulls[0] { None } else { Some(values[0]) }
         }
     }
@@ -154,7 +166,8 @@ impl VectorSource for Rows {
         unsafe {
             let mut call_again = false;
             let mut all_dead = false;
-            let next = (*(*self.heap).rd_tableam).index_fetch_tuple.expect("every table access method fetches rows");
+            let next =
+                (*(*self.heap).rd_tableam).index_fetch_tuple.expect("every table access method fetches rows");
             let snapshot = self.snapshot;
             let (item, call_again, all_dead) = (&raw mut item, &raw mut call_again, &raw mut all_dead);
             let found = pg_sys::ffi::pg_guard_ffi_boundary(|| {

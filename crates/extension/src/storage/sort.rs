@@ -38,7 +38,8 @@ impl Sort {
                 pg_sys::TUPLESORT_NONE as i32,
             );
             let slot_in = pg_sys::MakeSingleTupleTableSlot(descriptor, &raw const pg_sys::TTSOpsVirtual);
-            let slot_out = pg_sys::MakeSingleTupleTableSlot(descriptor, &raw const pg_sys::TTSOpsMinimalTuple);
+            let slot_out =
+                pg_sys::MakeSingleTupleTableSlot(descriptor, &raw const pg_sys::TTSOpsMinimalTuple);
             Self { state, slot_in, slot_out, value: Vec::new() }
         }
     }
@@ -69,7 +70,8 @@ impl Sort {
         // stored out of line, but may have got a short header.
         unsafe {
             pg_sys::tuplesort_performsort(self.state);
-            while pg_sys::tuplesort_gettupleslot(self.state, true, false, self.slot_out, std::ptr::null_mut()) {
+            while pg_sys::tuplesort_gettupleslot(self.state, true, false, self.slot_out, std::ptr::null_mut())
+            {
                 pg_sys::slot_getsomeattrs_int(self.slot_out, 2);
                 let list = (*(*self.slot_out).tts_values).value() as u32;
                 let value = (*(*self.slot_out).tts_values.add(1)).cast_mut_ptr::<pg_sys::varlena>();

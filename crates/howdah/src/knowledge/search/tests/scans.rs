@@ -118,18 +118,20 @@ async fn rows_deleted_and_not_vacuumed_do_not_push_out_the_living() {
     {
         let corpus = generated(10_000, index).await;
         corpus.sql("DELETE FROM docs WHERE year % 10 <> 3").await;
-        let mut sum = 0.0;
+        // Two builds of a graph differ, and so does what a single search finds: the mean is what is promised.
+        let (mut told, mut free) = (0.0, 0.0);
         for n in 0..20 {
             let request = json!({"vector": query(n), "ef_search": 100});
             let answer = corpus.search(request.clone()).await;
             assert_eq!((answer.results.len(), answer.complete), (10, true), "{index}");
             assert_ne!(access(&answer), "exact");
-            sum += recall(&corpus, &answer, request).await;
-            let free = json!({"vector": query(n)});
-            let answer = corpus.search(free.clone()).await;
-            assert!(recall(&corpus, &answer, free).await >= 0.9);
+            told += recall(&corpus, &answer, request).await;
+            let request = json!({"vector": query(n)});
+            let answer = corpus.search(request.clone()).await;
+            assert_eq!((answer.results.len(), answer.complete), (10, true), "{index}");
+            free += recall(&corpus, &answer, request).await;
         }
-        assert!(sum / 20.0 >= 0.9, "{index}: {sum}");
+        assert!(told / 20.0 >= 0.9 && free / 20.0 >= 0.9, "{index}: {told} {free}");
     }
 }
 
