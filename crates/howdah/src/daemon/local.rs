@@ -104,6 +104,10 @@ pub async fn stop_orphan(declaration: &Declaration) -> Result<bool, Problem> {
     layout.stop(Patience::default()).await.map(|how| how != Stopped::WasNotRunning)
 }
 
+/// Environment variable by which `howdah env` says that `HOWDAH_URL` names the server of the declaration itself: a command
+/// in the same shell finds that one by its declaration, with the owner's token, also after it has moved to another port.
+pub const OWN_REST_VARIABLE: &str = "HOWDAH_OWN_URL";
+
 /// What programs need to connect, as environment variables, the password included.
 ///
 /// # Errors
@@ -113,15 +117,18 @@ pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, Strin
     let spec = &declaration.spec;
     let mut target = target(declaration, &home)?;
     let place = Place::existing(declaration, &home.instances());
-    if find::declared(&spec.server)?.is_none()
-        && let Some(place) = &place
-    {
+    let own = find::declared(&spec.server)?.is_none();
+    if own && let Some(place) = &place {
         target = Layout::new(&home, &place.id, &spec.server).tcp_target()?;
     }
-    target = target.with_database(database(spec));
-    let mut variables = vec![("DATABASE_URL", target.url_with_password())];
+    let url = target.with_database(database(spec)).url_with_password();
+    let mut variables = vec![(find::URL_VARIABLE, url.clone())];
+    if own {
+        variables.push((find::OWN_URL_VARIABLE, url));
+    }
     if let Some(running) = place.and_then(|place| place.running()) {
-        variables.push(("HOWDAH_URL", running.rest));
+        variables.push(("HOWDAH_URL", running.rest.clone()));
+        variables.push((OWN_REST_VARIABLE, running.rest));
     }
     Ok(variables)
 }

@@ -17,6 +17,10 @@ use super::{Home, Secret, Target, bundle, fetch};
 /// Environment variable that names the server like `server.url`.
 pub const URL_VARIABLE: &str = "DATABASE_URL";
 
+/// Environment variable by which `howdah env` says that `DATABASE_URL` names Howdah's own server. A shell that has read
+/// it must not make that server a foreign one.
+pub const OWN_URL_VARIABLE: &str = "HOWDAH_OWN_DATABASE_URL";
+
 /// Where a server's programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -123,8 +127,14 @@ fn address(server: &Server) -> Option<(String, String)> {
     if let Some(url) = &server.url {
         return Some((url.clone(), "declared as `server.url`".into()));
     }
+    Some((from_environment()?, format!("{URL_VARIABLE} is set")))
+}
+
+/// The address in `DATABASE_URL`, unless it came from `howdah env` and means Howdah's own server.
+pub fn from_environment() -> Option<String> {
     let url = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())?;
-    Some((url, format!("{URL_VARIABLE} is set")))
+    let own = std::env::var(OWN_URL_VARIABLE).is_ok_and(|own| own == url);
+    (!own).then_some(url)
 }
 
 fn declared_password(server: &Server) -> Result<Option<Secret>, Problem> {

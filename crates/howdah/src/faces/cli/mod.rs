@@ -10,6 +10,7 @@ use howdah_plan::problem::{Kind, Problem};
 
 use self::args::{Arguments, Command, Common, Format};
 use self::print::Refusal;
+use crate::daemon::local::OWN_REST_VARIABLE;
 use crate::observe::{self, Log};
 
 pub mod args;
@@ -36,7 +37,8 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let Arguments { common, command } = arguments;
+    let Arguments { mut common, command } = arguments;
+    common.url = common.url.filter(|url| std::env::var(OWN_REST_VARIABLE).as_ref() != Ok(url));
     let foreground = matches!(&command, Command::Up(up) if up.foreground);
     observe::start(if foreground { Log::Server } else { Log::Command });
     let outcome = runtime().map_err(Refusal::from).and_then(|runtime| {

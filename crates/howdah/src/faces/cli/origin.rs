@@ -8,6 +8,7 @@ use howdah_plan::spec::read;
 use serde_json::{Value, json};
 
 use crate::daemon::declaration::Declaration;
+use crate::postgres::find;
 
 /// Key, value and origin of everything declared or defaulted.
 ///
@@ -34,8 +35,7 @@ pub fn values(declaration: &Declaration) -> Result<Vec<Value>, Problem> {
         rows.push(json!({"key": key, "value": shown(key, value), "from": from(key)}));
     });
     if located.spec.server.url.is_none()
-        && let Ok(url) = std::env::var("DATABASE_URL")
-        && !url.is_empty()
+        && let Some(url) = find::from_environment()
     {
         rows.push(json!({"key": "server.url", "value": redacted(&url), "from": "environment, DATABASE_URL"}));
     }
