@@ -137,6 +137,7 @@ pub async fn run(
     let (raw_times, own_times) = (Times::of(raw_times), Times::of(own_times));
     let rest_times = rest.map(|_| Times::of(rest_times));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // Counts and row estimates: never negative, far below 2^52.
     Ok(Report {
         collection: resolved.name.clone(),
         rows: facts.rows.round().max(0.0) as u64,

@@ -251,7 +251,7 @@ fn whole(count: i64) -> u64 {
     u64::try_from(count).unwrap_or_default()
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Counts and row estimates: never negative, far below 2^52.
 fn rounded(estimate: f64) -> u64 {
     estimate.round().max(0.0) as u64
 }

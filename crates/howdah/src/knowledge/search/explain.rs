@@ -67,7 +67,7 @@ impl Sum<'_> {
 }
 
 /// PostgreSQL 18 writes counts with decimals.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Counts and row estimates: never negative, far below 2^52.
 fn count(node: &Value, key: &str) -> u64 {
     node[key].as_f64().unwrap_or_default().round() as u64
 }
