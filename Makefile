@@ -34,6 +34,12 @@ test: prerequisites ## Every test, with real PostgreSQL servers, from a clean cl
 quick: ## The everyday loop: what needs no server, in seconds.
 	$(CARGO) test -p howdah-plan -p howdah-index
 
+bench: prerequisites build ## Search and ingest against PostgreSQL itself, on the machine's package descriptions.
+	@HOWDAH_BENCH=benchmarks/runs HOWDAH=$(HOWDAH) tests/corpus.sh 0 1000
+
+bench-index: prerequisites build ## Indexes side by side; real vectors where HOWDAH_DATA names their folder.
+	@scripts/bench_index.sh
+
 lint: ## Formatting and clippy, warnings denied.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --exclude howdah-extension --all-targets -- -D warnings

@@ -4,6 +4,9 @@
 #
 #   tests/corpus.sh [PACKAGES] [QUERIES]     5000 and 200 by default; 0 packages means all of them
 #
+# With $HOWDAH_BENCH (a directory) it ends with `howdah bench search` and `howdah bench ingest` on the same corpus, and puts
+# what they find there.
+#
 # Uses the binary $HOWDAH (target/debug/howdah). Needs the package lists of a Debian machine; says so and ends well where
 # there are none.
 set -euo pipefail
@@ -11,6 +14,7 @@ cd "$(dirname "$0")/.."
 
 packages=${1:-5000}
 queries=${2:-200}
+bench=${HOWDAH_BENCH:+$(realpath -m "$HOWDAH_BENCH")}
 howdah=$(realpath "${HOWDAH:-target/debug/howdah}")
 questions=$PWD/tests/corpus/questions.tsv
 
@@ -77,4 +81,21 @@ print(f"corpus: recall@10 {recall:.4f}, {complete} of {queries} complete, filter
 sys.exit(0 if recall >= 0.99 and complete == queries else 1)
 PY
 done
+if [ -n "$bench" ]; then
+  mkdir -p "$bench"
+  today=$(date -u +%F)
+  "$howdah" bench search packages -o json > "$bench/$today-search.json"
+  "$howdah" bench ingest packages --report "$bench/$today-ingest.json" >/dev/null
+  python3 - "$bench/$today" <<'PY'
+import json, os, platform, subprocess, sys, time
+prefix = sys.argv[1]
+cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+machine = f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+for name in ("search", "ingest"):
+    report = json.load(open(f"{prefix}-{name}.json"))
+    report = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine, **report}
+    json.dump(report, open(f"{prefix}-{name}.json", "w"), indent=2)
+    print(f"bench {name}:", json.dumps({k: v for k, v in report.items() if k not in ("date", "machine")}))
+PY
+fi
 echo "corpus: 1 passed, 0 failed"

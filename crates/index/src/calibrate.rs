@@ -80,7 +80,7 @@ fn any_row<S: PageStore>(
     for _ in 0..rng.below(entry.blocks.max(1) as usize) {
         let guard = store.read(place.page);
         let next = BlockView::new(&index.layout, guard.body(), usize::from(place.index)).next();
-        if !next.is_some() || next.page >= store.pages() {
+        if !next.is_some() || !store.has(next.page) {
             break;
         }
         place = next;

@@ -135,7 +135,7 @@ fn append<S: PageStore>(
 /// The next lane of the list's first block and the unit of its code, if it has one; `None` when the block is full.
 fn open_lane<S: PageStore>(index: &Index, store: &S, entry: &Entry) -> Result<Option<(usize, Place)>, Fault> {
     let page = entry.head.page;
-    if page >= store.pages() {
+    if !store.has(page) {
         return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
     }
     let guard = store.read(page);

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod distance;
 pub mod exact;
 pub mod format;
+pub mod generate;
 pub mod info;
 pub mod insert;
 pub mod kmeans;

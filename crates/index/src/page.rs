@@ -132,6 +132,12 @@ pub trait PageStore {
     /// Number of pages, free ones included. Other writers may add some at any time.
     fn pages(&self) -> Block;
 
+    /// Whether there is a page `block`. Asked before every read of a scan, so a store for which [`pages`](Self::pages)
+    /// costs a system call remembers its answer: pages never go away while an index is open.
+    fn has(&self, block: Block) -> bool {
+        block < self.pages()
+    }
+
     /// Reads page `block`, which must be less than [`pages`](Self::pages). Blocks while a writer holds it.
     fn read(&self, block: Block) -> Self::Guard<'_>;
 

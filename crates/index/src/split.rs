@@ -54,7 +54,7 @@ fn read_list<S: PageStore>(index: &Index, store: &S, slot: usize) -> Result<Opti
     let mut units = Vec::new();
     while place.is_some() {
         store.interrupts();
-        if place.page >= store.pages() {
+        if !store.has(place.page) {
             return Err(Fault::Damaged { page: place.page, what: "a list leads beyond the end" });
         }
         let guard = store.read(place.page);
@@ -78,7 +78,7 @@ fn read_list<S: PageStore>(index: &Index, store: &S, slot: usize) -> Result<Opti
     }
     for (row, (unit, slot)) in old.rows.iter_mut().zip(units) {
         store.interrupts();
-        if unit.page >= store.pages() {
+        if !store.has(unit.page) {
             return Err(Fault::Damaged { page: unit.page, what: "a block points to a unit beyond the end" });
         }
         let guard = store.read(unit.page);
@@ -299,7 +299,7 @@ struct OldPages {
 fn chain_pages<S: PageStore>(store: &S, layout: &Layout, head: Place, list: u32) -> Result<OldPages, Fault> {
     let mut out = OldPages::default();
     let mut place = head;
-    while place.is_some() && place.page < store.pages() {
+    while place.is_some() && store.has(place.page) {
         store.interrupts();
         let guard = store.read(place.page);
         let block = BlockView::new(layout, guard.body(), usize::from(place.index));

@@ -254,7 +254,7 @@ fn room<S: PageStore>(
     block: Block,
     kind: PageKind,
 ) -> Result<Option<Draft>, Fault> {
-    if block == NO_BLOCK || block >= store.pages() {
+    if block == NO_BLOCK || !store.has(block) {
         return Ok(None);
     }
     let guard = store.read(block);

@@ -29,6 +29,10 @@ pub struct Pages {
     strategy: pg_sys::BufferAccessStrategy,
     /// While a build runs nothing is logged page by page: [`Pages::finish_build`] logs the whole fork.
     building: Cell<bool>,
+    /// Number of pages when last asked: asking costs a system call.
+    known: Cell<Block>,
+    /// Blocks that this backend had read from disk when prefetching was last thought about.
+    missed: Cell<i64>,
 }
 
 impl Pages {
@@ -37,7 +41,14 @@ impl Pages {
     /// # Safety
     /// `relation` is open and stays open for the life of the value.
     pub unsafe fn open(relation: pg_sys::Relation) -> Self {
-        Self { relation, fork: MAIN, strategy: std::ptr::null_mut(), building: Cell::new(false) }
+        Self {
+            relation,
+            fork: MAIN,
+            strategy: std::ptr::null_mut(),
+            building: Cell::new(false),
+            known: Cell::new(0),
+            missed: Cell::new(blocks_read()),
+        }
     }
 
     /// The pages of `relation`, read through vacuum's buffer ring.
@@ -45,7 +56,14 @@ impl Pages {
     /// # Safety
     /// As [`Pages::open`]; `strategy` is null or outlives the value.
     pub unsafe fn open_with(relation: pg_sys::Relation, strategy: pg_sys::BufferAccessStrategy) -> Self {
-        Self { relation, fork: MAIN, strategy, building: Cell::new(false) }
+        Self {
+            relation,
+            fork: MAIN,
+            strategy,
+            building: Cell::new(false),
+            known: Cell::new(0),
+            missed: Cell::new(blocks_read()),
+        }
     }
 
     /// The pages of fork `fork` of `relation`, which is being built.
@@ -53,7 +71,14 @@ impl Pages {
     /// # Safety
     /// As [`Pages::open`]; nobody else sees the fork yet.
     pub unsafe fn building(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) -> Self {
-        Self { relation, fork, strategy: std::ptr::null_mut(), building: Cell::new(true) }
+        Self {
+            relation,
+            fork,
+            strategy: std::ptr::null_mut(),
+            building: Cell::new(true),
+            known: Cell::new(0),
+            missed: Cell::new(blocks_read()),
+        }
     }
 
     /// Ends a build: logs every page of the fork.
@@ -195,7 +220,13 @@ impl PageStore for Pages {
 
     fn pages(&self) -> Block {
         // SAFETY: `relation` is open.
-        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, self.fork) }
+        let pages = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, self.fork) };
+        self.known.set(pages);
+        pages
+    }
+
+    fn has(&self, block: Block) -> bool {
+        block < self.known.get() || block < self.pages()
     }
 
     fn read(&self, block: Block) -> Guard {
@@ -208,8 +239,12 @@ impl PageStore for Pages {
     }
 
     fn prefetch(&self, blocks: &[Block]) {
-        let end = self.pages();
-        for &block in blocks.iter().filter(|block| **block < end) {
+        // Looking for a page that is in memory already costs as much as reading it: as long as nothing had to be read
+        // from disk, nothing is asked for ahead.
+        if blocks_read() == self.missed.get() {
+            return;
+        }
+        for &block in blocks.iter().filter(|block| self.has(**block)) {
             // SAFETY: `relation` is open and the block exists.
             unsafe { pg_sys::PrefetchBuffer(self.relation, self.fork, block) };
         }
@@ -275,6 +310,12 @@ impl PageStore for Pages {
     fn interrupts(&self) {
         pgrx::check_for_interrupts!();
     }
+}
+
+/// Blocks that this backend has read from disk so far.
+pub fn blocks_read() -> i64 {
+    // SAFETY: PostgreSQL's own counter, of this process alone.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_read }
 }
 
 /// Runs `write` on the pages and sets how much of each is used. Returns its answer and whether to keep the change.

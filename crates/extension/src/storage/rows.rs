@@ -3,6 +3,7 @@
 use howdah_index::page::{Tid, VectorSource};
 use pgrx::pg_sys;
 
+use crate::storage::pages::blocks_read;
 use crate::types::{self, Element};
 
 /// Fetches the indexed value of a row by its TID, under a snapshot. Opens what it needs at the first fetch: most inserts
@@ -14,6 +15,8 @@ pub struct Rows {
     element: Element,
     context: pg_sys::MemoryContext,
     open: Option<Open>,
+    /// Blocks that this backend had read from disk when it began.
+    missed: i64,
 }
 
 /// What PostgreSQL wants for fetching.
@@ -41,7 +44,7 @@ impl Rows {
     ) -> Self {
         // SAFETY: reads a plain global.
         let context = unsafe { pg_sys::CurrentMemoryContext };
-        Self { heap, index, snapshot, element, context, open: None }
+        Self { heap, index, snapshot, element, context, open: None, missed: blocks_read() }
     }
 
     /// The rows of `heap` whoever sees them: the index's own business, where an old row is as good as any.
@@ -148,6 +151,10 @@ impl Open {
 
 impl VectorSource for Rows {
     fn prefetch(&mut self, tids: &[Tid]) {
+        // As in `Pages::prefetch`.
+        if blocks_read() == self.missed {
+            return;
+        }
         // SAFETY: `heap` is open (promised to the constructors); only blocks that exist are asked for.
         unsafe {
             let end = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, pg_sys::ForkNumber::MAIN_FORKNUM);

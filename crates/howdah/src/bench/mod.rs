@@ -1,5 +1,6 @@
 //! How fast is it, and how right? Measured, never guessed.
 
+pub mod index;
 pub mod ingest;
 pub mod queries;
 pub mod recall;

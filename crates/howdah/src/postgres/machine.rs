@@ -27,6 +27,26 @@ pub fn read(data: &Path) -> Machine {
     }
 }
 
+/// The machine in words, for a report: processor, cores, memory.
+pub fn described() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+        line.and_then(|line| line.split(':').nth(1)).map_or("unknown", str::trim).to_owned()
+    };
+    let facts = read(Path::new("/"));
+    format!(
+        "{} (family {}, model {}), {} cores, {} GiB, {} {}",
+        field("model name"),
+        field("cpu family"),
+        field("model"),
+        facts.cores,
+        facts.memory_bytes >> 30,
+        facts.os,
+        facts.arch
+    )
+}
+
 /// Bytes that an ordinary user may still write on the disk of `path` or the nearest directory above it that exists.
 #[allow(clippy::unnecessary_cast)] // The types are narrower on macOS.
 pub fn disk_free(path: &Path) -> Option<u64> {

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use howdah_index::distance::{dot, l2_squared};
-use howdah_index::rng::Rng;
 
 /// Vectors, queries, and the true nearest rows of each query in order.
 pub struct Data {
@@ -132,49 +131,10 @@ pub fn real(folder: &Path, rows: usize, queries: usize) -> std::io::Result<Data>
     Ok(Data::with_truth("minilm384".into(), width, base, asked))
 }
 
-/// Unit vectors with neighbourhoods like those of text: `rows` of `width` dimensions, made of `seed` alone.
-///
-/// A row is a topic (Zipf weights, topics in families), a place within it on a manifold of 96 curved directions of
-/// falling weight, and a little noise in all dimensions. The constants give a local intrinsic dimension of about 24
-/// at 100,000 rows, which is what text embeddings show.
+/// Generated vectors ([`howdah_index::generate`]): `rows` of `width` dimensions, made of `seed` alone.
 pub fn generated(rows: usize, queries: usize, width: usize, seed: u64) -> Data {
-    const TOPICS: usize = 400;
-    const INNER: usize = 96;
-    let mut rng = Rng::new(seed);
-    let mut normals = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal()).collect() };
-    let families = normals(20 * INNER);
-    let topics: Vec<f32> = normals(TOPICS * INNER)
-        .iter()
-        .enumerate()
-        .map(|(i, v)| 0.55 * families[i / INNER % 20 * INNER + i % INNER] + 0.45 * v)
-        .collect();
-    let lift = normals(2 * INNER * width);
-    let weights: Vec<f32> = (0..INNER).map(|i| 1.0 / (1.0 + i as f32 / 20.0)).collect();
-    let mut rng = Rng::new(seed ^ 0x5EED);
-    let mut make = |n: usize| {
-        let mut out = Vec::with_capacity(n * width);
-        for _ in 0..n {
-            let topic = ((TOPICS as f64).powf(rng.unit()) - 1.0) as usize % TOPICS;
-            let spread = 0.35 + 0.5 * rng.unit() as f32;
-            let place: Vec<f32> = (0..INNER)
-                .map(|i| 0.3 * topics[topic * INNER + i] + spread * weights[i] * rng.normal())
-                .collect();
-            let curved: Vec<f32> =
-                place.iter().copied().chain(place.iter().map(|p| (1.3 * p).sin())).collect();
-            let mut row: Vec<f32> = vec![0.0; width];
-            for (c, direction) in curved.iter().zip(lift.chunks_exact(width)) {
-                for (r, d) in row.iter_mut().zip(direction) {
-                    *r += c * d;
-                }
-            }
-            row.iter_mut().for_each(|v| *v += 0.25 * rng.normal());
-            let length = dot(&row, &row).sqrt();
-            out.extend(row.iter().map(|v| v / length));
-        }
-        out
-    };
-    let base = make(rows);
-    let asked = make(queries);
+    let mut texts = howdah_index::generate::TextLike::new(width, seed);
+    let (base, asked) = (texts.take(rows), texts.take(queries));
     Data::with_truth(format!("generated{width}"), width, base, asked)
 }
 

@@ -153,7 +153,7 @@ impl Round {
                     other => {
                         drop(other);
                         store.interrupts();
-                        if page >= store.pages() {
+                        if !store.has(page) {
                             return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
                         }
                         held.insert((page, store.read(page)))
@@ -239,7 +239,7 @@ impl Round {
                 continue;
             }
             store.interrupts();
-            if p.unit.page >= store.pages() {
+            if !store.has(p.unit.page) {
                 return Err(Fault::Damaged {
                     page: p.place.page,
                     what: "a block points to a unit beyond the end",

@@ -471,6 +471,8 @@ pub enum BenchCommand {
         #[arg(long)]
         text: Option<String>,
     },
+    /// Indexes side by side, on a server that is started for it: size, build, questions at equal recall, writes
+    Index(BenchIndex),
     /// What search returns against exact search
     Recall {
         /// The collection
@@ -488,6 +490,41 @@ pub enum BenchCommand {
         #[arg(long, value_name = "N")]
         ef_search: Option<u32>,
     },
+}
+
+/// Flags of `bench index`.
+#[derive(Debug, Args)]
+pub struct BenchIndex {
+    /// `.npy` file of float32 or float16 with the rows; generated vectors without it
+    #[arg(long, value_name = "FILE", requires = "queries")]
+    pub vectors: Option<PathBuf>,
+    /// `.npy` file with the questions
+    #[arg(long, value_name = "FILE", requires = "vectors")]
+    pub queries: Option<PathBuf>,
+    /// `.npy` file with rows to insert into the built index; the last of the rows without it
+    #[arg(long, value_name = "FILE", requires = "vectors")]
+    pub inserts: Option<PathBuf>,
+    /// Dimensions of generated vectors
+    #[arg(long, default_value_t = 768)]
+    pub dimensions: usize,
+    /// Number of rows; several are measured one after the other
+    #[arg(long, value_delimiter = ',', default_values_t = [30_000, 100_000])]
+    pub rows: Vec<usize>,
+    /// Recalls at 10 to compare at
+    #[arg(long, value_delimiter = ',', default_values_t = [0.95, 0.99])]
+    pub recall: Vec<f64>,
+    /// Only these indexes
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Rounds of timed questions
+    #[arg(long, default_value_t = 5)]
+    pub rounds: usize,
+    /// Major version of the server
+    #[arg(long, default_value_t = 18)]
+    pub major: u32,
+    /// Directory that gets the result as JSON and as a page
+    #[arg(long, value_name = "DIRECTORY")]
+    pub report: Option<PathBuf>,
 }
 
 /// The command line with the words of the table.

@@ -5,17 +5,23 @@ use std::process::ExitCode;
 use howdah_plan::spec::resolve::resolve;
 use serde_json::json;
 
-use super::args::{BenchCommand, Common, Format};
+use super::args::{BenchCommand, BenchIndex, Common, Format};
 use super::print::{self, thousands};
 use super::session::{self, Session};
 use super::{Outcome, chart};
+use crate::bench::index::{self, data::Source};
 use crate::bench::{ingest, recall, search};
+use crate::postgres::Home;
 use crate::skills::Context;
 
 /// Measures.
 pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
+    if let BenchCommand::Index(flags) = command {
+        return compare_indexes(common, flags).await;
+    }
     let (declaration, context) = Session::own(common).await?;
     match command {
+        BenchCommand::Index(flags) => compare_indexes(common, flags).await,
         BenchCommand::Ingest { collection, rounds, rows, dimensions, texts, report } => {
             let options = ingest::Options {
                 rounds: (*rounds).max(1),
@@ -52,6 +58,35 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
             measure_recall(common, &context, collection, &options).await
         }
     }
+}
+
+/// Needs neither a declaration nor a running server.
+async fn compare_indexes(common: &Common, flags: &BenchIndex) -> Outcome {
+    let source = match flags.vectors.clone().zip(flags.queries.clone()) {
+        Some((vectors, queries)) => Source::Files { vectors, queries, inserts: flags.inserts.clone() },
+        None => Source::Generated { dimensions: flags.dimensions, queries: 300 },
+    };
+    let options = index::Options {
+        source,
+        sizes: flags.rows.clone(),
+        recalls: flags.recall.clone(),
+        only: flags.only.clone(),
+        rounds: flags.rounds.max(1),
+        major: flags.major,
+    };
+    let tell = |done: &str| {
+        if !common.quiet {
+            print::err(&format!("{done}\n"));
+        }
+    };
+    let found = index::run(&Home::from_env()?, &options, &tell).await?;
+    if let Some(directory) = &flags.report {
+        for path in found.write(directory)? {
+            tell(&format!("wrote {}", path.display()));
+        }
+    }
+    print::out(&if common.output == Format::Table { found.page() } else { format!("{}\n", json!(found)) });
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn measure_search(

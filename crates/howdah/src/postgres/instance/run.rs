@@ -83,7 +83,11 @@ pub struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.starting && self.child.is_some() && self.is_alive() {
-            let _ = kill(Pid::from_raw(self.pid), Signal::SIGINT);
+            // Before it has written its pid file it has touched nothing, and nobody could see that it is still going.
+            let took_data =
+                process::PidFile::read(&self.layout.data).is_some_and(|file| file.pid == self.pid);
+            let signal = if took_data { Signal::SIGINT } else { Signal::SIGKILL };
+            let _ = kill(Pid::from_raw(self.pid), signal);
         }
     }
 }

@@ -1,0 +1,141 @@
+//! A server for one bench: started for it, tuned for it, removed after it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::Server;
+
+use super::session::Session;
+use crate::postgres::instance::{Patience, Running};
+use crate::postgres::{Home, Instance, Target, bundle, fetch, machine};
+
+/// A running server.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Its address.
+    pub target: Target,
+    /// PostgreSQL's version.
+    pub version: String,
+    /// Settings it was started with.
+    pub settings: Vec<(&'static str, String)>,
+    instance: Instance,
+    running: Running,
+}
+
+impl Scratch {
+    /// Starts a portable server of this major below `home`.
+    ///
+    /// # Errors
+    /// `conflict` when another bench runs; whatever keeps the server from starting.
+    pub async fn start(home: &Home, major: u32) -> Result<Scratch, Problem> {
+        let from = home.clone();
+        let programs = fetch::blocking(move || bundle::programs(&from, major)).await?;
+        let version = programs.version.clone();
+        let instance = Instance::new(home, &format!("bench-index-{major}"), &Server::default(), programs)?;
+        instance.init().await?;
+        let facts = machine::read(&instance.layout.root);
+        let settings = settings(facts.memory_bytes, facts.cores);
+        instance.configure(settings.iter().map(|(name, value)| (*name, value.as_str())))?;
+        let running = instance.start().await?;
+        Ok(Scratch { target: running.target.clone(), version, settings, instance, running })
+    }
+
+    /// Makes `extension` in the server. False when it is not available there.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn install(&self, admin: &Session, extension: &str) -> Result<bool, Problem> {
+        let available = format!("SELECT count(*) FROM pg_available_extensions WHERE name = '{extension}'");
+        if admin.number(&available).await? == 0 {
+            return Ok(false);
+        }
+        admin.run(&format!("CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA public CASCADE")).await?;
+        Ok(true)
+    }
+
+    /// Processor time of the server and all its processes, those that ended included; only Linux says.
+    pub fn cpu(&self) -> Option<Duration> {
+        tree_cpu(self.running.pid)
+    }
+
+    /// Stops the server and removes all it had.
+    ///
+    /// # Errors
+    /// `timeout` when it does not stop; `machine` when something cannot be removed.
+    pub async fn remove(self) -> Result<(), Problem> {
+        let patience = Patience { smart: Duration::ZERO, ..Patience::default() };
+        self.running.stop(patience).await?;
+        let root = &self.instance.layout.root;
+        std::fs::remove_dir_all(root).map_err(|e| {
+            Problem::new(Kind::Machine, format!("cannot remove `{}`", root.display())).detail(e.to_string())
+        })
+    }
+}
+
+/// Settings under which a bench is about indexes: everything in memory, nothing else going on, writes as safe as in
+/// production but for the commit that is waited for.
+fn settings(memory: u64, cores: u32) -> Vec<(&'static str, String)> {
+    let megabytes = |part: u64| format!("{}MB", (memory / part) >> 20);
+    vec![
+        ("shared_buffers", megabytes(3)),
+        ("maintenance_work_mem", megabytes(4)),
+        ("effective_cache_size", megabytes(2)),
+        ("work_mem", "64MB".into()),
+        ("max_parallel_maintenance_workers", cores.to_string()),
+        ("max_parallel_workers_per_gather", "0".into()),
+        ("huge_pages", "try".into()),
+        ("jit", "off".into()),
+        ("autovacuum", "off".into()),
+        ("max_wal_size", "32GB".into()),
+        ("checkpoint_timeout", "1h".into()),
+        // Parallel builds of HNSW keep their graph in shared memory, which containers have little of otherwise.
+        ("dynamic_shared_memory_type", "mmap".into()),
+        ("max_connections", "50".into()),
+    ]
+}
+
+/// Time of a process, of its children that ended, and of those that run.
+fn tree_cpu(pid: i32) -> Option<Duration> {
+    let ticks = |pid: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind the name in brackets: state is field 3, parent 4, the four times 14 to 17.
+        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        (11..15).map(|at| fields.get(at)?.parse::<u64>().ok()).sum()
+    };
+    let mut total = ticks(&pid.to_string())?;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok();
+    for child in
+        children.unwrap_or_default().split_whitespace().filter(|pid| Path::new("/proc").join(pid).is_dir())
+    {
+        total += ticks(child).unwrap_or(0);
+    }
+    // A tick is a hundredth of a second on every Linux that programs can see.
+    Some(Duration::from_millis(10 * total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_a_processor() {
+        if cfg!(target_os = "linux") {
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < Duration::from_millis(60) {
+                std::hint::spin_loop();
+            }
+            let pid = i32::try_from(std::process::id()).unwrap();
+            assert!(tree_cpu(pid).unwrap() > Duration::ZERO);
+        }
+        assert_eq!(tree_cpu(-1), None);
+    }
+
+    #[test]
+    fn memory_is_shared_out() {
+        let settings = settings(12 << 30, 2);
+        let value = |name| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
+        assert_eq!(value("shared_buffers"), Some("4096MB"));
+        assert_eq!(value("maintenance_work_mem"), Some("3072MB"));
+    }
+}
