@@ -40,7 +40,7 @@ quick: ## The everyday loop: what needs no server, in seconds.
 bench: prerequisites build ## Search and ingest against PostgreSQL itself, on the machine's package descriptions.
 	@HOWDAH_BENCH=benchmarks/runs HOWDAH=$(HOWDAH) tests/corpus.sh 0 1000
 
-bench-index: prerequisites build ## Indexes side by side; real vectors where HOWDAH_DATA names their folder.
+bench-index: prerequisites extension build ## Indexes side by side; real vectors where HOWDAH_DATA names their folder.
 	@scripts/bench_index.sh
 
 lint: ## Formatting and clippy, warnings denied.
