@@ -2,12 +2,12 @@
 # Every test. From a clean clone on a bare machine: what is missing is installed or fetched, servers are started on sockets
 # and free ports of their own and end with the tests.
 #
-#   scripts/test.sh [rust] [schemathesis] [corpus]     all of them when none is named
+#   scripts/test.sh [rust] [extension] [schemathesis] [corpus]     all of them when none is named
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(rust schemathesis corpus)
+[ ${#parts[@]} -gt 0 ] || parts=(rust extension schemathesis corpus)
 passed=0
 failed=()
 
@@ -19,7 +19,8 @@ part() {
 
 for name in "${parts[@]}"; do
   case $name in
-    rust) part rust "${CARGO:-cargo}" test --workspace --exclude howdah-extension --no-fail-fast ;;
+    rust) part rust "${CARGO:-cargo}" test --workspace --exclude howdah-extension --exclude howdah-extension-stories --no-fail-fast ;;
+    extension) part extension scripts/stories.sh ;;
     schemathesis) part schemathesis tests/schemathesis.sh ;;
     corpus) part corpus tests/corpus.sh ;;
     *) echo "error: no such part: \`$name\`" >&2; exit 2 ;;

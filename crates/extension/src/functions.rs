@@ -14,10 +14,15 @@ use pgrx::prelude::*;
 
 use crate::am::{raise, report_error};
 use crate::storage::cache::with_index;
+use crate::storage::line_pointers::LinePointers;
+use crate::storage::owner::AsOwner;
 use crate::storage::pages::Pages;
 use crate::storage::rows::Rows;
 use crate::storage::scan_table::Source;
 use crate::types::Opclass;
+
+/// Problems of one kind that are told one by one.
+const MOST: usize = 100;
 
 /// An index and its table, opened for reading, closed on drop.
 struct Opened {
@@ -33,10 +38,12 @@ impl Opened {
         // SAFETY: PostgreSQL's own way: the table before the index, which it locks in this order everywhere.
         unsafe {
             let table = pg_sys::IndexGetRelation(oid, true);
-            if table == pg_sys::InvalidOid {
+            // The index of a partitioned table has no pages: those of its partitions have.
+            let kind = pg_sys::get_rel_relkind(oid) as u8;
+            if table == pg_sys::InvalidOid || kind != pg_sys::RELKIND_INDEX {
                 report_error(
                     PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-                    "the relation is not an index",
+                    "the relation is not an index with pages of its own",
                     "Name an index of method `howdah`, as in `howdah_index_info('items_embedding_idx')`.",
                 );
             }
@@ -101,14 +108,19 @@ fn howdah_index_info(index: pg_sys::Oid) -> pgrx::JsonB {
     }))
 }
 
-/// Verifies an index: one row a problem, none when it is sound. Takes a lock that keeps writers out.
+/// Verifies an index: one row a problem, none when it is sound. Takes a lock that keeps writers out; on a standby it cannot,
+/// and what is replayed meanwhile may be reported.
 #[pg_extern(sql = false, strict)]
 fn howdah_index_check(index: pg_sys::Oid) -> SetOfIterator<'static, String> {
-    let opened = Opened::new(index, pg_sys::ShareLock);
+    // SAFETY: reads a flag of shared memory.
+    let recovering = unsafe { pg_sys::RecoveryInProgress() };
+    let opened = Opened::new(index, if recovering { pg_sys::AccessShareLock } else { pg_sys::ShareLock });
+    // SAFETY: the table is open.
+    let as_owner = unsafe { AsOwner::of(opened.heap) };
     // SAFETY: index and table are open, locked against writers, for as long as these values live.
     let (pages, opclass, mut rows) = unsafe {
         let opclass = Opclass::of(opened.index);
-        (Pages::open(opened.index), opclass, Rows::of_any_age(opened.heap, opened.index, opclass.element))
+        (Pages::open(opened.index), opclass, Rows::undeleted(opened.heap, opened.index, opclass.element))
     };
     // SAFETY: as above.
     let (report, tids) = raise(unsafe {
@@ -122,6 +134,8 @@ fn howdah_index_check(index: pg_sys::Oid) -> SetOfIterator<'static, String> {
         problems.push(format!("and {} more", report.problem_count - problems.len() as u64));
     }
     missing_rows(&opened, opclass, &tids, &mut problems);
+    wrong_rows(&opened, tids, &mut problems);
+    drop(as_owner);
     drop(opened);
     SetOfIterator::new(problems)
 }
@@ -146,14 +160,28 @@ fn tids_of(index: &Index, pages: &Pages) -> Result<HashSet<Tid>, Fault> {
     Ok(tids)
 }
 
+/// Looks for entries that lead to what cannot be a row.
+fn wrong_rows(opened: &Opened, tids: HashSet<Tid>, problems: &mut Vec<String>) {
+    // SAFETY: the table is open.
+    let Some(pointers) = (unsafe { LinePointers::of(opened.heap) }) else { return };
+    let mut tids: Vec<Tid> = tids.into_iter().collect();
+    tids.sort_unstable();
+    let wrong = pointers.wrong(&tids);
+    let sentence =
+        |(tid, what): &(Tid, &str)| format!("row ({},{}) is in the index but {what}", tid.block, tid.offset);
+    problems.extend(wrong.iter().take(MOST).map(sentence));
+    if wrong.len() > MOST {
+        problems.push(format!("and {} more entries lead to no row", wrong.len() - MOST));
+    }
+}
+
 /// Looks for rows of the table that the index should have and has not.
 fn missing_rows(opened: &Opened, opclass: Opclass, tids: &HashSet<Tid>, problems: &mut Vec<String>) {
-    const MOST: usize = 100;
     // SAFETY: the index is open.
     let info = unsafe { pg_sys::BuildIndexInfo(opened.index) };
     let source = Source { heap: opened.heap, index: opened.index, info, element: opclass.element };
     let mut missing = 0;
-    source.visit(&mut |tid, vector| {
+    source.visit_visible(&mut |tid, vector| {
         let indexed = opclass.metric != Metric::Cosine || vector.iter().any(|v| *v != 0.0);
         if indexed && !tids.contains(&tid) {
             missing += 1;

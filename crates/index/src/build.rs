@@ -421,7 +421,9 @@ fn write_index<S: PageStore>(
         changes: 1,
         next_list: lists.iter().map(|(e, _)| e.id).max().unwrap_or(0) + 1,
         lists: lists.len() as u32,
+        passes: 0,
         measured_rows: 0,
+        measured_lists: 0,
         curve: Vec::new(),
     };
     let mut body = vec![0; META_USED];

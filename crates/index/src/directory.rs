@@ -14,6 +14,9 @@ use crate::quantize::Small;
 use crate::quantize::encode::CodedCentroid;
 use crate::space::Space;
 
+/// Times that pages are read again which changed while they were read.
+const ATTEMPTS: usize = 32;
+
 /// All lists. Slot `n` is entry `n % entries_a_page` of directory page `n / entries_a_page` in order of reading.
 #[derive(Clone, Debug)]
 pub struct Directory {
@@ -170,15 +173,29 @@ impl Index {
         let directory = Directory::load(store, layout, meta.directory)?;
         let mut index = Self { meta, layout, space: Arc::new(space), directory, spread: 0.0, size: 0.0 };
         index.measure();
+        index.refresh(store)?;
         Ok(index)
     }
 
     /// Looks whether the directory has changed and reads what has. Cheap when nothing did.
+    ///
+    /// A split that puts its second list on another page changes both at once, but they are read one after the other:
+    /// what changed while it was read is read again, or the rows of the second list would be out of sight.
     pub fn refresh<S: PageStore>(&mut self, store: &S) -> Result<(), Fault> {
+        for _ in 0..ATTEMPTS {
+            if !self.refresh_once(store)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether anything had changed.
+    fn refresh_once<S: PageStore>(&mut self, store: &S) -> Result<bool, Fault> {
         let (meta, changed) = {
             let guard = store.read(META);
             if meta::changes(guard.body()) == self.meta.changes {
-                return Ok(());
+                return Ok(false);
             }
             (Meta::read(guard.body())?, meta::changed_since(guard.body(), self.meta.changes))
         };
@@ -195,7 +212,7 @@ impl Index {
         }
         self.meta = meta;
         self.measure();
-        Ok(())
+        Ok(true)
     }
 
     fn measure(&mut self) {

@@ -34,6 +34,13 @@ pub enum Kind {
         /// Value when not set.
         default: f64,
     },
+    /// One of some words; as a number, its place among them.
+    Choice {
+        /// The words.
+        words: &'static [&'static str],
+        /// Place of the word when not set.
+        default: usize,
+    },
 }
 
 /// One option.
@@ -58,6 +65,7 @@ impl OptionSpec {
         let (min, max, default) = match self.kind {
             Kind::Integer { min, max, default } => (f64::from(min), f64::from(max), f64::from(default)),
             Kind::Real { min, max, default } => (min, max, default),
+            Kind::Choice { words, default } => (0.0, (words.len() - 1) as f64, default as f64),
         };
         if value.is_nan() { default } else { value.clamp(min, max) }
     }
@@ -68,6 +76,7 @@ impl OptionSpec {
         match self.kind {
             Kind::Integer { default, .. } => f64::from(default),
             Kind::Real { default, .. } => default,
+            Kind::Choice { default, .. } => default as f64,
         }
     }
 }
@@ -123,8 +132,21 @@ pub const EXPECTED_ROWS: OptionSpec = OptionSpec {
            grow fourfold; setting this near the usual LIMIT saves those rounds.",
 };
 
+/// Whether rows that are found late are returned. (`order` would have to be quoted: it is a word of SQL.)
+pub const ORDERING: OptionSpec = OptionSpec {
+    name: "ordering",
+    scope: Scope::Session,
+    kind: Kind::Choice { words: &["strict", "relaxed"], default: 0 },
+    short: "strict returns rows in order of distance; relaxed also returns those that are found too late for it",
+    long: "A scan that goes on finds a few rows nearer than some it has returned, since it did not read everything before \
+           the first. Strict order leaves them out, so a scan that is read to its end may miss a few in a thousand, and a \
+           LIMIT that only just has enough rows behind its filter may come back short. Relaxed order returns each of \
+           them once, late; sort the result where the order matters. It remembers what it returned in work_mem, about \
+           60 bytes for 32 rows, and goes on strictly when that is full.",
+};
+
 /// All options, in the order in which they are documented.
-pub const OPTIONS: &[OptionSpec] = &[BITS, LISTS, TARGET_RECALL, PROBES, EXPECTED_ROWS];
+pub const OPTIONS: &[OptionSpec] = &[BITS, LISTS, TARGET_RECALL, PROBES, EXPECTED_ROWS, ORDERING];
 
 /// The option called `name`.
 #[must_use]
@@ -176,6 +198,16 @@ impl BuildOptions {
     }
 }
 
+/// The order in which a search returns rows: see [`ORDERING`]. The numbers are the places of the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Order {
+    /// In order of distance; rows found too late are left out.
+    #[default]
+    Strict = 0,
+    /// Nearly in order of distance, every row once.
+    Relaxed = 1,
+}
+
 /// What a search is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchOptions {
@@ -185,6 +217,10 @@ pub struct SearchOptions {
     pub probes: u32,
     /// See [`EXPECTED_ROWS`].
     pub expected_rows: u32,
+    /// See [`ORDERING`].
+    pub order: Order,
+    /// Whether rows marked as dead ([`crate::vacuum::mark_dead`]) are looked at all the same, as a standby has to.
+    pub see_marked: bool,
     /// Bytes a scan may hold for candidates (`work_mem`).
     pub memory: usize,
 }
@@ -195,6 +231,8 @@ impl Default for SearchOptions {
             target_recall: TARGET_RECALL.default_value(),
             probes: PROBES.default_value() as u32,
             expected_rows: EXPECTED_ROWS.default_value() as u32,
+            order: Order::Strict,
+            see_marked: false,
             memory: 4 << 20,
         }
     }

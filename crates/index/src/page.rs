@@ -183,4 +183,10 @@ pub trait VectorSource {
     /// returns true; returns false when the row is gone or its vector is NULL, and then the row is no result. A row the
     /// caller's snapshot does not see may be reported either way.
     fn fetch(&mut self, tid: Tid, out: &mut Vec<f32>) -> bool;
+
+    /// Whether the row that the last [`fetch`](Self::fetch) did not find is dead to everybody, now and later, so that
+    /// searches need not look for it again. A source that cannot know says no.
+    fn is_dead(&self) -> bool {
+        false
+    }
 }

@@ -22,7 +22,8 @@ pub fn take<S: PageStore>(store: &S) -> Result<Block, Fault> {
         let [meta_page, page] = pages else { return Outcome::Abandon(Ok(false)) };
         let read = Meta::read(meta_page.body);
         let Ok(mut meta) = read else { return Outcome::Abandon(read.map(|_| false)) };
-        if meta.free != free || Special::read(free, page.special).map(|s| s.kind) != Ok(PageKind::Free) {
+        // The stamp as well: the page may have been taken, used and given back since.
+        if meta.free != free || Special::read(free, page.special) != Ok(special) {
             return Outcome::Abandon(Ok(false));
         }
         meta.free = get_u32(page.body, 0);

@@ -2,7 +2,8 @@
 //!
 //! New lists are written beside the old one, to blocks that nothing leads to. Then one change of at most four pages
 //! (meta, directory, the old list's first block and, if there is no room, a second directory page) puts them in its
-//! place and closes the old list; it is abandoned when the old list got a row meanwhile. The old blocks keep their
+//! place and closes the old list; it is abandoned when the old list got a row meanwhile, or when a vacuum began or ended
+//! a pass, which may have removed rows that had been read. The old blocks keep their
 //! content until no scan can be on its way to them. Whatever is interrupted leaves blocks without owner for vacuum.
 //!
 //! Rows that cannot be told apart cannot be split: a list whose halves would be very unequal waits until it is twice as
@@ -45,11 +46,14 @@ struct Old {
     rows: Vec<Row>,
     /// Codes written in the first block.
     used: usize,
+    /// [`Meta::passes`] before the rows were read.
+    passes: u64,
 }
 
 fn read_list<S: PageStore>(index: &Index, store: &S, slot: usize) -> Result<Option<Old>, Fault> {
+    let passes = Meta::read(store.read(META).body())?.passes;
     let Some((front, entry)) = current(index, store, slot) else { return Ok(None) };
-    let mut old = Old { entry, front, rows: Vec::new(), used: 0 };
+    let mut old = Old { entry, front, rows: Vec::new(), used: 0, passes };
     let mut place = entry.head;
     let mut units = Vec::new();
     while place.is_some() {
@@ -342,7 +346,11 @@ fn swap<S: PageStore>(
         targets.len() - 1
     });
     store.change(&targets, |views| {
-        if pages::entry(layout, views[1].body, at) != Some(old.entry) {
+        let mut meta = match Meta::read(views[0].body) {
+            Ok(meta) => meta,
+            Err(fault) => return Outcome::Abandon(Err(fault)),
+        };
+        if meta.passes != old.passes || pages::entry(layout, views[1].body, at) != Some(old.entry) {
             return Outcome::Abandon(Ok(false));
         }
         if let Some(head) = head {
@@ -375,10 +383,6 @@ fn swap<S: PageStore>(
         let refine: Vec<Block> = old_pages.refine.keys().copied().collect();
         now.spare(&scan, &refine);
         now.write(views[1].body);
-        let mut meta = match Meta::read(views[0].body) {
-            Ok(meta) => meta,
-            Err(fault) => return Outcome::Abandon(Err(fault)),
-        };
         meta.lists = (meta.lists + entries.len() as u32).saturating_sub(1);
         for page in changed {
             meta.changed(views[0].body, page);

@@ -2,7 +2,8 @@
 //!
 //! [`bulk_delete`] reads the scan pages once from the first to the last and clears the live bits of dead rows. A list
 //! that is replaced meanwhile may carry a dead row past it: lists made since the pass began are read again, until there
-//! are none. [`clean_up`] counts rows, gives back what has no owner, writes lists with many holes anew, splits those that
+//! are none, and whoever is still about to put a list in its place learns from [`Meta::passes`] that what it read is
+//! out of date. A row left behind would be fatal: its TID is given to another row. [`clean_up`] counts rows, gives back what has no owner, writes lists with many holes anew, splits those that
 //! are too long, frees empty pages and measures the calibration curve when the index has changed by a fifth.
 
 use std::collections::{HashMap, HashSet};
@@ -10,11 +11,12 @@ use std::collections::{HashMap, HashSet};
 use crate::calibrate;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Front};
-use crate::format::meta::META;
+use crate::format::meta::{META, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
 use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
+use crate::search::Dead;
 use crate::split;
 
 /// Pages announced ahead of a pass.
@@ -37,8 +39,7 @@ pub fn bulk_delete<S: PageStore>(
     store: &S,
     mut dead: impl FnMut(Tid) -> bool,
 ) -> Result<Removed, Fault> {
-    index.refresh(store)?;
-    let mut seen = index.meta.next_list;
+    let mut seen = note_pass(store)?;
     let mut out = Removed::default();
     let mut page = 0;
     while page < store.pages() {
@@ -50,8 +51,10 @@ pub fn bulk_delete<S: PageStore>(
         page += 1;
     }
     loop {
+        // Lists that come from rows read before this can no longer be put in place, those of rows read after it have
+        // numbers from `now` on: when there is no list to read again, none is on its way either.
+        let now = note_pass(store)?;
         index.refresh(store)?;
-        let now = index.meta.next_list;
         let new: Vec<(u32, Place)> =
             index.directory.lists().filter(|(_, e)| e.id >= seen).map(|(_, e)| (e.id, e.head)).collect();
         if new.is_empty() {
@@ -75,6 +78,20 @@ pub fn bulk_delete<S: PageStore>(
         }
         seen = now;
     }
+}
+
+/// Counts a pass. Returns the number that the next list will have.
+fn note_pass<S: PageStore>(store: &S) -> Result<u32, Fault> {
+    store.change(&[Target::old(META)], |views| {
+        let Some(page) = views.first_mut() else { return Outcome::Abandon(Ok(0)) };
+        let mut meta = match Meta::read(page.body) {
+            Ok(meta) => meta,
+            Err(fault) => return Outcome::Abandon(Err(fault)),
+        };
+        meta.passes += 1;
+        meta.write(page.body);
+        Outcome::Commit(Ok(meta.next_list))
+    })
 }
 
 fn delete_on_page<S: PageStore>(
@@ -134,9 +151,42 @@ fn clear<S: PageStore>(layout: &Layout, store: &S, page: Block, gone: &[(usize, 
     })
 }
 
-/// Removes one row that a scan found to be dead to everybody, if it is still where the scan found it.
-pub fn kill<S: PageStore>(index: &Index, store: &S, tid: Tid, place: Place, lane: u8) -> bool {
-    clear(&index.layout, store, place.page, &[(usize::from(place.index), usize::from(lane), tid)]) == 1
+/// Marks rows that scans found to be dead to everybody, where they still are where the scan found them. Returns how many
+/// it marked.
+///
+/// The mark is for searches of a primary; the row is still vacuum's to remove, and on a standby, whose snapshots may be
+/// older than any here, searches do not look at it ([`crate::options::SearchOptions::see_marked`]). The mark is logged,
+/// one record a page: an unlogged hint would leave pages that differ from the record's next image.
+pub fn mark_dead<S: PageStore>(layout: &Layout, store: &S, dead: &[Dead]) -> Result<u32, Fault> {
+    let mut dead = dead.to_vec();
+    dead.sort_unstable_by_key(|d| (d.place, d.lane));
+    let mut marked = 0;
+    for on_page in dead.chunk_by(|a, b| a.place.page == b.place.page) {
+        store.interrupts();
+        let page = on_page[0].place.page;
+        if page >= store.pages() {
+            return Err(Fault::Damaged { page, what: "a list leads beyond the end" });
+        }
+        marked += store.change(&[Target::old(page)], |views| {
+            let Some(view) = views.first_mut() else { return Outcome::Abandon(0) };
+            if Special::read(page, view.special).map(|s| s.kind) != Ok(PageKind::Scan) {
+                return Outcome::Abandon(0);
+            }
+            let mut marked = 0;
+            for row in on_page {
+                let mut block = BlockMut::new(layout, view.body, usize::from(row.place.index));
+                let (view, lane) = (block.view(), usize::from(row.lane));
+                let owned = matches!(view.state(), State::Owned | State::Closed);
+                if owned && view.live() >> lane & 1 == 1 && !view.is_marked(lane) && view.tid(lane) == row.tid
+                {
+                    block.mark(lane);
+                    marked += 1;
+                }
+            }
+            if marked > 0 { Outcome::Commit(marked) } else { Outcome::Abandon(0) }
+        });
+    }
+    Ok(marked)
 }
 
 /// What a clean-up found and did.
@@ -159,11 +209,16 @@ pub struct Cleaned {
 /// What one pass over all pages sees.
 #[derive(Default)]
 struct Census {
+    /// Stamp from before the free list was read: a page given back since carries this or a later one.
+    begun: u64,
+    /// Lists that the directory had before the pass.
+    known: HashSet<u32>,
     rows: HashMap<u32, u32>,
     /// Blocks of lists that are in no directory, long enough for whoever wrote them to have ended.
     orphans: Vec<(Place, u32)>,
-    /// Units in use by page, and those that blocks point to.
-    used: HashMap<Block, u64>,
+    /// Units in use by page, with the stamp of the last one taken, where whoever took it has ended; and those that blocks
+    /// point to.
+    used: HashMap<Block, (u64, u64)>,
     pointed: HashMap<Block, u64>,
     /// Pages without anything, and pages with room.
     empty: Vec<(Block, PageKind)>,
@@ -177,27 +232,33 @@ pub fn clean_up<S: PageStore, V: VectorSource>(
     store: &S,
     source: &mut V,
 ) -> Result<Cleaned, Fault> {
-    index.refresh(store)?;
     let mut out = Cleaned::default();
-    let census = take_census(index, store)?;
-    out.reclaimed = reclaim(index, store, &census);
+    let mut census = take_census(index, store)?;
+    // Lists that were put in place while the pass ran have owners after all.
+    index.refresh(store)?;
+    let now: HashSet<u32> = index.directory.lists().map(|(_, e)| e.id).collect();
+    census.orphans.retain(|(_, list)| !now.contains(list));
+    let lost = lost_units(index, store, &census)?;
+    out.reclaimed = reclaim(index, store, &census, &lost);
     write_counts(index, store, &census)?;
     out.rows = census.rows.values().map(|n| u64::from(*n)).sum();
     tend_lists(index, store, source, &mut out)?;
     out.freed = free_pages(index, store, &census)?;
     note_room(index, store, &census);
     let measured = index.meta.measured_rows;
-    if out.rows.abs_diff(measured) * 5 > measured.max(1) {
+    let lists = u64::from(index.meta.lists).abs_diff(u64::from(index.meta.measured_lists));
+    if out.rows.abs_diff(measured) * 5 > measured.max(1) || lists * 5 > u64::from(index.meta.lists) {
         calibrate::calibrate(index, store, source, calibrate::SAMPLES)?;
         out.calibrated = true;
     }
     Ok(out)
 }
 
-fn take_census<S: PageStore>(index: &Index, store: &S) -> Result<Census, Fault> {
-    let known: HashSet<u32> = index.directory.lists().map(|(_, e)| e.id).collect();
+fn take_census<S: PageStore>(index: &mut Index, store: &S) -> Result<Census, Fault> {
+    let mut census = Census { begun: store.stamp(), ..Census::default() };
+    index.refresh(store)?;
+    census.known = index.directory.lists().map(|(_, e)| e.id).collect();
     let on_list: HashSet<Block> = pool::list(store)?.into_iter().collect();
-    let mut census = Census::default();
     for page in 1..store.pages() {
         store.interrupts();
         if page % AHEAD == 1 {
@@ -207,7 +268,7 @@ fn take_census<S: PageStore>(index: &Index, store: &S) -> Result<Census, Fault> 
         let guard = store.read(page);
         let special = Special::read(page, guard.special())?;
         match special.kind {
-            PageKind::Scan => census_scan(index, store, page, guard.body(), &known, &mut census),
+            PageKind::Scan => census_scan(index, store, page, guard.body(), &mut census),
             PageKind::Refine => census_refine(index, store, page, guard.body(), &mut census),
             PageKind::Free if !on_list.contains(&page) => {
                 // Not chained: given out and never written. The stamp says whether that is long ago.
@@ -219,20 +280,13 @@ fn take_census<S: PageStore>(index: &Index, store: &S) -> Result<Census, Fault> 
     Ok(census)
 }
 
-fn census_scan<S: PageStore>(
-    index: &Index,
-    store: &S,
-    page: Block,
-    body: &[u8],
-    known: &HashSet<u32>,
-    census: &mut Census,
-) {
+fn census_scan<S: PageStore>(index: &Index, store: &S, page: Block, body: &[u8], census: &mut Census) {
     let layout = &index.layout;
     let (mut taken, mut room) = (false, false);
     for n in 0..layout.blocks_a_page {
         let block = BlockView::new(layout, body, n);
         match block.state() {
-            State::Owned if known.contains(&block.list()) => {
+            State::Owned if census.known.contains(&block.list()) => {
                 *census.rows.entry(block.list()).or_default() += block.live().count_ones();
             }
             State::Owned | State::Closed if store.is_past(block.stamp()) => {
@@ -257,7 +311,10 @@ fn census_scan<S: PageStore>(
 }
 
 fn census_refine<S: PageStore>(index: &Index, store: &S, page: Block, body: &[u8], census: &mut Census) {
-    census.used.insert(page, refine::in_use(body));
+    let taken = refine::taken_at(body);
+    if store.is_past(taken) {
+        census.used.insert(page, (refine::in_use(body), taken));
+    }
     if refine::in_use(body) == 0 {
         census.empty.push((page, PageKind::Refine));
     } else if !refine::free_units(&index.layout, body, |s| store.is_past(s)).is_empty() {
@@ -265,8 +322,48 @@ fn census_refine<S: PageStore>(index: &Index, store: &S, page: Block, body: &[u8
     }
 }
 
+/// Units that no block points to: page, units, stamp of the last one taken on that page.
+///
+/// A block may have got its pointer after the census had passed its page and before it came to the unit's: whoever wrote
+/// it had ended by then, so a second look at the scan pages, where there is anything to look for, sees every pointer.
+fn lost_units<S: PageStore>(
+    index: &Index,
+    store: &S,
+    census: &Census,
+) -> Result<Vec<(Block, u64, u64)>, Fault> {
+    let pointed = |page: &Block| census.pointed.get(page).copied().unwrap_or(0);
+    let mut lost: HashMap<Block, (u64, u64)> = census
+        .used
+        .iter()
+        .map(|(page, (used, taken))| (*page, (used & !pointed(page), *taken)))
+        .filter(|(_, (units, _))| *units != 0)
+        .collect();
+    let layout = &index.layout;
+    let pages = if lost.is_empty() { 0 } else { store.pages() };
+    for page in 1..pages {
+        store.interrupts();
+        let guard = store.read(page);
+        if Special::read(page, guard.special())?.kind != PageKind::Scan {
+            continue;
+        }
+        for n in 0..layout.blocks_a_page {
+            let block = BlockView::new(layout, guard.body(), n);
+            if matches!(block.state(), State::Empty | State::Freed) {
+                continue;
+            }
+            for unit in (0..layout.units_a_block).map(|u| block.unit(u)) {
+                if let Some((units, _)) = lost.get_mut(&unit.page) {
+                    *units &= !(1 << unit.index);
+                }
+            }
+        }
+    }
+    let found = lost.into_iter().filter(|(_, (units, _))| *units != 0);
+    Ok(found.map(|(page, (units, taken))| (page, units, taken)).collect())
+}
+
 /// Gives back blocks and units that no list leads to, once whoever took them must have ended.
-fn reclaim<S: PageStore>(index: &Index, store: &S, census: &Census) -> u32 {
+fn reclaim<S: PageStore>(index: &Index, store: &S, census: &Census, lost: &[(Block, u64, u64)]) -> u32 {
     let layout = &index.layout;
     let mut count = 0;
     for (place, list) in &census.orphans {
@@ -286,22 +383,18 @@ fn reclaim<S: PageStore>(index: &Index, store: &S, census: &Census) -> u32 {
             Outcome::Commit(1)
         });
     }
-    for (page, used) in &census.used {
-        let lost = used & !census.pointed.get(page).copied().unwrap_or(0);
-        if lost == 0 {
-            continue;
-        }
+    for (page, units, taken) in lost {
         store.interrupts();
         let stamp = store.stamp();
         count += store.change(&[Target::old(*page)], |views| {
             let Some(view) = views.first_mut() else { return Outcome::Abandon(0) };
             let kind = Special::read(*page, view.special).map(|s| s.kind);
-            // A unit taken since the census would have renewed the stamp.
-            if kind != Ok(PageKind::Refine) || !store.is_past(refine::taken_at(view.body)) {
+            // A unit taken meanwhile has renewed the stamp.
+            if kind != Ok(PageKind::Refine) || refine::taken_at(view.body) != *taken {
                 return Outcome::Abandon(0);
             }
-            refine::give_up(view.body, lost, stamp);
-            Outcome::Commit(lost.count_ones())
+            refine::give_up(view.body, *units, stamp);
+            Outcome::Commit(units.count_ones())
         });
     }
     count
@@ -316,6 +409,10 @@ fn write_counts<S: PageStore>(index: &mut Index, store: &S, census: &Census) -> 
             let mut changed = false;
             for slot in 0..layout.entries_a_page {
                 let Some(entry) = pages::entry(&layout, directory_page.body, slot) else { continue };
+                // Lists made since the census began know their rows better.
+                if !census.known.contains(&entry.id) {
+                    continue;
+                }
                 let rows = census.rows.get(&entry.id).copied().unwrap_or(0);
                 if rows != entry.rows {
                     pages::put_entry(&layout, directory_page.body, slot, &pages::Entry { rows, ..entry });
@@ -377,7 +474,8 @@ fn free_pages<S: PageStore>(index: &Index, store: &S, census: &Census) -> Result
                     (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(past))
                 }
                 PageKind::Refine => refine::in_use(view.body) == 0 && past(refine::stamp(view.body)),
-                _ => special.stamp != 0 && past(special.stamp),
+                // Given back since the census began: on the free list already.
+                _ => special.stamp != 0 && special.stamp < census.begun && past(special.stamp),
             };
             if free || (*kind == PageKind::Free && special.stamp == 0) {
                 *view.special = Special { kind: PageKind::Free, stamp }.to_bytes();

@@ -7,7 +7,7 @@ use howdah_index::build::{Sampler, Trained};
 use howdah_index::calibrate::calibrate;
 use howdah_index::directory::Index;
 use howdah_index::memory::{row_of_tid, tid_of_row};
-use howdah_index::options::{BuildOptions, Metric, SearchOptions};
+use howdah_index::options::{BuildOptions, Metric, Order, SearchOptions};
 use howdah_index::page::{PAGE_SIZE, PageStore};
 use howdah_index::search::Search;
 use howdah_index::{info, vacuum};
@@ -250,16 +250,65 @@ fn a_scan_on_its_way_survives_a_split() {
 }
 
 #[test]
-fn a_dead_row_is_killed_where_it_was_found() {
+fn a_dead_row_is_marked_where_it_was_found_and_looked_at_no_more() {
     let options = BuildOptions::new(Metric::L2, 32);
     let mut table = Table::blobs(500, 32, 4, 14);
     let pages = build(&table, options);
-    let index = Index::open(&pages).unwrap();
+    let mut index = Index::open(&pages).unwrap();
     let query = table.rows[9].clone().unwrap();
-    let hit = Search::new(&index, asked(0.9), &query).unwrap().next(&pages, &mut table).unwrap().unwrap();
-    assert!(vacuum::kill(&index, &pages, hit.tid, hit.place, hit.lane));
-    assert!(!vacuum::kill(&index, &pages, hit.tid, hit.place, hit.lane));
-    assert_ne!(search(&pages, &mut table, asked(0.9), &query, 1)[0].1, hit.tid);
+    table.rows[9] = None;
+    let mut scan = Search::new(&index, asked(0.9), &query).unwrap();
+    assert_ne!(row_of_tid(scan.next(&pages, &mut table).unwrap().unwrap().tid), 9);
+    let dead = scan.take_dead();
+    assert_eq!(dead.iter().map(|d| row_of_tid(d.tid)).collect::<Vec<_>>(), [9]);
+    assert_eq!(vacuum::mark_dead(&index.layout, &pages, &dead), Ok(1));
+    assert_eq!(vacuum::mark_dead(&index.layout, &pages, &dead), Ok(0), "marked already");
+    let fetched = |see_marked: bool, table: &mut Table| {
+        let mut scan = Search::new(&index, SearchOptions { see_marked, ..asked(0.9) }, &query).unwrap();
+        scan.next(&pages, table).unwrap();
+        scan.take_dead().len()
+    };
+    assert_eq!(fetched(false, &mut table), 0, "a marked row is not fetched again");
+    assert_eq!(fetched(true, &mut table), 1, "a standby cannot trust the mark");
+    assert_sound(&pages, &mut table, 500);
+    let removed = vacuum::bulk_delete(&mut index, &pages, |tid| row_of_tid(tid) == 9).unwrap();
+    assert_eq!(removed.removed, 1);
+    assert_sound(&pages, &mut table, 499);
+}
+
+#[test]
+fn relaxed_order_returns_every_row_once() {
+    let options = BuildOptions::new(Metric::Cosine, 32);
+    let mut table = Table::blobs(3000, 32, 20, 4);
+    let pages = build(&table, options);
+    table.rows.iter_mut().step_by(7).for_each(|row| *row = None);
+    let query = table.rows[17].clone().unwrap();
+    for memory in [1 << 16, 1 << 20] {
+        let options = SearchOptions { order: Order::Relaxed, memory, ..asked(0.9) };
+        let index = Index::open(&pages).unwrap();
+        let mut search = Search::new(&index, options, &query).unwrap();
+        let mut found = Vec::new();
+        while let Some(hit) = search.next(&pages, &mut table).unwrap() {
+            found.push((hit.distance, hit.tid));
+        }
+        let late = found.windows(2).filter(|w| w[1].0 < w[0].0).count();
+        assert!(late < 100, "{late} steps down are more than a nearly ordered scan has");
+        let mut tids: Vec<_> = found.iter().map(|f| f.1).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        assert_eq!((found.len(), tids.len()), (table.live(), table.live()), "{memory} bytes");
+    }
+}
+
+#[test]
+fn a_scan_with_little_memory_loses_no_more_rows() {
+    let options = BuildOptions::new(Metric::L2, 32);
+    let mut table = Table::blobs(20_000, 32, 20, 4);
+    let pages = build(&table, options);
+    let query = table.rows[17].clone().unwrap();
+    let asked = SearchOptions { memory: 1 << 16, ..asked(0.97) };
+    let found = search(&pages, &mut table, asked, &query, usize::MAX);
+    assert!(found.len() > 19_700, "{}", found.len());
 }
 
 #[test]

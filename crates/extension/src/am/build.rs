@@ -4,7 +4,7 @@ use howdah_index::build::{self, Loader, Sampler, Trained};
 use howdah_index::calibrate::{SAMPLES, calibrate};
 use howdah_index::directory::Index;
 use howdah_index::options::BuildOptions;
-use howdah_index::page::PageStore;
+use howdah_index::page::{PageStore, Tid};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -58,7 +58,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     report::phase(CALIBRATING);
     let mut index_now = raise(Index::open(&pages));
     // SAFETY: as above.
-    let mut rows_of_table = unsafe { Rows::of_any_age(heap, index, opclass.element) };
+    let mut rows_of_table = unsafe { Rows::undeleted(heap, index, opclass.element) };
     raise(calibrate(&mut index_now, &pages, &mut rows_of_table, SAMPLES));
     rows_of_table.close();
     pages.finish_build();
@@ -80,7 +80,7 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
         let opclass = Opclass::of(index);
         let options = build_options(index, opclass, dimensions(index));
         let pages = Pages::building(index, pg_sys::ForkNumber::INIT_FORKNUM);
-        raise(build::create_empty(&pages, &options, seed()));
+        raise(build::create_empty(&pages, &options, SEED));
         pages.finish_build();
     }
 }
@@ -117,16 +117,15 @@ fn threads() -> usize {
     usize::try_from(allowed).unwrap_or(0).clamp(1, cores)
 }
 
-/// A number that decides the rotation of this index.
-fn seed() -> u64 {
-    // SAFETY: PostgreSQL's own clock.
-    unsafe { pg_sys::GetCurrentTimestamp() as u64 }
-}
+/// Decides the rotation and the sample. Always the same, so that two builds of the same rows give the same index; an index
+/// keeps the number it was built with. Nothing rests on it being secret: whoever could choose rows that a known rotation
+/// handles badly would make only searches among those rows slower.
+const SEED: u64 = 0x686f_7764_6168;
 
 fn train(source: &Source, options: BuildOptions) -> Trained {
     let rows = source.estimated_rows();
     report::phase(SAMPLING);
-    let mut sampler = raise(Sampler::new(options, rows, memory() / 2, seed()));
+    let mut sampler = raise(Sampler::new(options, rows, memory() / 2, SEED));
     sample(source, &mut sampler, rows);
     report::phase(TRAINING);
     sampler.train(rows, threads(), &|| {
@@ -159,6 +158,11 @@ fn sample(source: &Source, sampler: &mut Sampler, rows: u64) {
     raise(failed.map_or(Ok(()), Err));
 }
 
+/// The row that a row code is of: its first bytes.
+fn row_tid(code: &[u8]) -> Tid {
+    Tid::from_bytes([code[0], code[1], code[2], code[3], code[4], code[5]])
+}
+
 /// Encodes every row and writes the pages. Returns the rows of the table and those in the index.
 fn load(source: &Source, trained: &Trained, options: &BuildOptions, pages: &Pages) -> (f64, u64) {
     report::phase(ENCODING);
@@ -170,7 +174,7 @@ fn load(source: &Source, trained: &Trained, options: &BuildOptions, pages: &Page
     let rows = std::thread::scope(|scope| {
         let take = |encoded: super::workers::Encoded| {
             for (list, code) in encoded.lists.iter().zip(encoded.codes.chunks_exact(code_bytes)) {
-                sort.push(*list, code);
+                sort.push(*list, row_tid(code), code);
             }
             encoded_rows += encoded.lists.len() as u64;
             report::done(encoded_rows);

@@ -18,6 +18,7 @@ const CODES_AN_OPERATOR: f64 = 30.0;
 
 /// Callback `amcostestimate`.
 #[pg_guard]
+#[allow(clippy::too_many_arguments)] // PostgreSQL's callback.
 pub unsafe extern "C-unwind" fn amcostestimate(
     _root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,

@@ -12,6 +12,7 @@ use crate::types::{self, Opclass};
 
 /// Callback `aminsert`. Rows without a vector, and zero vectors under cosine, are not indexed.
 #[pg_guard]
+#[allow(clippy::too_many_arguments)] // PostgreSQL's callback.
 pub unsafe extern "C-unwind" fn aminsert(
     index: pg_sys::Relation,
     values: *mut pg_sys::Datum,
@@ -31,7 +32,7 @@ pub unsafe extern "C-unwind" fn aminsert(
         let mut vector = Vec::new();
         types::read_vector(*values, element, &mut vector);
         let pages = Pages::open(index);
-        let mut rows = Rows::of_any_age(heap, index, element);
+        let mut rows = Rows::undeleted(heap, index, element);
         raise(with_index(index, &pages, |opened| {
             insert(opened, &pages, &mut rows, types::tid(*item), &vector)
         }));

@@ -3,8 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 
-use howdah_index::options::{self, BuildOptions, Kind, OptionSpec, SearchOptions};
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use howdah_index::options::{self, BuildOptions, Kind, OptionSpec, Order, SearchOptions};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys;
 
 use crate::types::Opclass;
@@ -12,6 +12,16 @@ use crate::types::Opclass;
 static TARGET_RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.97);
 static PROBES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static EXPECTED_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10);
+static ORDERING: GucSetting<OrderSetting> = GucSetting::<OrderSetting>::new(OrderSetting::Strict);
+
+/// [`Order`] as a setting; the words are those of the table.
+#[derive(Clone, Copy, PostgresGucEnum)]
+enum OrderSetting {
+    #[name = c"strict"]
+    Strict,
+    #[name = c"relaxed"]
+    Relaxed,
+}
 
 /// The kind PostgreSQL gave our reloptions, and their names as C wants them, in the order of [`StoredOptions`].
 static RELOPTIONS: OnceLock<(pg_sys::relopt_kind::Type, [&'static CStr; 2])> = OnceLock::new();
@@ -33,7 +43,9 @@ fn keep(text: &str) -> &'static CStr {
 fn integer(option: &OptionSpec) -> (i32, i32, i32) {
     match option.kind {
         Kind::Integer { min, max, default } => (min, max, default),
-        Kind::Real { .. } => unreachable!("`{}` is a whole number in the option table", option.name),
+        Kind::Real { .. } | Kind::Choice { .. } => {
+            unreachable!("`{}` is a whole number in the option table", option.name)
+        }
     }
 }
 
@@ -54,6 +66,14 @@ pub fn register() {
     };
     define_int(&options::PROBES, "howdah.probes", &PROBES);
     define_int(&options::EXPECTED_ROWS, "howdah.expected_rows", &EXPECTED_ROWS);
+    GucRegistry::define_enum_guc(
+        c"howdah.ordering",
+        keep(options::ORDERING.short),
+        keep(options::ORDERING.long),
+        &ORDERING,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     if let Kind::Real { min, max, .. } = options::TARGET_RECALL.kind {
         GucRegistry::define_float_guc(
             c"howdah.target_recall",
@@ -91,6 +111,7 @@ pub fn register() {
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
     let (kind, names) = RELOPTIONS.get().expect("registered when the library was loaded");
+    #[allow(clippy::needless_update)] // PostgreSQL 18 has a field more.
     let element = |name: &'static CStr, offset: usize| pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
         opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
@@ -140,18 +161,11 @@ pub fn search_options() -> SearchOptions {
         target_recall: TARGET_RECALL.get(),
         probes: PROBES.get() as u32,
         expected_rows: EXPECTED_ROWS.get() as u32,
+        order: match ORDERING.get() {
+            OrderSetting::Strict => Order::Strict,
+            OrderSetting::Relaxed => Order::Relaxed,
+        },
+        see_marked: false,
         memory: (work_mem as usize) << 10,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_begin_with_the_defaults_of_the_table() {
-        assert_eq!(TARGET_RECALL.get(), options::TARGET_RECALL.default_value());
-        assert_eq!(f64::from(PROBES.get()), options::PROBES.default_value());
-        assert_eq!(f64::from(EXPECTED_ROWS.get()), options::EXPECTED_ROWS.default_value());
     }
 }

@@ -23,6 +23,10 @@ fn raise_fault(fault: &Fault) -> ! {
             PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
             "Rebuild it with `REINDEX INDEX CONCURRENTLY`; `howdah_index_check` lists what is wrong.",
         ),
+        Fault::Replaced => (
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "Run the query again, or run it on the primary.",
+        ),
         Fault::Dimensions { .. } => {
             (PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, "Compare vectors of the same number of dimensions.")
         }

@@ -2,7 +2,9 @@
 //!
 //! Distances are compared exactly inside the scan and rows come in strict order, so the executor has nothing to recheck.
 
-use howdah_index::search::Search;
+use howdah_index::options::SearchOptions;
+use howdah_index::search::{Dead, Search};
+use howdah_index::vacuum::mark_dead;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -27,7 +29,11 @@ struct Scan {
 struct Running {
     search: Search,
     rows: Rows,
+    dead: Vec<Dead>,
 }
+
+/// Dead rows that are marked together: marking a page costs a log record.
+const DEAD_AT_A_TIME: usize = 512;
 
 impl Drop for Scan {
     fn drop(&mut self) {
@@ -79,7 +85,7 @@ pub unsafe extern "C-unwind" fn amrescan(
             std::ptr::copy_nonoverlapping(orderbys, (*scan).orderByData, orderby_count as usize);
         }
         let state = state(scan);
-        end(state);
+        end(scan, state);
         state.query.clear();
         if (*scan).numberOfOrderBys > 0 {
             let key = &*(*scan).orderByData;
@@ -105,7 +111,12 @@ pub unsafe extern "C-unwind" fn amgettuple(
             state.running = Some(begin(scan, state, &pages));
         }
         let Some(running) = &mut state.running else { return false };
-        let Some(hit) = raise(running.search.next(&pages, &mut running.rows)) else { return false };
+        let hit = raise(running.search.next(&pages, &mut running.rows));
+        running.dead.append(&mut running.search.take_dead());
+        if running.dead.len() >= DEAD_AT_A_TIME {
+            mark(scan, &pages, &mut running.dead);
+        }
+        let Some(hit) = hit else { return false };
         (*scan).xs_heaptid = types::item_pointer(hit.tid);
         (*scan).xs_recheck = false;
         (*scan).xs_recheckorderby = false;
@@ -117,7 +128,27 @@ pub unsafe extern "C-unwind" fn amgettuple(
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: `scan` is one of `ambeginscan`; its state is dropped with its memory context.
-    unsafe { end(state(scan)) }
+    unsafe { end(scan, state(scan)) }
+}
+
+/// Marks rows that the scan found dead to everybody, so that the next scan does not fetch them again: what btree and hash
+/// do with `kill_prior_tuple`. The executor never sets that here, since rows are fetched inside the scan and a dead one is
+/// not returned at all.
+///
+/// Not on a standby, whose pages are not its own and whose horizon is not the primary's: there marks are not believed
+/// either (see [`begin`]), so that marks made by a primary hide nothing that a snapshot of the standby still sees.
+///
+/// # Safety
+/// `scan` is running on an open index whose pages are `pages`.
+unsafe fn mark(scan: pg_sys::IndexScanDesc, pages: &Pages, dead: &mut Vec<Dead>) {
+    let dead = std::mem::take(dead);
+    // SAFETY: promised by the caller.
+    unsafe {
+        if dead.is_empty() || (*scan).xactStartedInRecovery {
+            return;
+        }
+        raise(with_index((*scan).indexRelation, pages, |index| mark_dead(&index.layout, pages, &dead)));
+    }
 }
 
 /// # Safety
@@ -149,15 +180,23 @@ unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Run
             // ORDER BY … <-> NULL: every row is as far as any other.
             let nowhere = vec![0.0; opened.meta.dimensions];
             let query = if state.query.is_empty() { &nowhere } else { &state.query };
-            Search::new(opened, search_options(), query)
+            let see_marked = (*scan).xactStartedInRecovery || !(*scan).ignore_killed_tuples;
+            Search::new(opened, SearchOptions { see_marked, ..search_options() }, query)
         }));
-        Running { search, rows }
+        Running { search, rows, dead: Vec::new() }
     }
 }
 
-fn end(state: &mut Scan) {
+/// # Safety
+/// `state` is that of `scan`, whose index is open.
+unsafe fn end(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     if let Some(mut running) = state.running.take() {
         running.rows.close();
+        // SAFETY: promised by the caller.
+        unsafe {
+            let pages = Pages::open((*scan).indexRelation);
+            mark(scan, &pages, &mut running.dead);
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let pages = Pages::open_with(index, (*info).strategy);
         let element = Opclass::of(index).element;
         let heap = compat::VacuumedTable::of(info);
-        let mut rows = Rows::of_any_age(heap.relation(), index, element);
+        let mut rows = Rows::undeleted(heap.relation(), index, element);
         let cleaned = raise(with_index(index, &pages, |opened| clean_up(opened, &pages, &mut rows)));
         rows.close();
         heap.close();

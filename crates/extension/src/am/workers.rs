@@ -11,11 +11,13 @@ use howdah_index::build::Trained;
 use howdah_index::format::Fault;
 use howdah_index::page::Tid;
 
-/// Rows handed over at a time.
-const BATCH: usize = 256;
+/// Values handed over at a time, and rows at the most and at the least.
+const BATCH_VALUES: usize = 100_000;
+const BATCH_ROWS: [usize; 2] = [16, 256];
 
 /// Rows to encode.
 struct Batch {
+    rows: usize,
     tids: Vec<Tid>,
     vectors: Vec<f32>,
 }
@@ -77,7 +79,7 @@ impl<'a> Workers<'a> {
         }
         self.batch.tids.push(tid);
         self.batch.vectors.extend_from_slice(vector);
-        if self.batch.tids.len() == BATCH { self.send() } else { Ok(()) }
+        if self.batch.tids.len() == self.batch.rows { self.send() } else { Ok(()) }
     }
 
     /// Sends the batch, taking results for as long as the workers are behind.
@@ -127,7 +129,8 @@ impl<'a> Workers<'a> {
 
 impl Batch {
     fn new(dimensions: usize) -> Self {
-        Self { tids: Vec::with_capacity(BATCH), vectors: Vec::with_capacity(BATCH * dimensions) }
+        let rows = (BATCH_VALUES / dimensions).clamp(BATCH_ROWS[0], BATCH_ROWS[1]);
+        Self { rows, tids: Vec::with_capacity(rows), vectors: Vec::with_capacity(rows * dimensions) }
     }
 }
 

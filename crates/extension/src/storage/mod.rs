@@ -4,6 +4,8 @@
 //! algorithms of `howdah-index` a [`pages::Pages`] and a [`rows::Rows`] and no pointer.
 
 pub mod cache;
+pub mod line_pointers;
+pub mod owner;
 pub mod pages;
 pub mod rows;
 pub mod scan_table;

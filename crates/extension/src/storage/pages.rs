@@ -254,6 +254,11 @@ impl PageStore for Pages {
         assert!(targets.len() <= MAX_PAGES_PER_CHANGE, "a change of {} pages", targets.len());
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|&i| targets[i].block);
+        // A lock taken twice would never be granted, nor could the wait be cancelled.
+        assert!(
+            order.windows(2).all(|w| targets[w[0]].block != targets[w[1]].block),
+            "a page twice in a change"
+        );
         let mut buffers = vec![0; targets.len()];
         for i in order {
             buffers[i] = self.pin(targets[i].block);

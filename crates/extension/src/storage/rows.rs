@@ -11,12 +11,15 @@ use crate::types::{self, Element};
 pub struct Rows {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
+    /// Null until the first fetch where it is to be one that sees all that is not deleted.
     snapshot: pg_sys::Snapshot,
     element: Element,
     context: pg_sys::MemoryContext,
     open: Option<Open>,
     /// Blocks that this backend had read from disk when it began.
     missed: i64,
+    /// Whether the row that was not found last is dead to everybody.
+    dead: bool,
 }
 
 /// What PostgreSQL wants for fetching.
@@ -44,16 +47,18 @@ impl Rows {
     ) -> Self {
         // SAFETY: reads a plain global.
         let context = unsafe { pg_sys::CurrentMemoryContext };
-        Self { heap, index, snapshot, element, context, open: None, missed: blocks_read() }
+        Self { heap, index, snapshot, element, context, open: None, missed: blocks_read(), dead: false }
     }
 
-    /// The rows of `heap` whoever sees them: the index's own business, where an old row is as good as any.
+    /// The rows of `heap` that are not deleted, committed or not: the index's own business. Not rows of any age: the
+    /// TOASTed value of a row that is dead to everybody may have been removed already, since a table's TOAST table has its
+    /// own vacuum.
     ///
     /// # Safety
     /// As [`Rows::under`], without the snapshot.
-    pub unsafe fn of_any_age(heap: pg_sys::Relation, index: pg_sys::Relation, element: Element) -> Self {
-        // SAFETY: promised by the caller; the snapshot is a constant of PostgreSQL.
-        unsafe { Self::under(heap, index, &raw mut pg_sys::SnapshotAnyData, element) }
+    pub unsafe fn undeleted(heap: pg_sys::Relation, index: pg_sys::Relation, element: Element) -> Self {
+        // SAFETY: promised by the caller; `open` makes the snapshot.
+        unsafe { Self::under(heap, index, std::ptr::null_mut(), element) }
     }
 
     fn open(&mut self) -> Open {
@@ -64,6 +69,9 @@ impl Rows {
         // unwinding, and all that is allocated lives in the context of the construction.
         let open = unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.context);
+            if self.snapshot.is_null() {
+                self.snapshot = dirty_snapshot();
+            }
             let begin =
                 (*(*self.heap).rd_tableam).index_fetch_begin.expect("every table access method fetches rows");
             let heap = self.heap;
@@ -95,6 +103,17 @@ impl Rows {
                 pg_sys::FreeExecutorState(open.estate);
             }
         }
+    }
+}
+
+/// A snapshot that sees what is not deleted, as `InitDirtySnapshot` makes it, in the current memory context.
+fn dirty_snapshot() -> pg_sys::Snapshot {
+    // SAFETY: zeroed is what this kind of snapshot is apart from its type.
+    unsafe {
+        let size = std::mem::size_of::<pg_sys::SnapshotData>();
+        let snapshot = pg_sys::palloc0(size).cast::<pg_sys::SnapshotData>();
+        (*snapshot).snapshot_type = pg_sys::SnapshotType::SNAPSHOT_DIRTY;
+        snapshot
     }
 }
 
@@ -166,6 +185,8 @@ impl VectorSource for Rows {
 
     fn fetch(&mut self, tid: Tid, out: &mut Vec<f32>) -> bool {
         out.clear();
+        // A page of the table may have to come from disk.
+        pgrx::check_for_interrupts!();
         let open = self.open();
         let mut item = types::item_pointer(tid);
         // SAFETY: the table access method is asked as the executor's index scan does; `call_again` false starts a chain. The
@@ -180,6 +201,7 @@ impl VectorSource for Rows {
             let found = pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 next(open.fetch, item, snapshot, open.slot, call_again, all_dead)
             });
+            self.dead = !found && *all_dead;
             if !found {
                 return false;
             }
@@ -187,6 +209,10 @@ impl VectorSource for Rows {
             types::read_vector(datum, self.element, out);
         }
         true
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead
     }
 }
 

@@ -50,13 +50,33 @@ impl Source {
     /// Visits every row with a vector, in the order of the table. Returns how many rows the table has.
     pub fn visit(&self, visit: &mut dyn FnMut(Tid, &[f32])) -> f64 {
         // The whole table may join another scan that is under way.
-        self.range(true, true, 0, u32::MAX, visit)
+        self.range(true, true, 0, u32::MAX, std::ptr::null_mut(), visit)
+    }
+
+    /// Visits every row with a vector that a snapshot taken now sees: a row that nobody sees any more is not shown, and
+    /// its TOASTed value, which may be gone, is not read.
+    pub fn visit_visible(&self, visit: &mut dyn FnMut(Tid, &[f32])) -> f64 {
+        const FLAGS: u32 = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+            | pg_sys::ScanOptions::SO_ALLOW_STRAT
+            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        // SAFETY: the table is open; the snapshot is registered until the scan, which ends itself, has ended.
+        unsafe {
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+            let begin = (*(*self.heap).rd_tableam).scan_begin.expect("every table can be scanned");
+            let (heap, null) = (self.heap, std::ptr::null_mut());
+            let scan = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                begin(heap, snapshot, 0, null, std::ptr::null_mut(), FLAGS)
+            });
+            let rows = self.range(true, false, 0, u32::MAX, scan, visit);
+            pg_sys::UnregisterSnapshot(snapshot);
+            rows
+        }
     }
 
     /// Visits the rows of `count` blocks from `first`. For samples: rows that a transaction still under way deletes or
     /// adds may be among them.
     pub fn visit_blocks(&self, first: u32, count: u32, visit: &mut dyn FnMut(Tid, &[f32])) -> f64 {
-        self.range(false, false, first, count, visit)
+        self.range(false, false, first, count, std::ptr::null_mut(), visit)
     }
 
     fn range(
@@ -65,29 +85,18 @@ impl Source {
         progress: bool,
         first: u32,
         count: u32,
+        begun: pg_sys::TableScanDesc,
         visit: &mut dyn FnMut(Tid, &[f32]),
     ) -> f64 {
         let mut visitor = Visitor { element: self.element, vector: Vec::new(), visit };
         let state = (&raw mut visitor).cast::<std::ffi::c_void>();
-        // SAFETY: the relations are open; `state` lives until the call returns and only `row` looks at it. The guard
+        // SAFETY: the relations are open and `begun` is null or a scan of this table; `state` lives until the call returns and only `row` looks at it. The guard
         // turns an error of PostgreSQL into unwinding before it reaches a frame of ours.
         unsafe {
             let scan = (*(*self.heap).rd_tableam).index_build_range_scan.expect("every table can be indexed");
             let Source { heap, index, info, .. } = *self;
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                scan(
-                    heap,
-                    index,
-                    info,
-                    whole,
-                    false,
-                    progress,
-                    first,
-                    count,
-                    Some(row),
-                    state,
-                    std::ptr::null_mut(),
-                )
+                scan(heap, index, info, whole, false, progress, first, count, Some(row), state, begun)
             })
         }
     }

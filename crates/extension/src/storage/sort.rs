@@ -1,5 +1,8 @@
 //! Row codes sorted by their lists: the server's own sort, which keeps to `maintenance_work_mem` and goes to disk beyond.
+//!
+//! Rows of a list are sorted by TID, so that an index does not depend on which worker was faster.
 
+use howdah_index::page::Tid;
 use pgrx::pg_sys;
 
 /// Row codes on their way into the order of their lists.
@@ -12,6 +15,14 @@ pub struct Sort {
 }
 
 const VARLENA_HEADER: usize = 4;
+/// Bits of a TID in a key: block 32, offset 11 (a page of a table has at most 2,048 line pointers). The list has the rest,
+/// 20, and is below 2^18 (`lists` in `howdah_index::options`).
+const OFFSET_BITS: u32 = 11;
+const TID_BITS: u32 = 32 + OFFSET_BITS;
+
+fn key(list: u32, tid: Tid) -> i64 {
+    i64::from(list) << TID_BITS | i64::from(tid.block) << OFFSET_BITS | i64::from(tid.offset)
+}
 
 impl Sort {
     /// A sort that holds at most `kilobytes` in memory.
@@ -20,10 +31,10 @@ impl Sort {
         // latest.
         unsafe {
             let descriptor = pg_sys::CreateTemplateTupleDesc(2);
-            pg_sys::TupleDescInitEntry(descriptor, 1, c"list".as_ptr(), pg_sys::INT4OID, -1, 0);
+            pg_sys::TupleDescInitEntry(descriptor, 1, c"key".as_ptr(), pg_sys::INT8OID, -1, 0);
             pg_sys::TupleDescInitEntry(descriptor, 2, c"code".as_ptr(), pg_sys::BYTEAOID, -1, 0);
             let mut column: pg_sys::AttrNumber = 1;
-            let mut operator = pg_sys::Oid::from(pg_sys::Int4LessOperator);
+            let mut operator = pg_sys::Oid::from(pg_sys::Int8LessOperator);
             let mut collation = pg_sys::InvalidOid;
             let mut nulls_first = false;
             let state = pg_sys::tuplesort_begin_heap(
@@ -44,8 +55,8 @@ impl Sort {
         }
     }
 
-    /// Adds a row code of list `list`.
-    pub fn push(&mut self, list: u32, code: &[u8]) {
+    /// Adds the code of row `tid`, of list `list`.
+    pub fn push(&mut self, list: u32, tid: Tid, code: &[u8]) {
         self.value.clear();
         self.value.extend_from_slice(&[0; VARLENA_HEADER]);
         self.value.extend_from_slice(code);
@@ -55,7 +66,7 @@ impl Sort {
             let slot = self.slot_in;
             let clear = (*(*slot).tts_ops).clear.expect("every kind of slot can be cleared");
             pg_sys::ffi::pg_guard_ffi_boundary(|| clear(slot));
-            *(*self.slot_in).tts_values = pg_sys::Datum::from(list as i32);
+            *(*self.slot_in).tts_values = pg_sys::Datum::from(key(list, tid));
             *(*self.slot_in).tts_values.add(1) = pg_sys::Datum::from(self.value.as_ptr());
             *(*self.slot_in).tts_isnull = false;
             *(*self.slot_in).tts_isnull.add(1) = false;
@@ -73,7 +84,7 @@ impl Sort {
             while pg_sys::tuplesort_gettupleslot(self.state, true, false, self.slot_out, std::ptr::null_mut())
             {
                 pg_sys::slot_getsomeattrs_int(self.slot_out, 2);
-                let list = (*(*self.slot_out).tts_values).value() as u32;
+                let list = ((*(*self.slot_out).tts_values).value() as i64 >> TID_BITS) as u32;
                 let value = (*(*self.slot_out).tts_values.add(1)).cast_mut_ptr::<pg_sys::varlena>();
                 take(list, pgrx::varlena_to_byte_slice(value));
             }

@@ -1,7 +1,8 @@
 //! The meta page, page 0.
 //!
 //! Magic 4, version 1, metric 1, bits 1, flags 1, dimensions 4, origin page 4, directory head 4, free head 4, seed 8,
-//! changes 8, next list 4, list count 4, reserved 8, then from byte 64 the calibration: measured rows 8, scale f32,
+//! changes 8, next list 4, list count 4, passes 8, lists when the curve was
+//! measured 4, reserved 4, then from byte 64 the calibration: measured rows 8, scale f32,
 //! count 4, points of 16 bytes; from byte 1024 the ring of changed directory pages, 512 × 4.
 
 use super::{Fault, MAGIC, VERSION, get_f32, get_u32, get_u64, put};
@@ -56,8 +57,13 @@ pub struct Meta {
     pub next_list: u32,
     /// Number of lists.
     pub lists: u32,
+    /// Counted up when a pass that removes rows begins and before it ends: who read a list at another count must not put
+    /// what was read in its place, or removed rows would come back.
+    pub passes: u64,
     /// Rows when the curve was measured.
     pub measured_rows: u64,
+    /// Lists when the curve was measured; 0 in an index that did not note it.
+    pub measured_lists: u32,
     /// The calibration curve, by rank, then recall.
     pub curve: Vec<Point>,
 }
@@ -99,6 +105,8 @@ impl Meta {
             changes: get_u64(body, 32),
             next_list: get_u32(body, 40),
             lists: get_u32(body, 44),
+            passes: get_u64(body, 48),
+            measured_lists: get_u32(body, 56),
             measured_rows: get_u64(body, CURVE_AT),
             curve: (0..count).map(point).collect(),
         })
@@ -116,6 +124,8 @@ impl Meta {
         put(body, 32, self.changes.to_le_bytes());
         put(body, 40, self.next_list.to_le_bytes());
         put(body, 44, self.lists.to_le_bytes());
+        put(body, 48, self.passes.to_le_bytes());
+        put(body, 56, self.measured_lists.to_le_bytes());
         put(body, CURVE_AT, self.measured_rows.to_le_bytes());
         put(body, CURVE_AT + 12, (self.curve.len().min(MAX_POINTS) as u32).to_le_bytes());
         for (i, point) in self.curve.iter().take(MAX_POINTS).enumerate() {

@@ -106,6 +106,8 @@ pub enum Fault {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Lists were replaced under a scan time and again: only a standby sees that, since its scans hold back nobody.
+    Replaced,
     /// A vector has another number of dimensions than the index.
     Dimensions {
         /// Dimensions of the index.
@@ -130,6 +132,7 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Version { found } => write!(f, "index has format version {found}, expected {VERSION}"),
             Self::Damaged { page, what } => write!(f, "index is damaged at page {page}: {what}"),
+            Self::Replaced => write!(f, "lists of the index were replaced while it was being scanned"),
             Self::Dimensions { expected, found } => write!(f, "expected {expected} dimensions, not {found}"),
             Self::Bits { found } => write!(f, "codes have 4 or 5 bits a dimension, not {found}"),
             Self::Width { found } => {

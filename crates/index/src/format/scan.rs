@@ -1,7 +1,7 @@
 //! Scan pages: blocks of sign codes with factors, TIDs and live bits.
 //!
 //! The codes of all blocks of a page come first, then their heads:
-//! add f32 × capacity, scale bf16 ×, error bf16 ×, TID 6 bytes ×, live 4, list 4, next page 4, stamp 8, next index 1,
+//! add f32 × capacity, scale bf16 ×, error bf16 ×, TID 6 bytes × (the highest bit of the offset marks a dead row), live 4, list 4, next page 4, stamp 8, next index 1,
 //! used 1, state 1, reserved 1, unit pointers (page 4, index 1) × units.
 //!
 //! With 32 lanes, row g of a block (16 bytes) has the signs of dimensions 4g..4g+4: byte v those of code v in its low
@@ -13,6 +13,9 @@ use super::{Layout, array, get_u32, get_u64, put};
 use crate::distance::{ScanBlock, to_bf16};
 use crate::page::{Block, NO_BLOCK, Tid};
 use crate::quantize::Factors;
+
+/// Bit of a TID's offset that marks a dead row: a page of a table has far fewer than 32,768 rows.
+const MARK: u16 = 0x8000;
 
 /// What may be done with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +90,24 @@ impl<'a> BlockView<'a> {
         }
     }
 
+    #[inline]
+    fn tid_and_mark(&self, lane: usize) -> Tid {
+        Tid::from_bytes(array(self.head, 8 * self.layout.capacity + Tid::BYTES * lane))
+    }
+
     /// TID of code `lane`.
     #[must_use]
     #[inline]
     pub fn tid(&self, lane: usize) -> Tid {
-        Tid::from_bytes(array(self.head, 8 * self.layout.capacity + Tid::BYTES * lane))
+        let Tid { block, offset } = self.tid_and_mark(lane);
+        Tid { block, offset: offset & !MARK }
+    }
+
+    /// Whether code `lane` stands for a row that a scan found to be dead to everybody on the primary.
+    #[must_use]
+    #[inline]
+    pub fn is_marked(&self, lane: usize) -> bool {
+        self.tid_and_mark(lane).offset & MARK != 0
     }
 
     /// Codes that stand for rows: bit v for code v.
@@ -262,6 +278,13 @@ impl<'a> BlockMut<'a> {
         let live = self.view().live() & mask;
         let tail = self.tail();
         put(self.body, tail, live.to_le_bytes());
+    }
+
+    /// Marks code `lane` as that of a row that is dead to everybody.
+    pub fn mark(&mut self, lane: usize) {
+        let tid = self.view().tid(lane);
+        let at = self.at(8 * self.layout.capacity + Tid::BYTES * lane);
+        put(self.body, at, Tid { offset: tid.offset | MARK, ..tid }.to_bytes());
     }
 
     /// Sets where the low bits of codes `n · unit` and following are.

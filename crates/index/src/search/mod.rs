@@ -4,28 +4,32 @@
 //! compares 32 sign codes at a time with the distance that the k-th best row has so far, refines the few that may be
 //! nearer with their other bits ([`round`]), stops when the calibration says that the remaining lists are not worth
 //! reading, and compares the last few with the rows themselves. Nothing that is scanned is kept. When the caller wants
-//! more than k rows, because a filter dropped some, the next round wants four times as many beyond the last row returned.
+//! more than k rows, because a filter dropped some, the next round wants four times as many of those that have not come up
+//! yet ([`seen`]).
 //!
-//! Rows come in strict order of their exact distance, equal distances in order of TID. A row that a later round finds
-//! nearer than one already returned is dropped: order is promised, completeness is what `target_recall` says.
+//! Rows come in strict order of their exact distance. A row that a later round finds nearer than one already returned is
+//! dropped: order is promised, completeness is what `target_recall` says. In relaxed order such a row is returned all the
+//! same, at the beginning of the round that finds it, and a search that is read to its end has returned every row once.
 
 pub mod probe;
 mod round;
+mod seen;
 
 use std::sync::Arc;
 
 use crate::directory::{Index, square};
 use crate::format::scan::Place;
 use crate::format::{Fault, Layout};
-use crate::options::SearchOptions;
+use crate::options::{Order, SearchOptions};
 use crate::page::{PageStore, Tid, VectorSource};
 use crate::quantize::Query;
 use crate::space::Space;
 use probe::Probes;
 use round::Round;
+use seen::Seen;
 
 /// Bytes that a round takes for every row it wants.
-const BYTES_A_ROW: usize = 160;
+const BYTES_A_ROW: usize = 256;
 /// How much more than the last a round wants.
 const GROWTH: usize = 4;
 /// Times a search begins again because its lists were replaced under it.
@@ -39,6 +43,17 @@ pub struct Hit {
     /// What the operator returns for it.
     pub distance: f64,
     /// Where its code lies.
+    pub place: Place,
+    /// Code of that block.
+    pub lane: u8,
+}
+
+/// A row that is dead to everybody, and where its code lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// The row.
+    pub tid: Tid,
+    /// The block of its code.
     pub place: Place,
     /// Code of that block.
     pub lane: u8,
@@ -75,12 +90,17 @@ pub struct Search {
     given: usize,
     /// Rows returned so far.
     returned: usize,
+    /// The furthest row returned.
     last: Option<(f64, Tid)>,
-    /// Estimates below this have been dealt with.
-    floor: f32,
     wanted: usize,
     done: bool,
     work: Work,
+    seen: Seen,
+    /// Whether the search began again with other lists: then `seen` says nothing of what was returned before.
+    restarted: bool,
+    dead: Vec<Dead>,
+    /// The row compared last: room for the next.
+    row: Vec<f32>,
 }
 
 impl Search {
@@ -103,11 +123,14 @@ impl Search {
             given: 0,
             returned: 0,
             last: None,
-            floor: f32::NEG_INFINITY,
             wanted: (options.expected_rows.max(1) as usize).min(most),
             options,
             done: false,
             work: Work::default(),
+            seen: Seen::new(index.layout.blocks_a_page),
+            restarted: false,
+            dead: Vec::new(),
+            row: Vec::new(),
         })
     }
 
@@ -126,8 +149,26 @@ impl Search {
         let hit = self.hits[self.given];
         self.given += 1;
         self.returned += 1;
-        self.last = Some((hit.distance, hit.tid));
+        let before = |(d, t): (f64, Tid)| d.total_cmp(&hit.distance).then(t.cmp(&hit.tid)).is_lt();
+        if self.last.is_none_or(before) {
+            self.last = Some((hit.distance, hit.tid));
+        }
         Ok(Some(hit))
+    }
+
+    /// Rows found dead to everybody since this was last asked: what [`crate::vacuum::mark_dead`] may mark.
+    pub fn take_dead(&mut self) -> Vec<Dead> {
+        std::mem::take(&mut self.dead)
+    }
+
+    /// Whether a row found now is still to be returned, given its distance. Before the first row, any.
+    fn is_due(&self, distance: f64, tid: Tid) -> bool {
+        let Some((last, last_tid)) = self.last else { return true };
+        match distance.total_cmp(&last) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => !self.restarted || tid > last_tid,
+            std::cmp::Ordering::Less => self.options.order == Order::Relaxed && !self.restarted,
+        }
     }
 
     /// Distances in index space, TIDs and ranks of lists of the rows wanted, having read all lists.
@@ -138,8 +179,8 @@ impl Search {
     ) -> Result<Vec<(f32, Tid, u32)>, Fault> {
         self.probes.read_all();
         self.work.rounds += 1;
-        let mut round = Round::new(self.wanted, f32::NEG_INFINITY);
-        round.read(self, store)?;
+        let mut round = Round::new(self.wanted);
+        round.read(self, store, source)?;
         let found = round.ranked(self, source);
         Ok(found
             .into_iter()
@@ -167,11 +208,12 @@ impl Search {
             }
         }
         self.work.rounds += 1;
+        for hit in &self.hits {
+            self.seen.note(hit.place, hit.lane);
+        }
         for _ in 0..RESTARTS {
-            let floor =
-                self.last.map_or(self.floor, |(d, _)| self.floor.max(self.space.to_index(d, self.offset)));
-            let mut round = Round::new(self.wanted, floor - self.tolerance);
-            if round.read(self, store)? {
+            let mut round = Round::new(self.wanted);
+            if round.read(self, store, source)? {
                 self.finish(round, source);
                 return Ok(());
             }
@@ -179,24 +221,18 @@ impl Search {
             // but a standby may see: begin again with the lists as they are now.
             let index = Index::open(store)?;
             self.probes = Probes::new(&index, &self.query.small, square(&self.query.rotated), &self.options);
+            // Codes lie elsewhere now: what was returned is known by its distance only.
+            self.seen.clear();
+            self.restarted = true;
         }
-        Err(Fault::Damaged { page: 0, what: "lists lead to blocks of other lists" })
+        Err(Fault::Replaced)
     }
 
     fn finish<V: VectorSource>(&mut self, mut round: Round, source: &mut V) {
-        let all_read = round.all_read;
-        let short = round.short();
-        let (nearest_left, highest) = (round.limit(), round.highest());
+        let nothing_behind = round.all_read && round.short();
         self.hits = round.exact(self, source);
         self.given = 0;
-        if all_read && short {
-            self.done = true;
-        } else if self.hits.is_empty() && !short {
-            // Everything found was gone or returned before. All that may be nearer than the threshold has been looked
-            // at: go on behind it, and where many dead rows are equally near, behind them.
-            let before = self.floor;
-            self.floor = if nearest_left > before { nearest_left } else { before.max(highest) };
-            self.done = all_read && self.floor <= before;
-        }
+        // A round that came to nothing has at least put what it looked at behind it.
+        self.done = nothing_behind && (round.complete || self.hits.is_empty());
     }
 }

@@ -28,19 +28,26 @@ const RANK: f32 = 0.2;
 const CHUNK: usize = 64;
 /// Indexes of so few rows are read whole, and nothing is left to chance: it costs less than deciding.
 const SMALL: u64 = 1000;
-/// Standard deviations by which a code may be nearer than its bits say: in small indexes, in a first round, in later
+/// What rounding the query into tables of small numbers does to estimates, in units of its squared length: as if it were
+/// that much further from the centroid. Felt where lists are much smaller than the distances between them.
+const ROUNDING: f32 = 0.0015;
+/// Dimensions with fewer of which a code says little of its error.
+const FEW_DIMENSIONS: usize = 16;
+/// Standard deviations by which a code may be nearer than its bits say: where nothing is left to chance, in a first round, in later
 /// rounds. With 1.9 one row in thirty of those that lie just within the k-th distance is lost, far fewer of the others; a
 /// later round loses for good what it misses.
 const SLACK: [f32; 3] = [6.0, 1.9, 2.6];
+/// The same in a later round that reads every list: one row in thirty thousand strays further.
+const CERTAIN: f32 = 4.0;
 /// One row in so many is a large part of all.
-const LARGE_PART: u64 = 8;
+const LARGE_PART: u64 = 32;
 
 /// A list as a search sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     /// Part of the distance that all rows of the list share.
     pub base: f32,
-    /// Distance of query and centroid.
+    /// Distance of query and centroid, with what rounding the query adds to it in effect.
     pub apart: f32,
     /// The list.
     pub list: u32,
@@ -67,6 +74,9 @@ pub struct Probes {
     first: f32,
     rank_unit: f32,
     rows: u64,
+    /// Whether nothing is left to chance: in small indexes, where it costs little, and in few dimensions, where errors of
+    /// codes are not independent.
+    careful: bool,
     limit: Limit,
 }
 
@@ -93,6 +103,7 @@ impl Probes {
             unit *= 0.5 * factor;
             radius = -0.25 * factor;
         }
+        let careful = rows <= SMALL || index.meta.dimensions < FEW_DIMENSIONS;
         let lists = index.directory.filled();
         let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
             let inner = index.directory.product(*n as usize, e, query);
@@ -107,7 +118,18 @@ impl Probes {
         } else {
             Limit::Recall { recall: options.target_recall, curve: index.meta.curve.clone(), spread: unit }
         };
-        Self { lists, all, ordered: 0, square, product, first: 0.0, rank_unit: RANK * unit, rows, limit }
+        Self {
+            lists,
+            all,
+            ordered: 0,
+            square,
+            product,
+            first: 0.0,
+            rank_unit: RANK * unit,
+            rows,
+            careful,
+            limit,
+        }
     }
 
     /// Number of lists.
@@ -137,7 +159,8 @@ impl Probes {
         let candidate = self.all.get(rank)?;
         let (_, e) = &self.lists[candidate.at as usize];
         let apart = (self.square + e.square - 2.0 * candidate.product).max(0.0);
-        let (mut base, mut apart) = (if self.product { -candidate.product } else { apart }, apart.sqrt());
+        let rounded = (apart + ROUNDING * self.square).sqrt();
+        let (mut base, mut apart) = (if self.product { -candidate.product } else { apart }, rounded);
         if !(base.is_finite() && apart.is_finite()) {
             // Too far to reckon with: all rows of the list are candidates.
             (base, apart) = (f32::NEG_INFINITY, 0.0);
@@ -169,10 +192,17 @@ impl Probes {
         }
     }
 
-    /// Standard deviations by which a code may be nearer than its sign bits say.
+    /// Standard deviations by which a code may be nearer than its sign bits say, and the share of them that the estimate
+    /// by all bits gets. A later round that reads all lists leaves out no code either, since what it missed would be
+    /// lost for good; but it need not hold more candidates than others for it.
     #[must_use]
-    pub fn slack(&self, first_round: bool) -> f32 {
-        SLACK[if self.rows <= SMALL { 0 } else { 2 - usize::from(first_round) }]
+    pub fn slack(&self, first_round: bool, all_lists: bool) -> (f32, f32) {
+        match (self.careful, first_round) {
+            (true, _) => (SLACK[0], 1.0),
+            (false, true) => (SLACK[1], 1.0),
+            (false, false) if all_lists => (CERTAIN, SLACK[2] / CERTAIN),
+            (false, false) => (SLACK[2], 1.0),
+        }
     }
 
     /// The number of lists after which a first round stops.

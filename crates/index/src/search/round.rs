@@ -3,7 +3,7 @@
 use std::collections::BinaryHeap;
 
 use super::probe::Probe;
-use super::{Hit, Search};
+use super::{Dead, Hit, Search};
 use crate::distance::{LANES, ScanTerms, kernels, scalar};
 use crate::format::scan::{BlockView, Place};
 use crate::format::{Fault, Layout, refine};
@@ -17,6 +17,8 @@ const REFINE_SLACK: f32 = 1.15;
 const ALL_BITS: [f32; 2] = [0.155, 0.085];
 /// Candidates that wait for refining before it is done.
 const BATCH: usize = 24;
+/// Dead rows that a search tells of at a time.
+const MOST_DEAD: usize = 1024;
 /// Lists read at a time, at most.
 const BATCH_LISTS: usize = 32;
 
@@ -64,41 +66,70 @@ struct Kept {
     place: Place,
     lane: u8,
     rank: u32,
+    /// What the operator returns, once it was asked; then the estimate is exact.
+    distance: Option<f64>,
+}
+
+/// A row compared exactly.
+struct Found {
+    hit: Hit,
+    /// Its distance in index space.
+    there: f32,
+    /// Rank of the list that it came from.
+    rank: u32,
+}
+
+impl Found {
+    /// A distance that is no number is beyond nothing.
+    fn is_beyond(&self, limit: f32) -> bool {
+        self.there > limit
+    }
 }
 
 /// One round.
 pub struct Round {
     wanted: usize,
-    floor: f32,
     threshold: f32,
-    /// Least estimate of a candidate forgotten for want of room.
+    /// Least distance of a candidate forgotten for want of room.
     forgotten: f32,
     best: BinaryHeap<Key>,
     pending: Vec<Pending>,
     kept: Vec<Kept>,
+    /// Standard deviations by which a code may be nearer than its sign bits say, and the share of them that the estimate
+    /// by all bits gets.
+    slack: (f32, f32),
     /// Whether no list was left out.
     pub all_read: bool,
+    /// Whether no candidate of unknown distance was forgotten for want of room.
+    pub complete: bool,
 }
 
 impl Round {
-    /// A round for `wanted` rows whose distance in index space is not below `floor`.
-    pub fn new(wanted: usize, floor: f32) -> Self {
+    /// A round for `wanted` rows that have not come up yet.
+    pub fn new(wanted: usize) -> Self {
         Self {
             wanted,
-            floor,
             threshold: f32::INFINITY,
             forgotten: f32::INFINITY,
             best: BinaryHeap::with_capacity(wanted.min(1024) + 1),
             pending: Vec::with_capacity(2 * BATCH),
             kept: Vec::with_capacity(64),
+            slack: (0.0, 1.0),
             all_read: true,
+            complete: true,
         }
     }
 
     /// Reads lists until the rest is not worth it. False when a list turned out to be replaced.
-    pub fn read<S: PageStore>(&mut self, search: &mut Search, store: &S) -> Result<bool, Fault> {
+    pub fn read<S: PageStore, V: VectorSource>(
+        &mut self,
+        search: &mut Search,
+        store: &S,
+        source: &mut V,
+    ) -> Result<bool, Fault> {
         let score_limit = search.probes.score_limit(search.returned + self.wanted);
         let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
+        self.slack = search.probes.slack(search.work.rounds == 1, score_limit.is_infinite());
         let mut rank = 0;
         while self.all_read && rank < search.probes.len() {
             // A batch is read in the order of its pages, which neighbouring lists share.
@@ -120,20 +151,21 @@ impl Round {
                 let pages: Vec<u32> = batch.iter().map(|(_, p)| p.head.page).collect();
                 store.prefetch(&pages);
             }
-            if !self.scan(search, store, &batch)? {
+            if !self.scan(search, store, source, &batch)? {
                 return Ok(false);
             }
             search.work.lists += batch.len() as u64;
         }
-        self.refine(search, store)?;
+        self.refine(search, store, source)?;
         Ok(true)
     }
 
     /// Scans the lists of a batch. False when one turned out to be replaced.
-    fn scan<S: PageStore>(
+    fn scan<S: PageStore, V: VectorSource>(
         &mut self,
         search: &mut Search,
         store: &S,
+        source: &mut V,
         batch: &[(usize, Probe)],
     ) -> Result<bool, Fault> {
         let mut held: Option<(Block, S::Guard<'_>)> = None;
@@ -142,7 +174,7 @@ impl Round {
                 base: probe.base,
                 step: search.query.step(),
                 shift: search.query.shift(),
-                slack: search.probes.slack(search.work.rounds == 1) * probe.apart,
+                slack: self.slack.0 * probe.apart,
                 threshold: self.threshold,
             };
             let mut place = probe.head;
@@ -166,58 +198,55 @@ impl Round {
                         return Ok(false);
                     }
                     search.work.blocks += 1;
-                    self.scan_block(
-                        &search.layout,
-                        &search.query,
-                        &terms,
-                        &block,
-                        place,
-                        probe,
-                        *rank as u32,
-                    );
+                    self.scan_block(&*search, &terms, &block, place, probe, *rank as u32);
                     place = block.next();
                 }
             }
             if self.pending.len() >= BATCH || *rank == 0 {
                 held = None;
-                self.refine(search, store)?;
+                self.refine(search, store, source)?;
             }
         }
         Ok(true)
     }
 
-    #[allow(clippy::too_many_arguments)] // The innermost step: everything it needs, nothing it must look up.
     fn scan_block(
         &mut self,
-        layout: &Layout,
-        query: &Query,
+        search: &Search,
         terms: &ScanTerms,
         block: &BlockView<'_>,
         place: Place,
         probe: &Probe,
         rank: u32,
     ) {
+        let (layout, query): (&Layout, &Query) = (&search.layout, &search.query);
         let mut coarse = [0; LANES];
         let codes = block.scan();
         let wide = layout.lanes == LANES;
         let scan = if wide { kernels().scan } else { scalar::scan_narrow };
         let mut mask = scan(&codes, &query.coarse, terms, &mut coarse) & block.live();
+        if mask != 0 {
+            mask &= !search.seen.lanes(place);
+        }
         if mask == 0 {
             return;
         }
-        let mut fine = [0; LANES];
+        let mut low = [0; LANES];
         let sums = if wide { kernels().sums_fine } else { scalar::sums_narrow };
-        sums(codes.codes, &query.fine, &mut fine);
+        sums(codes.codes, &query.fine, &mut low);
         while mask != 0 {
             let lane = mask.trailing_zeros() as usize;
             mask &= mask - 1;
+            if block.is_marked(lane) && !search.options.see_marked {
+                continue;
+            }
             let estimate = scalar::estimate(&codes, terms, lane, coarse[lane]);
             let error = scalar::bf16_at(codes.error, lane) * terms.slack;
             self.pending.push(Pending {
                 estimate,
                 lower: estimate - error,
-                error: REFINE_SLACK * ALL_BITS[layout.bits as usize - 4] * error,
-                sign_sum: query.sign_sum(coarse[lane], fine[lane]),
+                error: REFINE_SLACK * ALL_BITS[layout.bits as usize - 4] * error * self.slack.1,
+                sign_sum: query.sign_sum(coarse[lane], low[lane]),
                 base: probe.base,
                 tid: block.tid(lane),
                 place,
@@ -230,7 +259,12 @@ impl Round {
     }
 
     /// Refines what waits, the nearest first, so that the threshold falls before it is asked.
-    fn refine<S: PageStore>(&mut self, search: &mut Search, store: &S) -> Result<(), Fault> {
+    fn refine<S: PageStore, V: VectorSource>(
+        &mut self,
+        search: &mut Search,
+        store: &S,
+        source: &mut V,
+    ) -> Result<(), Fault> {
         let mut pending = std::mem::take(&mut self.pending);
         pending.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
         let packed = search.layout.record_bytes - 8;
@@ -255,70 +289,77 @@ impl Round {
         }
         self.pending = pending;
         if self.kept.len() > 4 * self.wanted + 256 {
-            // Rounds grow fourfold, so what was returned before has room beside what is wanted now, until they cannot
-            // grow any more.
-            let last = search.last.filter(|_| search.returned > self.wanted);
-            self.prune(last.map(|l| l.1));
+            self.settle(search, source);
         }
         Ok(())
     }
 
-    /// Forgets candidates that cannot be among the wanted. Where very many are equally near, those that sort behind.
-    fn prune(&mut self, last: Option<Tid>) {
-        let (threshold, floor) = (self.threshold, self.floor);
-        self.kept.retain(|k| k.lower < threshold);
+    /// Makes room: forgets candidates that cannot be among the wanted. Where estimates do not tell enough of them apart,
+    /// as where many rows are nearly equally near, the rows themselves do: nothing is dropped by guess.
+    fn settle<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) {
         let most = 2 * self.wanted + 128;
+        self.kept.retain(|k| k.lower < self.threshold);
         if self.kept.len() <= most {
             return;
         }
-        if let Some(last) = last {
-            self.kept.retain(|k| k.lower > floor || k.tid > last);
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain_mut(|k| compare(k, search, source));
+        self.best.clear();
+        for estimate in kept.iter().map(|k| k.estimate).filter(|e| e.is_finite()) {
+            self.note_best(estimate);
         }
-        if self.kept.len() > most {
-            // Those of unknown distance last: they must not displace the others.
+        kept.retain(|k| k.lower < self.threshold);
+        if kept.len() > most {
+            // Very many at the same distance; those of unknown distance last, they must not displace the others.
             let known = |k: &Kept| if k.estimate.is_finite() { k.estimate } else { f32::INFINITY };
             let order = |a: &Kept, b: &Kept| known(a).total_cmp(&known(b)).then(a.tid.cmp(&b.tid));
-            let (_, first, _) = self.kept.select_nth_unstable_by(most, order);
+            let (_, first, _) = kept.select_nth_unstable_by(most, order);
             self.forgotten = self.forgotten.min(known(first));
-            self.kept.truncate(most);
+            self.complete &= known(first).is_finite();
+            kept.truncate(most);
+        }
+        self.kept = kept;
+    }
+
+    /// A candidate is no further than this.
+    fn note_best(&mut self, upper: f32) {
+        self.best.push(Key(upper));
+        if self.best.len() > self.wanted {
+            self.best.pop();
+        }
+        if self.best.len() == self.wanted {
+            // The next number up: codes at exactly the k-th distance must not drop out. And never up again: what was
+            // dropped by a threshold stays dropped, even if rows that it rested on turn out to be gone.
+            let kth = self.best.peek().map_or(f32::INFINITY, |k| k.0.next_up());
+            self.threshold = self.threshold.min(kth);
         }
     }
 
     fn keep(&mut self, p: &Pending, estimate: f32) {
         let error = p.error;
-        if estimate - error >= self.threshold || (estimate.is_finite() && estimate + error < self.floor) {
+        if estimate - error >= self.threshold {
             return;
         }
         let (lower, rank) = (estimate - error, p.rank);
-        self.kept.push(Kept { estimate, lower, tid: p.tid, place: p.place, lane: p.lane, rank });
+        let (tid, place, lane) = (p.tid, p.place, p.lane);
+        self.kept.push(Kept { estimate, lower, tid, place, lane, rank, distance: None });
         if !estimate.is_finite() {
             // Unknown distance: a candidate that says nothing about the others.
             return;
         }
-        self.best.push(Key(estimate + error));
-        if self.best.len() > self.wanted {
-            self.best.pop();
-        }
-        if self.best.len() == self.wanted {
-            // The next number up: codes at exactly the k-th distance must not drop out.
-            self.threshold = self.best.peek().map_or(f32::INFINITY, |k| k.0.next_up());
-        }
+        self.note_best(estimate + error);
     }
 
-    /// Whether fewer rows were found than wanted.
+    /// Whether fewer candidates were found than wanted: then none was dropped for its distance.
     pub fn short(&self) -> bool {
-        self.best.len() < self.wanted
+        self.threshold.is_infinite()
     }
 
-    /// The distance below which every row that was read has been a candidate.
-    pub fn limit(&self) -> f32 {
-        self.threshold.min(self.forgotten)
-    }
-
-    /// The greatest estimate among the candidates.
-    pub fn highest(&self) -> f32 {
-        let known = self.kept.iter().filter(|k| k.lower < self.threshold && k.estimate.is_finite());
-        known.map(|k| k.estimate).fold(f32::NEG_INFINITY, f32::max)
+    /// The distance in index space up to which rows found are returned: that below which nothing was dropped unseen; or
+    /// any, where nothing is as near as that: a round must come to something, or the next would be the same.
+    fn limit(&self, found: &[Found], tolerance: f32) -> f32 {
+        let limit = self.threshold.min(self.forgotten) + tolerance;
+        if found.iter().any(|f| !f.is_beyond(limit)) { limit } else { f32::INFINITY }
     }
 
     /// Compares the candidates with their rows. Returns at most the wanted number beyond the last row returned, in
@@ -336,37 +377,56 @@ impl Round {
         self.kept.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
         let tids: Vec<Tid> = self.kept.iter().map(|k| k.tid).collect();
         source.prefetch(&tids);
-        let mut found: Vec<(Hit, u32)> = Vec::with_capacity(self.kept.len());
+        let mut found: Vec<Found> = Vec::with_capacity(self.kept.len());
         let mut nearest: BinaryHeap<Key> = BinaryHeap::new();
-        let mut row = Vec::new();
         for k in &self.kept {
             let limit = if nearest.len() < self.wanted {
                 f32::INFINITY
             } else {
                 nearest.peek().map_or(f32::INFINITY, |n| n.0)
             };
-            if k.lower > limit + search.tolerance || !source.fetch(k.tid, &mut row) {
+            if k.lower > limit + search.tolerance {
                 continue;
             }
-            search.work.exact += 1;
-            let distance = search.space.distance(&search.vector, &row);
-            let after = |(d, t): (f64, Tid)| distance.total_cmp(&d).then(k.tid.cmp(&t)).is_gt();
-            if !search.last.is_none_or(after) {
+            let mut k = *k;
+            if !compare(&mut k, search, source) {
                 continue;
             }
-            let there = search.space.to_index(distance, search.offset);
-            if there > self.limit() + search.tolerance {
-                // Further than what this round dropped unseen: a later round returns it in its place.
-                continue;
-            }
+            let (distance, there) = (k.distance.unwrap_or(f64::INFINITY), k.estimate);
             nearest.push(Key(there));
             if nearest.len() > self.wanted {
                 nearest.pop();
             }
-            found.push((Hit { tid: k.tid, distance, place: k.place, lane: k.lane }, k.rank));
+            let hit = Hit { tid: k.tid, distance, place: k.place, lane: k.lane };
+            found.push(Found { hit, there, rank: k.rank });
         }
-        found.sort_by(|a, b| a.0.distance.total_cmp(&b.0.distance).then(a.0.tid.cmp(&b.0.tid)));
+        let limit = self.limit(&found, search.tolerance);
+        found.retain(|f| !f.is_beyond(limit));
+        found.sort_by(|a, b| a.hit.distance.total_cmp(&b.hit.distance).then(a.hit.tid.cmp(&b.hit.tid)));
         found.truncate(self.wanted);
-        found
+        found.into_iter().map(|f| (f.hit, f.rank)).collect()
     }
+}
+
+/// Compares a candidate with its row. False when it is no result: gone, or not due.
+fn compare<V: VectorSource>(k: &mut Kept, search: &mut Search, source: &mut V) -> bool {
+    if k.distance.is_some() {
+        return true;
+    }
+    let mut row = std::mem::take(&mut search.row);
+    let found = source.fetch(k.tid, &mut row);
+    let distance = if found { search.space.distance(&search.vector, &row) } else { f64::INFINITY };
+    search.row = row;
+    if !found && source.is_dead() && search.dead.len() < MOST_DEAD {
+        search.dead.push(Dead { tid: k.tid, place: k.place, lane: k.lane });
+    }
+    search.work.exact += u64::from(found);
+    if !found || !search.is_due(distance, k.tid) {
+        search.seen.note(k.place, k.lane);
+        return false;
+    }
+    k.distance = Some(distance);
+    k.estimate = search.space.to_index(distance, search.offset);
+    k.lower = k.estimate;
+    true
 }

@@ -27,6 +27,10 @@ impl VectorSource for Table {
         out.extend_from_slice(row);
         true
     }
+
+    fn is_dead(&self) -> bool {
+        true
+    }
 }
 
 impl Table {
@@ -117,10 +121,10 @@ pub fn search(
             None => break,
         }
     }
-    assert!(
-        found.windows(2).all(|w| w[0].0.total_cmp(&w[1].0).then(w[0].1.cmp(&w[1].1)).is_lt()),
-        "out of order"
-    );
+    assert!(found.windows(2).all(|w| w[0].0.total_cmp(&w[1].0).is_le()), "out of order");
+    let mut tids: Vec<Tid> = found.iter().map(|f| f.1).collect();
+    tids.sort_unstable();
+    assert!(tids.windows(2).all(|w| w[0] != w[1]), "a row came twice");
     found
 }
 

@@ -1,0 +1,188 @@
+//! Scanning: filters, orders, settings, the planner, cancel.
+
+use std::time::{Duration, Instant};
+
+use howdah_extension_stories::sql::assert_in_order;
+use howdah_extension_stories::{Db, Rows, Server, db_or_skip, kit_or_skip, literal};
+
+fn filled(db: &mut Db, rows: usize) {
+    db.run("CREATE TABLE t (id bigint, v vector(32))");
+    db.load("t", 0, Rows::new(32, 40, 21).take(rows));
+    db.each(&["CREATE INDEX t_v ON t USING howdah (v vector_l2_ops)", "VACUUM ANALYZE t"]);
+    db.by_index();
+}
+
+fn query(n: usize) -> String {
+    literal(&Rows::new(32, 40, 21).nth(50_000 + n).unwrap())
+}
+
+#[test]
+fn a_filter_that_lets_one_row_in_a_hundred_through_still_fills_its_limit() {
+    let mut db = db_or_skip!("scan_filter");
+    filled(&mut db, 20_000);
+    for order in ["strict", "relaxed"] {
+        db.run(&format!("SET howdah.ordering = {order}"));
+        let mut hits = 0;
+        for n in 0..20 {
+            let ordered = format!("FROM t WHERE id % 100 = {n} ORDER BY v <-> '{q}' LIMIT 10", q = query(n));
+            let found: Vec<i64> = db.column(&format!("SELECT id {ordered}"));
+            assert_eq!(found.len(), 10, "{order}");
+            db.run("SET enable_indexscan = off");
+            let truth: Vec<i64> = db.column(&format!("SELECT id {ordered}"));
+            db.run("SET enable_indexscan = on");
+            hits += truth.iter().filter(|id| found.contains(id)).count();
+        }
+        println!("{order}: recall under a 1 % filter {:.3}", hits as f64 / 200.0);
+        assert!(hits >= 190, "{order}: {hits} of 200");
+    }
+    db.check("t_v");
+}
+
+#[test]
+fn relaxed_order_gives_every_row_once_and_strict_order_nearly_all() {
+    let mut db = db_or_skip!("scan_drained");
+    filled(&mut db, 12_000);
+    db.run("DELETE FROM t WHERE id % 5 = 0");
+    for vacuum in [false, true] {
+        if vacuum {
+            db.run("VACUUM t");
+        }
+        for memory in ["64kB", "4MB"] {
+            db.run(&format!("SET work_mem = '{memory}'"));
+            let ordered = format!("SELECT id, v <-> '{q}' FROM t ORDER BY v <-> '{q}'", q = query(1));
+            db.run("SET howdah.ordering = strict");
+            let strict = db.all(&ordered);
+            assert_in_order(&strict);
+            println!("strict, {memory}: {} of 9600 rows", strict.len());
+            assert!(strict.len() >= 9400, "{}", strict.len());
+            db.run("SET howdah.ordering = relaxed");
+            let mut ids: Vec<i64> = db.column(&ordered);
+            ids.sort_unstable();
+            let truth: Vec<i64> = (0..12_000).filter(|id| id % 5 != 0).collect();
+            assert!(ids == truth, "{memory}: {} rows", ids.len());
+        }
+    }
+    db.check("t_v");
+}
+
+#[test]
+fn no_setting_makes_a_query_fail() {
+    let mut db = db_or_skip!("scan_settings");
+    filled(&mut db, 3000);
+    for recall in ["0.1", "0.9999"] {
+        for probes in [0, 1, 262_144] {
+            for expected in [1, 10_000] {
+                for order in ["strict", "relaxed"] {
+                    for memory in ["64kB", "1GB"] {
+                        db.run(&format!(
+                            "SET howdah.target_recall = {recall}; SET howdah.probes = {probes}; SET howdah.ordering = {order};
+                             SET howdah.expected_rows = {expected}; SET work_mem = '{memory}'"
+                        ));
+                        for limit in [1, 700] {
+                            let q = query(limit);
+                            let rows = db.all(&format!(
+                                "SELECT id, v <-> '{q}' FROM t ORDER BY v <-> '{q}' LIMIT {limit}"
+                            ));
+                            assert_eq!(rows.len(), limit, "{recall} {probes} {expected} {order} {memory}");
+                            if order == "strict" {
+                                assert_in_order(&rows);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    db.check("t_v");
+}
+
+#[test]
+fn a_settings_word_that_does_not_exist_is_refused_with_the_words_that_do() {
+    let mut db = db_or_skip!("scan_words");
+    filled(&mut db, 10);
+    db.all("SELECT id FROM t ORDER BY v <-> (SELECT v FROM t LIMIT 1) LIMIT 1");
+    let (code, _, hint) = db.refused("SET howdah.ordering = loose");
+    assert_eq!((code.as_str(), hint.as_str()), ("22023", "Available values: strict, relaxed."));
+}
+
+#[test]
+fn the_planner_takes_btree_and_sort_where_that_is_cheaper() {
+    let mut db = db_or_skip!("scan_planner");
+    db.run("CREATE TABLE t (id bigint, v vector(32), kind int GENERATED ALWAYS AS (id % 4000) STORED)");
+    db.load("t", 0, Rows::new(32, 40, 22).take(20_000));
+    db.each(&[
+        "CREATE INDEX t_v ON t USING howdah (v)",
+        "CREATE INDEX t_kind ON t (kind)",
+        "VACUUM ANALYZE t",
+    ]);
+    let nearest = format!("ORDER BY v <-> '{}' LIMIT 10", query(0));
+    let plain = db.plan(&format!("SELECT id FROM t {nearest}"));
+    assert!(plain.0.contains("using t_v"), "{plain:?}");
+    let narrow = db.plan(&format!("SELECT id FROM t WHERE kind = 7 {nearest}"));
+    assert!(narrow.0.contains("t_kind") && narrow.0.contains("Sort"), "{narrow:?}");
+    let wide = db.plan(&format!("SELECT id FROM t WHERE kind > 2000 {nearest}"));
+    assert!(wide.0.contains("using t_v"), "{wide:?}");
+    let everything = db.plan(&format!("SELECT id FROM t ORDER BY v <-> '{}'", query(0)));
+    assert!(everything.0.contains("Sort"), "{everything:?}");
+    // Without an order the index is of no use.
+    let unordered = db.plan("SELECT count(*) FROM t WHERE v IS NOT NULL");
+    assert!(!unordered.0.contains("t_v"), "{unordered:?}");
+    db.check("t_v");
+}
+
+#[test]
+fn a_scan_that_is_cancelled_ends() {
+    let kit = kit_or_skip!();
+    let mut db = Server::shared(kit).database("cancel_scan");
+    filled(&mut db, 30_000);
+    let scanner = std::thread::spawn(move || {
+        let mut db = Server::shared(kit).db("cancel_scan");
+        db.by_index();
+        let q = query(3);
+        // Little memory makes many rounds; the scan is far from its end when it is cancelled.
+        let drain = format!(
+            "SET work_mem = '64kB'; SELECT count(*) FROM generate_series(1, 1000) g,
+             LATERAL (SELECT id, g FROM t ORDER BY v <-> '{q}' OFFSET g) s"
+        );
+        db.simple(&drain).map(drop)
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    let asked = Instant::now();
+    let cancelled: i64 =
+        db.one("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%generate_series(1, 1000)%' AND pid <> pg_backend_pid()");
+    assert_eq!(cancelled, 1);
+    let error = scanner.join().unwrap().unwrap_err();
+    println!("cancelled in a drained scan: ended after {:?}", asked.elapsed());
+    assert_eq!(error.code().map(|code| code.code().to_owned()), Some("57014".into()), "{error}");
+    db.check("t_v");
+}
+
+#[test]
+fn cursors_rescans_and_joins_see_each_row_once() {
+    let mut db = db_or_skip!("scan_cursor");
+    filled(&mut db, 3000);
+    db.run("SET howdah.ordering = relaxed");
+    db.run(&format!("BEGIN; DECLARE c CURSOR FOR SELECT id FROM t ORDER BY v <-> '{}'", query(5)));
+    let mut ids: Vec<i64> = Vec::new();
+    loop {
+        let some: Vec<i64> = db.column("FETCH 77 FROM c");
+        if some.is_empty() {
+            break;
+        }
+        ids.extend(some);
+        // Rows that come while the cursor is open are none of its business.
+        if ids.len().is_multiple_of(770) {
+            let from = 10_000 + ids.len();
+            db.load("t", from, Rows::new(32, 40, 21).skip(from).take(300));
+        }
+    }
+    db.run("COMMIT");
+    ids.sort_unstable();
+    assert!(ids == (0..3000).collect::<Vec<i64>>(), "{} rows", ids.len());
+    let nearest: i64 = db.one(
+        "SELECT count(*) FROM (SELECT * FROM t WHERE id < 200) a
+         CROSS JOIN LATERAL (SELECT b.id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n WHERE n.id = a.id",
+    );
+    assert!(nearest >= 195, "{nearest} of 200 rows are their own nearest");
+    db.check("t_v");
+}
