@@ -295,14 +295,16 @@ fn sequences() -> String {
             'name', c.relname,
             'owner', pg_get_userbyid(c.relowner),
             'acl', {},
-            'table', (SELECT {} FROM pg_depend d JOIN pg_class tc ON tc.oid = d.refobjid
-                      JOIN pg_namespace tn ON tn.oid = tc.relnamespace
-                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'a'
-                        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 LIMIT 1)))
+            'table', own.table,
+            'identity', own.identity))
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind = 'S' AND {SCHEMAS} AND {}
-           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                           AND d.deptype = 'i')",
+         LEFT JOIN LATERAL (
+            SELECT {} AS table, CASE d.deptype WHEN 'i' THEN ta.attname END AS identity
+            FROM pg_depend d JOIN pg_class tc ON tc.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = tc.relnamespace
+            JOIN pg_attribute ta ON ta.attrelid = d.refobjid AND ta.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
+              AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 LIMIT 1) own ON true
+         WHERE c.relkind = 'S' AND {SCHEMAS} AND {}",
         qualified("n.nspname", "c.relname"),
         acl("c.relacl", "s", "c.relowner"),
         qualified("tn.nspname", "tc.relname"),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inside::wanted_schemas;
-use super::live::{Acl, Inside};
+use super::live::{Acl, Inside, Sequence};
 use super::step::{Step, StepKind};
 use super::wanted::qualified;
 use super::work::Work;
@@ -235,9 +235,10 @@ fn sequences(work: &mut Work, database: &str, inside: &Inside, role: &str, schem
     };
     let mut names = Vec::new();
     let mut lacks = Privileges::new();
-    for sequence in
-        inside.sequences.values().filter(|sequence| sequence.schema == schema && sequence.owner != role)
-    {
+    let needed = |sequence: &&Sequence| {
+        sequence.schema == schema && sequence.owner != role && sequence.identity.is_none()
+    };
+    for sequence in inside.sequences.values().filter(needed) {
         let missing: Privileges = needs(sequence.table.as_ref())
             .into_iter()
             .filter(|right| !has(&sequence.acl, role, right))
@@ -309,6 +310,13 @@ fn defaults(work: &mut Work, database: &str, inside: &Inside, role: &str, schema
     }
 }
 
+/// Whether a sequence is there after the plan: one of an identity goes when the column is declared without.
+fn identity_stays(work: &Work, database: &str, sequence: &Sequence) -> bool {
+    let (Some(table), Some(name)) = (&sequence.table, &sequence.identity) else { return true };
+    let wanted = work.wanted.tables.iter().find(|one| one.database == database && one.qualified() == *table);
+    wanted.is_none_or(|one| one.columns.iter().any(|column| column.name == *name && column.identity))
+}
+
 /// What a role has by name beyond its declared rights.
 fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, here: &[(&String, &Rights)]) {
     let rights_in = |schema: &str| here.iter().find(|(name, _)| *name == schema).map(|(_, rights)| *rights);
@@ -324,7 +332,8 @@ fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, here: &
             found.push((what, String::new(), StepKind::Grant));
         }
     }
-    for sequence in inside.sequences.values().filter(|sequence| sequence.owner != role) {
+    let stays = |sequence: &&Sequence| sequence.owner != role && identity_stays(work, database, sequence);
+    for sequence in inside.sequences.values().filter(stays) {
         let table = sequence.table.as_ref().and_then(|table| inside.tables.get(table));
         let name = table.map_or("", |table| table.name.as_str());
         let needs =

@@ -90,7 +90,7 @@ pub struct Inside {
     pub schemas: BTreeMap<String, Schema>,
     /// Tables, views and the like by quoted name, without members of extensions.
     pub tables: BTreeMap<String, Table>,
-    /// Sequences by quoted name, without those of identity columns.
+    /// Sequences by quoted name.
     pub sequences: BTreeMap<String, Sequence>,
     /// Default privileges.
     pub default_acl: Vec<DefaultAcl>,
@@ -259,7 +259,7 @@ pub struct Index {
     pub definition: String,
 }
 
-/// A sequence that is not part of an identity column.
+/// A sequence.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sequence {
@@ -271,6 +271,8 @@ pub struct Sequence {
     pub owner: String,
     /// Quoted name of the table whose column owns it.
     pub table: Option<String>,
+    /// Name of that column, where it is an identity column: who writes there needs no rights on the sequence.
+    pub identity: Option<String>,
     /// Rights on it.
     pub acl: Acl,
 }

@@ -49,6 +49,7 @@ async fn what_was_changed_by_hand_is_repaired() {
         ("shop", "ALTER TABLE notes DROP CONSTRAINT notes_source_chunk_key", Constraint),
         ("shop", "REVOKE SELECT ON notes FROM shop_app", Grant),
         ("shop", "GRANT TRUNCATE ON notes TO shop_app", Grant),
+        ("shop", "GRANT USAGE ON SEQUENCE archive.events_id_seq TO shop_app", Grant),
         ("shop", "REVOKE USAGE ON SCHEMA archive FROM shop_app", Grant),
         (
             "shop",

@@ -50,6 +50,38 @@ async fn a_role_may_what_is_declared_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_only_read_any_more_loses_its_sequences_too() {
+    let mut server = Server::start();
+    let shop = spec(SHOP);
+    server.apply(&shop).await;
+    // Made later by the owner, so that the default privileges give what a writer needs: on the sequence of the identity
+    // too, which needs nothing.
+    let later = "SET ROLE shop_owner; \
+                 CREATE TABLE later (id bigint GENERATED ALWAYS AS IDENTITY, number serial, text text)";
+    server.sql("shop", later).await;
+    let usable = "SELECT string_agg(c.relname, ' ' ORDER BY c.relname) FROM pg_class c \
+                  WHERE CASE c.relkind WHEN 'S' THEN has_sequence_privilege('shop_app', c.oid, 'USAGE,SELECT,UPDATE') END";
+    let before = server.value("shop", usable).await;
+    assert!(before.contains("later_id_seq") && before.contains("later_number_seq"), "{before}");
+    let plan = server.plan(&shop).await;
+    assert!(plan.is_empty(), "a writer keeps what the default privileges gave: {plan}");
+
+    let writes = r#"["select", "insert", "update", "delete"]"#;
+    let reading = spec(&SHOP.replace(writes, r#"["select"]"#));
+    server.apply(&reading).await;
+    let plan = server.plan(&reading).await;
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(server.value("shop", usable).await, "");
+    server.cluster.target.sslmode = SslMode::Disable;
+    let app = async |sql: &str| server.try_as("shop_app", "correct horse", "shop", sql).await;
+    app("SELECT * FROM later").await.unwrap();
+    for forbidden in ["SELECT nextval('later_id_seq')", "SELECT nextval('later_number_seq')"] {
+        let problem = app(forbidden).await.expect_err(forbidden);
+        assert_eq!(problem.kind, Kind::Forbidden, "{forbidden}: {problem:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_password_is_set_once_and_again_when_asked() {
     let server = Server::with(&["log_statement=all"]);
     let shop = spec(SHOP);
