@@ -104,21 +104,16 @@ async fn look(watcher: &Client, pid: i32, build: &IndexBuild) -> Option<Building
     Some(Building { index: build.index.clone(), phase, done, total, unit })
 }
 
-/// Whether parallel workers got no shared memory, as in a container with a small `/dev/shm`.
+/// Whether parallel workers got no shared memory, as in a container with a small `/dev/shm`. The message is in the server's
+/// language and the code is that of a full disk; the place in the server's source says it.
 pub(super) fn lacks_shared_memory(error: &tokio_postgres::Error) -> bool {
-    error
-        .as_db_error()
-        .is_some_and(|error| error.message().contains("could not resize shared memory segment"))
+    error.as_db_error().and_then(|error| error.file()).is_some_and(|file| file.ends_with("dsm_impl.c"))
 }
 
-/// The statement that drops what a failed concurrent build left, and the one that does without workers.
-pub(super) fn without_workers(build: &IndexBuild) -> [String; 2] {
+/// The statement that drops what a failed concurrent build left.
+pub(super) fn drop_left(build: &IndexBuild) -> String {
     let schema = build.table.split_once("\".\"").map_or("\"public", |(schema, _)| schema);
-    let index = howdah_plan::spec::resolve::quote_ident(&build.index);
-    [
-        format!("DROP INDEX IF EXISTS {schema}\".{index}"),
-        "SET max_parallel_maintenance_workers = 0".to_owned(),
-    ]
+    format!("DROP INDEX IF EXISTS {schema}\".{}", howdah_plan::spec::resolve::quote_ident(&build.index))
 }
 
 /// The `search_path` of a session that carries out steps.

@@ -159,11 +159,15 @@ impl Runner<'_> {
         if let Some(index) = &step.build {
             build::prepare(client, index, self.options, self.progress).await?;
         }
-        let result = if step.transactional {
-            self.in_transaction(client, step, &statements).await
-        } else {
-            self.one_by_one(client, step, &statements).await
-        };
+        let mut result = self.statements(client, step, &statements).await;
+        if let Err((error, at)) = &result
+            && (step.transactional || *at == 0)
+            && build::lacks_shared_memory(error)
+        {
+            let retry = self.without_workers(client, step).await;
+            retry.map_err(|e| from_pg(&e, "build an index without workers"))?;
+            result = self.statements(client, step, &statements).await;
+        }
         if let Err((error, statement)) = result {
             let redacted = step.sql.get(statement).cloned().unwrap_or_default();
             let problem = explained(&error, step, &redacted);
@@ -222,6 +226,19 @@ impl Runner<'_> {
         Ok(())
     }
 
+    async fn statements(
+        &self,
+        client: &Client,
+        step: &Step,
+        statements: &[String],
+    ) -> Result<(), (tokio_postgres::Error, usize)> {
+        if step.transactional {
+            self.in_transaction(client, step, statements).await
+        } else {
+            self.one_by_one(client, step, statements).await
+        }
+    }
+
     async fn in_transaction(
         &self,
         client: &Client,
@@ -246,23 +263,23 @@ impl Runner<'_> {
         // A concurrent build waits for others by itself; given up, it would leave an invalid index behind.
         client.batch_execute("SET lock_timeout = 0").await.map_err(|e| (e, 0))?;
         for (at, statement) in statements.iter().enumerate() {
-            let result = self.execute(client, step, at, statement).await;
-            match (result, &step.build) {
-                (Err(error), Some(index)) if at == 0 && build::lacks_shared_memory(&error) => {
-                    let text = format!(
-                        "index `{}` is built without parallel workers: the server has too little shared memory for them",
-                        index.index
-                    );
-                    (self.progress)(Event::Note(text));
-                    for repair in build::without_workers(index) {
-                        client.batch_execute(&repair).await.map_err(|e| (e, at))?;
-                    }
-                    self.execute(client, step, at, statement).await.map_err(|e| (e, at))?;
-                }
-                (result, _) => result.map_err(|e| (e, at))?,
-            }
+            self.execute(client, step, at, statement).await.map_err(|e| (e, at))?;
         }
         Ok(())
+    }
+
+    /// Takes back what a step left whose parallel workers got no shared memory, and lets the session do without them.
+    async fn without_workers(&self, client: &Client, step: &Step) -> Result<(), tokio_postgres::Error> {
+        let what = step.build.as_ref().map_or(step.id.as_str(), |build| build.index.as_str());
+        (self.progress)(Event::Note(format!(
+            "`{what}` is built without parallel workers: the server has too little shared memory for them"
+        )));
+        match &step.build {
+            _ if step.transactional => client.batch_execute("ROLLBACK").await?,
+            Some(index) => client.batch_execute(&build::drop_left(index)).await?,
+            None => {}
+        }
+        client.batch_execute("SET max_parallel_maintenance_workers = 0").await
     }
 
     async fn execute(

@@ -9,6 +9,8 @@
 //! directory. `HOWDAH_TEST_PG=16` chooses the major. The cluster trades durability for speed and proves nothing about it;
 //! tests of durability start an instance of their own.
 
+mod disk;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +26,8 @@ use howdah_plan::problem::{Kind, Problem};
 use super::find::Programs;
 use super::user::{RunAs, cannot_write};
 use super::{Home, Host, Pools, Secret, Target, bundle, connect, problem};
+
+pub use disk::SmallDisk;
 
 /// Password of the superuser `postgres` of a test cluster.
 pub const PASSWORD: &str = "howdah-test";

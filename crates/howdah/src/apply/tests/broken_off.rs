@@ -1,13 +1,17 @@
 //! Broken off anywhere, the next run goes on; two at once do not happen.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use howdah_plan::problem::Kind;
 
 use super::{SHOP, Server, options, spec};
-use crate::apply::{Event, Options};
-use crate::postgres::Pools;
+use crate::apply::build::lacks_shared_memory;
+use crate::apply::{Event, Options, Outcome, Progress};
+use crate::postgres::instance::{Instance, Patience};
+use crate::postgres::testing::{self, SmallDisk};
+use crate::postgres::{Home, Pools, bundle};
 
 #[tokio::test]
 async fn killed_after_any_step_the_next_run_completes() {
@@ -37,20 +41,20 @@ m = 32
 ef_construction = 200
 "#;
 
+/// What gives the table rows and takes its vector index.
+fn rows_without_index(rows: u32) -> String {
+    format!(
+        "DROP INDEX big_embedding_idx; SELECT setseed(0.5);
+         INSERT INTO big (source, chunk, content, content_hash, embedding)
+         SELECT 'a', i, 'text', '', array_agg(random() + i * 0) FROM generate_series(1, {rows}) AS i,
+                generate_series(1, 64) GROUP BY i"
+    )
+}
+
 /// A table with rows and without its vector index.
 async fn without_index(server: &Server, rows: u32) {
     server.apply(&spec(BIG)).await;
-    server
-        .sql(
-            "big",
-            &format!(
-                "DROP INDEX big_embedding_idx; SELECT setseed(0.5);
-                 INSERT INTO big (source, chunk, content, content_hash, embedding)
-                 SELECT 'a', i, 'text', '', array_agg(random() + i * 0) FROM generate_series(1, {rows}) AS i,
-                        generate_series(1, 64) GROUP BY i"
-            ),
-        )
-        .await;
+    server.sql("big", &rows_without_index(rows)).await;
 }
 
 #[tokio::test]
@@ -102,6 +106,46 @@ async fn an_index_killed_while_it_is_built_is_repaired() {
     let progress: Vec<_> =
         told.iter().filter(|event| matches!(event, Event::Building(b) if b.total > 0)).collect();
     assert!(!progress.is_empty(), "a bar needs totals: {told:?}");
+}
+
+async fn apply_big(pools: &Pools, tell: Progress<'_>) -> Outcome {
+    let outcome = crate::apply::run(pools, &spec(BIG), &options(), tell).await;
+    outcome.unwrap_or_else(|problem| panic!("{problem:#?}"))
+}
+
+#[tokio::test]
+async fn where_workers_get_no_shared_memory_the_index_is_built_without_them() {
+    let programs = bundle::programs(&testing::home(), testing::major()).unwrap();
+    let home = Home::at(testing::directory());
+    let instance = Instance::new(&home, "small", &Default::default(), programs).unwrap();
+    instance.init().await.unwrap();
+    // Shared memory in files of the data directory: as small as the disk below them, like a container's `/dev/shm`.
+    let settings = [
+        ("dynamic_shared_memory_type", "mmap"),
+        ("min_parallel_table_scan_size", "0"),
+        ("maintenance_work_mem", "256MB"),
+    ];
+    instance.configure(settings).unwrap();
+    let Some(_small) = SmallDisk::over(&instance.layout.data.join("pg_dynshmem"), "16m") else { return };
+    let running = instance.start().await.unwrap();
+    let pools = Pools::new(running.target.clone(), 4);
+    apply_big(&pools, &|_| {}).await;
+    let client = pools.raw("big").await.unwrap();
+    client.batch_execute(&rows_without_index(3_000)).await.unwrap();
+    let parallel = "CREATE INDEX parallel ON big USING hnsw (embedding vector_cosine_ops)";
+    let error = client.batch_execute(parallel).await.expect_err("parallel workers find no room");
+    assert!(lacks_shared_memory(&error), "{error:?}");
+
+    let told = Mutex::new(Vec::new());
+    let outcome = apply_big(&pools, &|event| told.lock().unwrap().push(event)).await;
+    assert!(outcome.left.is_empty(), "{}", outcome.left);
+    let told = told.into_inner().unwrap();
+    let without = |event: &Event| matches!(event, Event::Note(note) if note.starts_with("`big_embedding_idx` is built without parallel workers"));
+    assert!(told.iter().any(without), "{told:?}");
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('big_embedding_idx')";
+    assert!(client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));
+    drop(client);
+    running.stop(Patience::default()).await.unwrap();
 }
 
 #[tokio::test]

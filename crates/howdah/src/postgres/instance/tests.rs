@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
 use howdah_plan::problem::{DoNow, Kind, Problem};
@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::postgres::testing::SmallDisk;
 use crate::postgres::{bundle, connect, testing};
 
 /// An instance in a directory of its own that ends with the test, whatever happens.
@@ -246,52 +247,10 @@ async fn a_free_port_is_kept_and_another_is_taken_when_it_is_not_free_any_more()
     running.stop(QUICK).await.unwrap();
 }
 
-/// A disk of `size`, as long as the value lives. None when this user or this machine cannot mount one.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(size: &str) -> Option<SmallDisk> {
-        if !is_root() {
-            return None;
-        }
-        let dir = testing::directory().join("disk");
-        fs::create_dir(&dir).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
-            .arg(&dir)
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(SmallDisk(dir)),
-            other => {
-                eprintln!("skipped: cannot mount a small disk: {other:?}");
-                None
-            }
-        }
-    }
-
-    fn enlarge(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-
-    fn fill(&self) {
-        use std::io::Write;
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        let block = vec![1_u8; 4096];
-        while file.write_all(&block).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn a_disk_too_small_for_a_new_instance_is_told_and_nothing_is_left() {
     let Some(disk) = SmallDisk::new("8m") else { return };
-    let scene = Scene::at(disk.0.clone(), Server::default());
+    let scene = Scene::at(disk.path.clone(), Server::default());
     let problem = scene.instance.init().await.err().unwrap();
     assert_eq!(problem.kind, Kind::Machine);
     assert!(problem.message.contains("disk is full"), "{problem:?}");
@@ -302,13 +261,13 @@ async fn a_disk_too_small_for_a_new_instance_is_told_and_nothing_is_left() {
 #[tokio::test]
 async fn a_full_disk_stops_a_start_and_freeing_it_heals() {
     let Some(disk) = SmallDisk::new("90m") else { return };
-    let scene = Scene::at(disk.0.clone(), Server::default());
+    let scene = Scene::at(disk.path.clone(), Server::default());
     scene.instance.init().await.unwrap();
     disk.fill();
     let problem = scene.instance.start().await.err().unwrap();
     assert_eq!(problem.kind, Kind::Machine);
     assert!(problem.message.contains("disk is full"), "{problem:?}");
-    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::remove_file(disk.path.join("filler")).unwrap();
     let running = scene.instance.start().await.unwrap();
     running.stop(QUICK).await.unwrap();
 }
@@ -316,7 +275,7 @@ async fn a_full_disk_stops_a_start_and_freeing_it_heals() {
 #[tokio::test]
 async fn a_disk_that_fills_up_while_working_keeps_what_was_committed() {
     let Some(disk) = SmallDisk::new("110m") else { return };
-    let scene = Scene::at(disk.0.clone(), Server::default());
+    let scene = Scene::at(disk.path.clone(), Server::default());
     scene.instance.init().await.unwrap();
     let running = scene.instance.start().await.unwrap();
     execute(&running.target, "CREATE TABLE kept AS SELECT 1 AS n").await;

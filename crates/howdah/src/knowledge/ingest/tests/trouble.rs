@@ -1,7 +1,7 @@
 //! Servers killed, disks full, embedders that fail, ingests stopped and ingests side by side: never half a document.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::super::{Event, IngestReport, Progress, Request, Stop, run};
 use super::{World, embedder, own_schema, own_table};
-use crate::postgres::testing::Cluster;
+use crate::postgres::testing::{Cluster, SmallDisk};
 use crate::postgres::{Pools, connect, testing};
 
 /// Records of two sizes, with their vectors.
@@ -148,41 +148,10 @@ async fn restart(cluster: &Cluster) -> Server {
     );
 }
 
-/// A file system of its own.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(size: &str) -> Option<Disk> {
-        let dir = testing::directory();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&dir)
-            .status();
-        let disk = Disk(dir);
-        mounted.is_ok_and(|status| status.success()).then_some(disk)
-    }
-
-    fn grow(&self, size: &str) {
-        let status =
-            Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(Stdio::null()).status();
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_said_and_leaves_whole_documents() {
-    let Some(disk) = Disk::mount("3m") else {
-        eprintln!("skipped: a full disk needs root, to mount a small one");
-        return;
-    };
-    let place = disk.0.join("space");
+    let Some(disk) = SmallDisk::new("3m") else { return };
+    let place = disk.path.join("space");
     std::fs::create_dir(&place).unwrap();
     testing::user().own(&place).unwrap();
     let world = World::without_embedder("vector(4)").await;
@@ -197,7 +166,7 @@ async fn a_full_disk_is_said_and_leaves_whole_documents() {
     assert_eq!((problem.kind, problem.do_now), (Kind::Machine, DoNow::FixMachine), "{problem:?}");
     let through = assert_whole(&client).await;
     assert!((1..8000).contains(&through), "{through}");
-    disk.grow("256m");
+    disk.enlarge("256m");
     ingest(world.pools(), &world, &path, silent, Stop::default()).await.unwrap();
     assert_eq!(assert_whole(&client).await, 8000);
     client.batch_execute("DROP TABLE notes").await.unwrap();
