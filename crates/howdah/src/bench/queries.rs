@@ -32,10 +32,9 @@ pub async fn sample(
     let id = quote_ident(&resolved.columns.id);
     let embedding = quote_ident(&resolved.columns.embedding);
     let sql = format!(
-        "SELECT to_jsonb(t.{id}), t.{embedding}::text FROM {}.{} AS t WHERE t.{embedding} IS NOT NULL
+        "SELECT to_jsonb(t.{id}), t.{embedding}::text FROM {} AS t WHERE t.{embedding} IS NOT NULL
          ORDER BY md5($1::text || t.{id}::text) LIMIT {count}",
-        quote_ident(&resolved.schema),
-        quote_ident(&resolved.table)
+        resolved.qualified()
     );
     let client = pools.get(&resolved.database).await?;
     let rows =

@@ -196,10 +196,9 @@ pub async fn describe(pools: &Pools, resolved: &Resolved, exact: bool) -> Result
 
 fn count(resolved: &Resolved) -> String {
     format!(
-        "SELECT count(*), count(*) FILTER (WHERE {} IS NULL) FROM {}.{}",
+        "SELECT count(*), count(*) FILTER (WHERE {} IS NULL) FROM {}",
         quote_ident(&resolved.columns.embedding),
-        quote_ident(&resolved.schema),
-        quote_ident(&resolved.table)
+        resolved.qualified()
     )
 }
 

@@ -4,7 +4,7 @@
 //! ingest would find their hashes unchanged and not bring them back.
 
 use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::search::ask::check_id;
+use howdah_plan::search::ask::{check_id, no_such_row};
 use howdah_plan::search::filter::{self, Scope};
 use howdah_plan::search::param::{Param, Params};
 use howdah_plan::search::request::RowId;
@@ -115,17 +115,14 @@ pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Re
     let sql = format!(
         "SELECT {} FROM {} AS t WHERE {condition}",
         stored_columns(resolved, request.embedding),
-        table(resolved)
+        resolved.qualified()
     );
     let client = pools.get(&resolved.database).await?;
     let rows =
         client.query_typed(&sql, &param::typed(&params.0)).await.map_err(|e| from_pg(&e, "get a row"))?;
     match rows.first() {
         Some(row) => stored(row).map_err(|e| from_pg(&e, "read a row")),
-        None => Err(Problem::new(
-            Kind::NotFound,
-            format!("collection `{}` has no row `{}`", resolved.name, shown(&request.id)),
-        )),
+        None => Err(no_such_row(resolved, &request.id)),
     }
 }
 
@@ -146,7 +143,7 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     if request.dry_run {
         let sql = format!(
             "SELECT count(*), count(DISTINCT {source}) FROM {} AS t WHERE {condition}",
-            table(resolved)
+            resolved.qualified()
         );
         let row = client.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
         let count = |at: usize| row.first().map_or(0, |row| row.get::<_, i64>(at));
@@ -160,7 +157,7 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     let sql = format!(
         "WITH gone AS (DELETE FROM {} AS t WHERE {condition} RETURNING {source} AS source)
          SELECT count(*), coalesce(array_agg(DISTINCT source) FILTER (WHERE source IS NOT NULL), '{{}}') FROM gone",
-        table(resolved)
+        resolved.qualified()
     );
     let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
     let (count, mut sources): (i64, Vec<String>) =
@@ -221,7 +218,7 @@ fn which(
 }
 
 fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut Params) -> String {
-    let texts = || ids.iter().map(shown).collect();
+    let texts = || ids.iter().map(RowId::to_string).collect();
     let numbers = ids.iter().map(|id| match id {
         RowId::Integer(number) => Some(*number),
         RowId::Text(_) => None,
@@ -232,10 +229,6 @@ fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut 
         _ => params.bind(Param::Texts(texts())),
     };
     format!("t.{} = ANY ({bound})", quote_ident(&resolved.columns.id))
-}
-
-fn table(resolved: &Resolved) -> String {
-    format!("{}.{}", quote_ident(&resolved.schema), quote_ident(&resolved.table))
 }
 
 fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
@@ -293,13 +286,6 @@ fn stored(row: &Row) -> Result<StoredRow, tokio_postgres::Error> {
         created_at: row.try_get(9)?,
         updated_at: row.try_get(10)?,
     })
-}
-
-fn shown(id: &RowId) -> String {
-    match id {
-        RowId::Integer(number) => number.to_string(),
-        RowId::Text(text) => text.clone(),
-    }
 }
 
 fn whole(count: i64) -> u64 {

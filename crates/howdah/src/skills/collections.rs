@@ -8,8 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::keys::Nothing;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
 use crate::collections::{self, DeleteRequest, Deleted, Description, GetRequest, StoredRow};
 
 /// The collections.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
 use crate::access::store::KeyInfo;
 
 /// Longest name of a key.
@@ -44,11 +44,6 @@ pub struct CreatedKey {
     /// What there is to know of it.
     pub info: KeyInfo,
 }
-
-/// Nothing to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
 
 /// The keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

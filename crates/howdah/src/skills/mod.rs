@@ -129,6 +129,11 @@ pub struct Skill<C: 'static> {
     pub run: fn(Arc<C>, Value) -> Running,
 }
 
+/// The input of a skill that needs none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
 /// Schema of a type, for the table.
 pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::host::{Health, Host};
-use super::keys::Nothing;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
 
 /// What runs here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

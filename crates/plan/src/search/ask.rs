@@ -228,10 +228,7 @@ pub fn check_vector(vector: &[f32], resolved: &Resolved, facts: &Facts) -> Resul
 /// `usage`, with the type that fits.
 pub fn check_id(id: &RowId, id_type: &str) -> Result<RowId, Problem> {
     let wrong = |wanted: &str| {
-        let shown = match id {
-            RowId::Integer(n) => n.to_string(),
-            RowId::Text(text) => text.chars().take(60).collect(),
-        };
+        let shown: String = id.to_string().chars().take(60).collect();
         Err(usage(format!("id `{shown}` does not fit"))
             .detail(format!("ids of this collection are {wanted} (`{id_type}`)")))
     };
@@ -248,6 +245,11 @@ pub fn check_id(id: &RowId, id_type: &str) -> Result<RowId, Problem> {
         // A text key that looks like a number, as the command line reads it.
         (_, RowId::Integer(number)) => Ok(RowId::Text(number.to_string())),
     }
+}
+
+/// No row of a collection has this id.
+pub fn no_such_row(resolved: &Resolved, id: &RowId) -> Problem {
+    Problem::new(Kind::NotFound, format!("collection `{}` has no row `{id}`", resolved.name))
 }
 
 fn threshold(request: &SearchRequest, metric: Metric, mode: Mode) -> Result<Option<f64>, Problem> {

@@ -95,6 +95,15 @@ pub enum RowId {
     Text(String),
 }
 
+impl std::fmt::Display for RowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RowId::Integer(number) => number.fmt(f),
+            RowId::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

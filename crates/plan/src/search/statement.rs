@@ -65,7 +65,7 @@ pub fn matching(ask: &Ask, resolved: &Resolved) -> Option<Statement> {
     let filter = ask.filter.as_ref()?;
     let mut params = Params::default();
     let condition = filter::condition(filter, "t", &mut params);
-    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", table(resolved));
+    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", resolved.qualified());
     Some(Statement { sql, params: params.0, common: false })
 }
 
@@ -86,7 +86,7 @@ pub fn row_check(id: &RowId, resolved: &Resolved, facts: &Facts) -> Statement {
         "SELECT t.{embedding} IS NULL, coalesce({norm}, 1) = 0 FROM {table} AS t WHERE t.{key} = {id}",
         embedding = quote_ident(&resolved.columns.embedding),
         norm = norm(resolved, facts),
-        table = table(resolved),
+        table = resolved.qualified(),
         key = quote_ident(&resolved.columns.id),
     );
     Statement { sql, params: params.0, common: true }
@@ -102,10 +102,6 @@ fn norm(resolved: &Resolved, facts: &Facts) -> String {
 
 fn schema_prefix(facts: &Facts) -> String {
     facts.vector_schema.as_deref().map_or_else(String::new, |schema| format!("{}.", quote_ident(schema)))
-}
-
-fn table(resolved: &Resolved) -> String {
-    format!("{}.{}", quote_ident(&resolved.schema), quote_ident(&resolved.table))
 }
 
 fn bind_id(params: &mut Params, id: &RowId, facts: &Facts) -> String {
@@ -129,7 +125,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn table(&self) -> String {
-        table(self.resolved)
+        self.resolved.qualified()
     }
 
     fn id(&self) -> String {

@@ -2,7 +2,7 @@
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::answer::{Hit, Legs, TextLeg, VectorLeg};
-use howdah_plan::search::ask::{Ask, similarity_of};
+use howdah_plan::search::ask::{Ask, no_such_row, similarity_of};
 use howdah_plan::search::request::{Mode, RowId};
 use howdah_plan::spec::resolve::Resolved;
 use indexmap::IndexMap;
@@ -117,24 +117,15 @@ fn hit(at: usize, row: Columns, ask: &Ask, resolved: &Resolved) -> Hit {
 
 /// Whether the row searched by is there and can be compared with others.
 pub(crate) fn check_row(id: &RowId, rows: Option<Vec<Row>>, resolved: &Resolved) -> Result<(), Problem> {
-    let shown = match id {
-        RowId::Integer(number) => number.to_string(),
-        RowId::Text(text) => text.clone(),
-    };
     let rows = rows.unwrap_or_default();
-    let Some(row) = rows.first() else {
-        return Err(Problem::new(
-            Kind::NotFound,
-            format!("collection `{}` has no row `{shown}`", resolved.name),
-        ));
-    };
+    let row = rows.first().ok_or_else(|| no_such_row(resolved, id))?;
     let flag = |at: usize| row.try_get::<_, bool>(at).unwrap_or(false);
     if flag(0) {
-        return Err(Problem::new(Kind::Failed, format!("row `{shown}` has no embedding"))
+        return Err(Problem::new(Kind::Failed, format!("row `{id}` has no embedding"))
             .hint("Ingest it again, or search by `text`."));
     }
     if flag(1) && resolved.metric == howdah_plan::spec::Metric::Cosine {
-        return Err(Problem::new(Kind::Failed, format!("the embedding of row `{shown}` is zero"))
+        return Err(Problem::new(Kind::Failed, format!("the embedding of row `{id}` is zero"))
             .detail("cosine distance compares directions, and zero has none"));
     }
     Ok(())
