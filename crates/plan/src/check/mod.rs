@@ -394,6 +394,11 @@ impl Facts<'_> {
     pub const fn major(&self) -> u32 {
         self.version_num / 10_000
     }
+
+    /// Whether Howdah runs the server, so that the declaration is the place for its settings.
+    pub fn own(&self) -> bool {
+        self.machine.is_some() && self.spec.is_some_and(|spec| spec.server.url.is_none())
+    }
 }
 
 /// A finding, whole.

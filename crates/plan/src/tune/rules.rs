@@ -18,6 +18,7 @@ pub(super) fn all(machine: &Machine, wish: &Wish, budget: &Budget) -> Vec<Rule> 
     rules.extend(log(machine, wish));
     rules.extend(vacuum(machine, budget));
     rules.extend(watching());
+    rules.extend(searching());
     rules
 }
 
@@ -285,6 +286,18 @@ fn watching() -> Vec<Rule> {
             "a forgotten transaction holds back vacuum, and dead rows fill the graph".into(),
         ),
     ]
+}
+
+/// What every program's searches find set, not only Howdah's own, which say it for each search. It takes effect in sessions
+/// that have pgvector's library; before that it is a name without a meaning.
+fn searching() -> Vec<Rule> {
+    vec![(
+        "hnsw.iterative_scan",
+        "strict_order".into(),
+        "a search with a filter, or for more rows than hnsw.ef_search (40), goes on until its limit is full, also in programs \
+         that set nothing; off, it comes back short and says nothing"
+            .into(),
+    )]
 }
 
 /// Bytes for people: at most three digits and a unit.

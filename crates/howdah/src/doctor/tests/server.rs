@@ -102,7 +102,14 @@ async fn writes_that_wait_for_a_replica_that_is_not_there() {
 async fn an_archive_that_fails_overwrites_or_is_not_there() {
     let (_cluster, pools) = cluster(&[]);
     let look = Look::server(&pools);
-    assert_eq!(look.one("bak.archive_mode").await.severity, Severity::Medium);
+    let missing = look.one("bak.archive_mode").await;
+    assert_eq!(missing.severity, Severity::Medium);
+    assert!(missing.fix.text.starts_with("Give the server an archive"), "{}", missing.fix.text);
+    // Where Howdah runs the server, the declaration is the place to say it.
+    let own =
+        Look::server(&pools).declared("name = 'x'").on(Default::default()).one("bak.archive_mode").await;
+    assert_eq!(own.severity, Severity::Medium);
+    assert!(own.fix.text.contains("`[settings]` in howdah.toml"), "{}", own.fix.text);
     let declared = Look::server(&pools).declared("name = 'x'\n[settings]\narchive_mode = 'on'");
     assert_eq!(declared.one("bak.archive_mode").await.severity, Severity::Critical);
     look.healthy("bak.archive_timeout").await;

@@ -138,7 +138,12 @@ async fn a_server_starts_with_what_tuning_says_and_has_it() {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let cluster = Cluster::start_major(major, &arguments);
             let pools = Pools::new(cluster.target.clone(), 1);
+            // pgvector's settings are there once its library is.
+            let client = pools.get("postgres").await.expect("a connection");
+            client.batch_execute("CREATE EXTENSION vector").await.expect("pgvector");
+            drop(client);
             let session = Session::open(&pools, "postgres", &Options::default()).await.expect("a session");
+            session.rows("SELECT '[1]'::public.vector::text AS loaded", false).await.expect("its library");
             let live = session.rows("SELECT name, setting FROM pg_settings", false).await.expect("settings");
             for row in &tuned {
                 let live = live.iter().find(|it| it.text("name") == row.name).expect("the setting is live");

@@ -1,8 +1,18 @@
 //! Archive and backups.
 
-use super::super::{Area, Check, Found, Need, Severity};
+use super::super::{Area, Check, FixKind, FixTemplate, Found, Need, Severity};
 use super::size;
 use crate::settings;
+
+/// What to do about a server that Howdah runs.
+const OWN_ARCHIVE: FixTemplate = FixTemplate {
+    kind: FixKind::Advice,
+    text: "Howdah makes no archive by itself. Declare one below `[settings]` in howdah.toml: `archive_mode = \"on\"` and an \
+           `archive_command` that neither overwrites nor loses; then `howdah up`, which restarts the server, and take a base \
+           backup. Where losing what came after the last `pg_dump` is bearable, dump regularly instead, and leave this \
+           finding as it is.",
+    safe: false,
+};
 
 pub static CHECKS: &[Check] = &[
     Check::new(
@@ -29,6 +39,7 @@ pub static CHECKS: &[Check] = &[
         let wanted = facts.spec.and_then(|spec| spec.settings.get("archive_mode"));
         let wanted = wanted.is_some_and(|value| !settings::same("archive_mode", &settings::text(value), "off"));
         let found = Found::new(measured);
+        let found = if facts.own() { found.fix(OWN_ARCHIVE) } else { found };
         Some(if wanted || mode != "off" { found.severity(Severity::Critical) } else { found })
     })
     .advice(
