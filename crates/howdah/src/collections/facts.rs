@@ -34,19 +34,24 @@ LEFT JOIN pg_namespace ns ON ns.oid = type.typnamespace
 LEFT JOIN pg_extension ext ON ext.extname = 'vector'
 WHERE own.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm', 'v', 'f')";
 
-/// Vector indexes by the operators they order by, which holds for any access method.
+/// Vector indexes on the embedding column or an expression of it, by the operators they order by, which holds for any
+/// access method.
 const INDEXES: &str = "
 SELECT ic.relname::text, am.amname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
        coalesce(ic.reloptions, '{}'),
        (SELECT o.oprname::text FROM pg_opclass oc JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily
         JOIN pg_operator o ON o.oid = ao.amopopr
-        WHERE oc.oid = i.indclass[0] AND ao.amoppurpose = 'o' LIMIT 1)
+        WHERE oc.oid = i.indclass[0] AND ao.amoppurpose = 'o' LIMIT 1),
+       CASE WHEN i.indkey[0] = 0 THEN pg_get_indexdef(ic.oid, 1, false) END
 FROM pg_index i
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace own ON own.oid = t.relnamespace
 JOIN pg_class ic ON ic.oid = i.indexrelid
 JOIN pg_am am ON am.oid = ic.relam
-JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3 AND emb.attnum = i.indkey[0]
+JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3
+     AND (emb.attnum = i.indkey[0] OR i.indkey[0] = 0 AND EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = ic.oid
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid = emb.attnum))
 WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
 ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
@@ -179,6 +184,8 @@ fn choose(indexes: &[Row], metric: Metric) -> (Option<IndexFacts>, Option<String
             why = format!("index `{name}` is not valid (yet)");
         } else if row.get::<_, bool>(3) {
             why = format!("index `{name}` covers only a part of the rows");
+        } else if let Some(expression) = row.get::<_, Option<String>>(6) {
+            why = format!("index `{name}` is on `{expression}`; searches order by the column itself");
         } else if operator.as_deref() != Some(metric.operator()) {
             why = format!(
                 "index `{name}` is made for `{}`, the collection's metric is `{}`",

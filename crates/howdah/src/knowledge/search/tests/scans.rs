@@ -7,6 +7,7 @@ use howdah_plan::search::SearchAnswer;
 use serde_json::{Value, json};
 
 use super::corpus::{Corpus, Row, Shape, ids, real};
+use crate::collections::facts;
 use crate::embed::Embedders;
 use crate::knowledge::search;
 
@@ -244,6 +245,26 @@ async fn an_index_that_cannot_serve_is_not_claimed() {
     let answer = corpus.search(json!({"vector": query(1)})).await;
     assert_eq!((access(&answer), answer.index.as_deref()), ("exact", None));
     assert!(answer.scan.is_some_and(|scan| scan.reason.contains("is made for `<->`")));
+}
+
+#[tokio::test]
+async fn an_index_on_a_part_or_an_expression_is_named_with_why_it_does_not_serve() {
+    for (index, why) in [
+        ("hnsw (embedding vector_cosine_ops) WHERE year > 3", "covers only a part of the rows"),
+        ("hnsw ((embedding::halfvec(8)) halfvec_cosine_ops)", "searches order by the column itself"),
+    ] {
+        let corpus = generated(3000, index).await;
+        let answer = corpus.search(json!({"vector": query(1)})).await;
+        assert_eq!((access(&answer), answer.index.as_deref()), ("exact", None));
+        assert!(answer.complete);
+        let reason = answer.scan.expect("a scan").reason;
+        assert!(reason.starts_with("index `docs_") && reason.contains(why), "{reason}");
+        // One that serves is taken, whatever else there is.
+        corpus.sql("CREATE INDEX serves ON docs USING hnsw (embedding vector_cosine_ops)").await;
+        facts::forget(&corpus.db.pools, &corpus.resolved);
+        let answer = corpus.search(json!({"vector": query(1), "ef_search": 100})).await;
+        assert_eq!((access(&answer), answer.index.as_deref()), ("hnsw", Some("serves")));
+    }
 }
 
 #[tokio::test]
