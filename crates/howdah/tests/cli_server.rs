@@ -4,10 +4,11 @@
 
 mod common;
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{NOTES, Story};
+use common::{NOTES, Story, has_ended, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -121,7 +122,24 @@ fn drift(story: &Story) {
     says!("search_older", story.tell(&["search", "nothing-like-it", "-o", "csv"]));
     says!("apply", story.tell(&["apply"]));
     says!("plan_check", story.tell(&["plan", "--check"]));
-    assert!(story.ok(&["doctor", "-o", "json"]).contains("\"findings\""));
+    doctor(story);
+}
+
+/// What Howdah set up itself is set up right; that there is no archive is true and said with the step to take here.
+fn doctor(story: &Story) {
+    let report: serde_json::Value = serde_json::from_str(&story.ok(&["doctor", "-o", "json"])).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let of = |area: &str| {
+        findings.iter().filter(|one| one["check"].as_str().unwrap().starts_with(area)).collect::<Vec<_>>()
+    };
+    let vectors = of("pgv.hnsw.");
+    assert!(vectors.is_empty(), "{vectors:#?}");
+    let archive = of("bak.archive_mode");
+    assert_eq!(archive.len(), 1, "{findings:#?}");
+    assert!(archive[0]["fix"]["text"].as_str().unwrap().contains("howdah.toml"), "{archive:#?}");
+    // Any program's search is whole, not only Howdah's own.
+    let scan = "SELECT current_setting('hnsw.iterative_scan') FROM (SELECT '[1]'::vector) loaded";
+    assert_eq!(story.value(scan), "strict_order");
 }
 
 #[test]
@@ -210,18 +228,94 @@ fn a_declared_server_that_is_not_there_fails_fast() {
     assert_eq!(output.status.code(), Some(3), "{}", common::told(&output));
 }
 
-/// Gone, or only waiting to be collected by a parent that is slow.
-fn has_ended(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+#[test]
+fn a_document_that_cannot_be_read_is_left_out_and_said() {
+    let story = Story::with_notes();
+    let declared = |documents: &str| NOTES.replace("[\"notes.jsonl\"]", documents);
+    let record = |source: &str| {
+        format!("{{\"source\": \"{source}\", \"content\": \"x\", \"embedding\": [1, 1, 0]}}\n")
+    };
+    let mut broken = record("first").into_bytes();
+    broken.extend_from_slice(b"{\"source\": \"b\", \"content\": \"\xff\", \"embedding\": [1, 1, 0]}\n");
+    broken.extend_from_slice(record("last").as_bytes());
+    std::fs::write(story.project.join("broken.jsonl"), broken).unwrap();
+
+    // Nothing at all that could be read: nothing is up.
+    story.write("howdah.toml", &declared("[\"gone.jsonl\"]"));
+    says!("up_nothing", story.tell(&["up"]));
+    assert!(!story.serves());
+
+    story.write("howdah.toml", &declared("[\"gone.jsonl\", \"broken.jsonl\", \"notes.jsonl\"]"));
+    says!("up_left_out", story.tell(&["up"]));
+    assert_eq!(
+        story.value("SELECT string_agg(source, ' ' ORDER BY source) FROM notes"),
+        "backups elephants filters first last"
+    );
+    says!("up_left_out_again", story.tell(&["up"]));
+    let json: serde_json::Value = serde_json::from_slice(&story.run(&["up", "-o", "json"]).stdout).unwrap();
+    assert_eq!(json["left_out"], 2, "{json}");
+
+    story.write("broken.jsonl", &(record("first") + &record("b") + &record("last")));
+    story.write("howdah.toml", &declared("[\"broken.jsonl\", \"notes.jsonl\"]"));
+    story.ok(&["up", "--quiet"]);
+    assert_eq!(story.value("SELECT count(*) FROM notes"), "6");
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(60) {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
+#[test]
+fn ctrl_c_keeps_what_is_written_and_the_same_command_does_the_rest() {
+    let story = Story::with_notes();
+    story.ok(&["up", "--quiet"]);
+    let record =
+        |i: u32| format!("{{\"source\": \"r{i}\", \"content\": \"text {i}\", \"embedding\": [1, {i}, 0]}}\n");
+    let records: String = (0..12_000).map(record).collect();
+    story.write("records.jsonl", &records);
+    // Standard input that does not end holds the ingest where it is: one batch written, the next begun.
+    let mut ingest = story.begin(&["ingest", "notes", "-"]);
+    let mut input = ingest.stdin.take().unwrap();
+    input.write_all((0..7_000).map(record).collect::<String>().as_bytes()).unwrap();
+    input.flush().unwrap();
+    until("a batch is written", || story.value("SELECT count(*) FROM notes") != "3");
+    common::signal(&ingest, Signal::SIGINT);
+    let ingest = ingest.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(ingest.status.code(), Some(130), "{}", common::told(&ingest));
+    assert!(common::told(&ingest).contains("the same command does the rest"), "{}", common::told(&ingest));
+    let written: u32 = story.value("SELECT count(*) - 3 FROM notes").parse().unwrap();
+    assert!((1..12_000).contains(&written), "{written}");
+    assert_eq!(
+        story.value("SELECT count(*) - 3 FROM howdah.sources"),
+        written.to_string(),
+        "half a document"
+    );
+    let report = story.ok(&["ingest", "notes", "records.jsonl", "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        (report["unchanged"].as_u64(), report["new"].as_u64()),
+        (Some(written.into()), Some((12_000 - written).into()))
+    );
+    assert_eq!(story.value("SELECT count(*) FROM notes"), "12003");
+}
+
+#[test]
+fn who_may_not_in_hears_why() {
+    let story = Story::with_notes();
+    story.ok(&["up", "--quiet"]);
+    let key = story.ok(&["keys", "create", "old", "--expires-in-days", "1", "--quiet"]);
+    let (rest, key) = (story.rest(), key.trim());
+    let search = ["search", "elephants", "-c", "notes", "--url", &rest, "--key", key];
+    story.ok(&search);
+    story.sql("UPDATE howdah.api_keys SET expires_at = now() - interval '1 second' WHERE name = 'old'");
+    until("the server has forgotten that the key was good", || !story.run(&search).status.success());
+    says!("key_expired", story.tell(&search));
+    assert!(story.ok(&["keys", "list", "-o", "csv"]).contains("expired"));
+
+    let url = story.layout().tcp_target().unwrap().with_database("app").url();
+    let wrong = url.replace("postgres@", "postgres:hunter2@");
+    assert_ne!(wrong, url);
+    for command in ["plan", "up", "doctor"] {
+        let output = story.command(&[command]).env("DATABASE_URL", &wrong).output().unwrap();
+        let said = common::told(&output);
+        assert_eq!(output.status.code(), Some(4), "{command}: {said}");
+        assert!(said.contains("password") && !said.contains("hunter2"), "{command}: {said}");
     }
-    panic!("not within a minute: {what}");
 }

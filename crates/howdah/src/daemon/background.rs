@@ -19,7 +19,8 @@ const LARGE_LOG: u64 = 16 << 20;
 /// How often the steps of a start are looked at.
 const GLANCE: Duration = Duration::from_millis(25);
 
-/// Starts the process in the background and shows its steps to `show`, until it is ready.
+/// Starts the process in the background and shows its steps to `show`, until it is ready. Says how many declared documents
+/// could not be read.
 ///
 /// # Errors
 /// Why it did not start.
@@ -27,7 +28,7 @@ pub fn start(
     declaration: &Declaration,
     place: &Place,
     mut show: impl FnMut(&Event),
-) -> Result<(), Vec<Problem>> {
+) -> Result<u64, Vec<Problem>> {
     let one = |problem| vec![problem];
     // The steps of an earlier start are not this one's.
     let _ = std::fs::remove_file(place.steps_file());
@@ -38,7 +39,7 @@ pub fn start(
         for event in follower.read() {
             show(&event);
             match event {
-                Event::Ready => return Ok(()),
+                Event::Ready { left_out } => return Ok(left_out),
                 Event::Failed { problems } => {
                     // It ends by itself; its exit status says no more than its problems.
                     let _ = child.wait();

@@ -7,10 +7,10 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::EmbedderKind;
 
 use super::declaration::Declaration;
-use super::steps::{Report, Step};
+use super::steps::{self, Report, Step};
 use crate::apply;
 use crate::embed::Purpose;
-use crate::knowledge::ingest::{Event, IngestReport, Input, Progress};
+use crate::knowledge::ingest::{BadRecord, Event, IngestReport, Input, Progress, Request};
 use crate::skills::Context;
 use crate::skills::plan::Apply;
 
@@ -46,19 +46,22 @@ pub async fn structure(context: &Context, report: &dyn Report) -> Result<(), Pro
     Ok(())
 }
 
-/// Loads the declared documents of every collection that has some. What has not changed costs a look at its hash.
+/// Loads the declared documents of every collection that has some. What has not changed costs a look at its hash. What
+/// cannot be read is told and left out; how much that was is the answer.
 ///
 /// # Errors
-/// What ingesting says.
+/// `failed` when something could not be read and nothing else was there; what ingesting says.
 pub async fn documents(
     context: &Context,
     declaration: &Declaration,
     report: &dyn Report,
-) -> Result<(), Problem> {
+) -> Result<u64, Problem> {
+    let (mut loaded, mut left_out) = (0, Vec::new());
+    let mut more = 0;
     for (name, collection) in context.spec.collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
         let step = Step::begin(report, format!("loading the documents of `{name}`"));
         let done = load(context, declaration, name, &collection.documents, &step).await?;
-        step.done(if done.wrote_nothing() {
+        let mut note = if done.wrote_nothing() {
             format!("`{name}` holds {} documents, none of them changed", done.documents)
         } else {
             let changed = done.new + done.changed + done.removed;
@@ -66,9 +69,33 @@ pub async fn documents(
                 "`{name}`: {changed} of {} documents loaded, {} rows written",
                 done.documents, done.rows_written
             )
-        });
+        };
+        if done.bad > 0 {
+            note.push_str(&format!(", {} left out", done.bad));
+        }
+        step.done(note);
+        for bad in &done.bad_records {
+            report.tell(steps::Event::LeftOut { place: bad.place(), reason: bad.reason.clone() });
+        }
+        loaded += done.documents;
+        more += done.bad - done.bad_records.len() as u64;
+        left_out.extend(done.bad_records);
     }
-    Ok(())
+    match left_out.first() {
+        Some(first) if loaded == 0 => Err(Problem::new(
+            Kind::Failed,
+            format!("no declared document could be read, `{}` first: {}", first.place(), first.reason),
+        )
+        .hint("Correct the files, or `documents` in the declaration, and run `howdah up` again.")),
+        _ => Ok(left_out.len() as u64 + more),
+    }
+}
+
+/// A declared path that cannot be looked into.
+fn unreadable(path: &str) -> Option<BadRecord> {
+    let looked = std::fs::metadata(path)
+        .and_then(|facts| if facts.is_dir() { std::fs::read_dir(path).map(|_| ()) } else { Ok(()) });
+    looked.err().map(|error| BadRecord::new(path, None, format!("cannot be read: {error}")))
 }
 
 async fn load(
@@ -82,12 +109,30 @@ async fn load(
     std::env::set_current_dir(declaration.directory()).map_err(|error| {
         Problem::new(Kind::Machine, "cannot enter the directory of the declaration").detail(error.to_string())
     })?;
-    let inputs = documents.iter().map(|path| Input::Path(path.clone())).collect();
-    let directories: Vec<&String> = documents.iter().filter(|path| Path::new(path).is_dir()).collect();
-    let named = |path: &&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
+    let unreadable: Vec<BadRecord> = documents.iter().filter_map(|path| unreadable(path)).collect();
+    let readable: Vec<&String> =
+        documents.iter().filter(|path| unreadable.iter().all(|bad| bad.file != **path)).collect();
+    let inputs = readable.iter().map(|path| Input::Path((*path).clone())).collect();
+    let directories: Vec<&&String> =
+        readable.iter().filter(|path| Path::new(path.as_str()).is_dir()).collect();
+    let named = |path: &&&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
     let prune = !directories.is_empty() && directories.iter().all(named);
+    let change = |request: &mut Request| (request.prune, request.skip_bad) = (prune, true);
+    let mut report = ingest(context, name, change, inputs, step).await?;
+    report.bad += unreadable.len() as u64;
+    report.bad_records.extend(unreadable);
+    Ok(report)
+}
+
+async fn ingest(
+    context: &Context,
+    name: &str,
+    change: impl FnOnce(&mut Request),
+    inputs: Vec<Input>,
+    step: &Step<'_>,
+) -> Result<IngestReport, Problem> {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let ingesting = context.ingest(name, |request| request.prune = prune, inputs, Arc::new(Told(told)));
+    let ingesting = context.ingest(name, change, inputs, Arc::new(Told(told)));
     tokio::pin!(ingesting);
     loop {
         tokio::select! {

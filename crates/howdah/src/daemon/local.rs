@@ -7,9 +7,12 @@ use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
+use nix::sys::signal::Signal;
 
 use super::declaration::Declaration;
+use super::hold::{self, Claim, Holder};
 use super::place::Place;
+use super::run::STOPPING;
 use super::server;
 use crate::access::gate::Gate;
 use crate::embed::Embedders;
@@ -90,14 +93,26 @@ pub fn target(declaration: &Declaration, home: &Home) -> Result<Target, Problem>
     }
 }
 
-/// Stops the server of an instance that nobody supervises any more. Says whether there was one.
+/// Stops what is left of an instance whose server is not there (any more, or yet). Says whether there was something.
 ///
 /// # Errors
-/// What stopping says.
-pub async fn stop_orphan(declaration: &Declaration) -> Result<bool, Problem> {
+/// `conflict` when a command works with it for long; what stopping says.
+pub async fn stop_rest(declaration: &Declaration, waiting: impl FnMut(&Holder)) -> Result<bool, Problem> {
     let home = home()?;
     let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(false) };
     let layout = Layout::new(&home, &place.id, &declaration.spec.server);
+    let _held = match hold::wait(&place, Some("down"), waiting).await? {
+        Claim::Held(held) => held,
+        // A server that is starting: it takes PostgreSQL with it.
+        Claim::Taken(Some(holder)) if !holder.is_command() => {
+            return if holder.process.stop(Signal::SIGTERM, STOPPING) {
+                Ok(true)
+            } else {
+                Err(hold::taken(&place, Some(&holder)))
+            };
+        }
+        Claim::Taken(holder) => return Err(hold::taken(&place, holder.as_ref())),
+    };
     if !matches!(layout.state(), State::Running { .. }) {
         return Ok(false);
     }

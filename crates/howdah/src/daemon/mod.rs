@@ -2,15 +2,18 @@
 //!
 //! `howdah up` starts one process for each instance ([`run`]): it is the direct parent of PostgreSQL, serves REST, and
 //! writes what it is to `daemon.json`. The command that started it ([`background`]) follows its steps and leaves.
-//! `howdah down` asks it to end, and PostgreSQL ends with it. [`place`] knows the files, [`process`] who runs, [`steps`]
-//! what is going on, [`server`] which PostgreSQL is meant, [`converge`] brings it to what is declared.
+//! `howdah down` asks it to end, and PostgreSQL ends with it. [`place`] knows the files, [`process`] who runs, [`hold`] who
+//! has the instance to himself, [`steps`] what is going on, [`server`] which PostgreSQL is meant, [`converge`] brings it to
+//! what is declared. Where nothing runs, a command starts PostgreSQL for itself ([`once`]).
 
 pub mod background;
 pub mod client;
 pub mod converge;
 pub mod declaration;
+pub mod hold;
 pub mod local;
 pub mod notify;
+pub mod once;
 pub mod place;
 pub mod process;
 pub mod run;

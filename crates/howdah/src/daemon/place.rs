@@ -5,13 +5,12 @@
 //! where the declaration stood: a copied directory whose original is still there gets an id of its own, a moved one keeps
 //! the old. Where the directory cannot be written to, the id is a hash of the path.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use howdah_plan::problem::{Kind, Problem};
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -100,25 +99,6 @@ impl Place {
         let _ = fs::remove_file(self.token_file());
     }
 
-    /// Takes the lock that only one server of this instance can hold; it ends with the process.
-    ///
-    /// # Errors
-    /// `conflict` when another process holds it.
-    pub fn lock(&self) -> Result<Flock<File>, Problem> {
-        let path = self.directory.join("daemon.lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| cannot("write", &path, &error))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            Problem::new(Kind::Conflict, "another howdah runs this instance already")
-                .detail(format!("it holds `{}`", path.display()))
-                .hint("Look with `howdah status`, or stop it with `howdah down`.")
-        })
-    }
-
     /// Makes the token that only the owner of the files can read, anew for each start.
     ///
     /// # Errors
@@ -145,6 +125,11 @@ impl Place {
     /// The log of a server in the background.
     pub fn log_file(&self) -> PathBuf {
         self.directory.join("howdah.log")
+    }
+
+    /// The file that is locked by whoever works with the instance.
+    pub fn lock_file(&self) -> PathBuf {
+        self.directory.join("daemon.lock")
     }
 
     /// The steps of the last start, one JSON object a line.
@@ -252,7 +237,8 @@ fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Problem>
     write().map_err(|error| cannot("write", path, &error))
 }
 
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Problem {
+/// A file of the instance that cannot be used, as a problem.
+pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Problem {
     Problem::new(Kind::Machine, format!("cannot {what} `{}`", path.display()))
         .detail(error.to_string())
         .hint("Check the rights and the free space there, or choose another directory with `HOWDAH_HOME`.")
@@ -299,15 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_for_its_owner_and_the_lock_for_one() {
+    fn the_token_is_for_its_owner() {
         let root = tempfile::tempdir().unwrap();
         let place = Place::of(&declare(root.path()), &root.path().join("i")).unwrap();
         let token = place.make_token().unwrap();
         assert_eq!(place.token(), Some(token));
         assert_eq!(fs::metadata(place.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
-        let held = place.lock().unwrap();
-        assert_eq!(place.lock().unwrap_err().kind, Kind::Conflict);
-        drop(held);
-        assert!(place.lock().is_ok());
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::declaration::Declaration;
+use super::hold::{self, Holder};
 use super::notify::notify;
 use super::place::{Place, Running};
 use super::process::Identity;
@@ -37,7 +38,10 @@ pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Resu
     measure::recorder();
     let home = local::home().map_err(one)?;
     let place = Place::of(&declaration, &home.instances()).map_err(one)?;
-    let _lock = place.lock().map_err(one)?;
+    let waiting =
+        |holder: &Holder| tracing::info!(command = holder.command, "waiting for a command to finish");
+    let claim = hold::wait(&place, None, waiting).await.map_err(one)?;
+    let _held = claim.held(&place).map_err(one)?;
     let report: Box<dyn Report> =
         if detached { Box::new(ToFile::create(&place.steps_file()).map_err(one)?) } else { Box::new(ToLog) };
     let mut signals = Signals::listen().map_err(one)?;
@@ -179,22 +183,25 @@ impl Daemon {
         let mut running = self.running(rest, shown).map_err(one)?;
         self.place.write_running(&running).map_err(one)?;
         let loading = async {
-            converge::documents(&context, &self.declaration, &*self.report).await?;
+            let left_out = converge::documents(&context, &self.declaration, &*self.report).await?;
             converge::models(&context, &*self.report).await;
-            Ok(())
+            Ok(left_out)
         };
         let loaded = tokio::select! {
             done = loading => done,
             () = signals.stop() => Err(told_to_stop()),
         };
-        if let Err(problem) = loaded {
-            serving.stop().await;
-            return Err(one(problem));
-        }
+        let left_out = match loaded {
+            Ok(left_out) => left_out,
+            Err(problem) => {
+                serving.stop().await;
+                return Err(one(problem));
+            }
+        };
         running.ready = true;
         self.place.write_running(&running).map_err(one)?;
         serving.ready();
-        self.report.tell(Event::Ready);
+        self.report.tell(Event::Ready { left_out });
         notify("READY=1");
         self.wait(signals, kept, &*serving).await;
         serving.stop().await;

@@ -37,8 +37,19 @@ pub enum Event {
         /// What came of it.
         note: String,
     },
-    /// Everything is there.
-    Ready,
+    /// A document or record could not be read and was left out.
+    LeftOut {
+        /// File, and line where it has lines.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Everything is there, but for so many documents or records that could not be read.
+    Ready {
+        /// How many were left out.
+        #[serde(default)]
+        left_out: u64,
+    },
     /// It cannot go on.
     Failed {
         /// Why.
@@ -113,7 +124,8 @@ impl Report for ToLog {
             Event::Begin { step } => tracing::info!("{step}"),
             Event::Progress { .. } => {}
             Event::Done { took_ms, note } => tracing::info!(took_ms, "{note}"),
-            Event::Ready => tracing::info!("ready"),
+            Event::LeftOut { place, reason } => tracing::warn!(place, "left out: {reason}"),
+            Event::Ready { left_out } => tracing::info!(left_out, "ready"),
             Event::Failed { problems } => {
                 for problem in problems {
                     tracing::error!(detail = problem.detail, hint = problem.hint, "{}", problem.message);
@@ -192,7 +204,7 @@ mod tests {
         report.0.lock().unwrap().write_all(b"{\"event\":\"re").unwrap();
         assert_eq!(follower.read().len(), 1);
         report.0.lock().unwrap().write_all(b"ady\"}\n").unwrap();
-        assert_eq!(follower.read(), [Event::Ready]);
+        assert_eq!(follower.read(), [Event::Ready { left_out: 0 }]);
     }
 
     #[test]

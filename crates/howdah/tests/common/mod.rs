@@ -3,9 +3,16 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use howdah::postgres::instance::Layout;
+use howdah::postgres::{Home, connect};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A declaration without a model: callers bring vectors of three dimensions.
 pub const NOTES: &str = r#"name = "story"
@@ -63,7 +70,19 @@ impl Story {
     /// The program, in the project, with nothing of the caller's environment that could change what it says.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_howdah"));
-        command.args(args).current_dir(&self.project).stdin(Stdio::null());
+        command.args(args);
+        self.clear(command)
+    }
+
+    /// A line of a shell, in the same surroundings.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]);
+        self.clear(command)
+    }
+
+    fn clear(&self, mut command: Command) -> Command {
+        command.current_dir(&self.project).stdin(Stdio::null());
         for name in ["DATABASE_URL", "HOWDAH_FILE", "HOWDAH_URL", "HOWDAH_API_KEY", "HOWDAH_LOG", "RUST_LOG"]
         {
             command.env_remove(name);
@@ -118,6 +137,48 @@ impl Story {
         fs::read_dir(self.home.join("instances")).unwrap().next().unwrap().unwrap().path()
     }
 
+    /// Starts a command whose standard input stays open, with its output caught.
+    pub fn begin(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs a command with this standard input.
+    pub fn feed(&self, args: &[&str], text: &str) -> Output {
+        let mut child = self.begin(args);
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Where its own PostgreSQL lies.
+    pub fn layout(&self) -> Layout {
+        let id = self.instance().file_name().unwrap().to_str().unwrap().to_owned();
+        Layout::new(&Home::at(&self.home), &id, &Default::default())
+    }
+
+    /// Whether its own PostgreSQL runs, or has not ended in order.
+    pub fn serves(&self) -> bool {
+        self.instance().join("data/postmaster.pid").exists()
+    }
+
+    /// What the database `app` answers to a query with one value, as its administrator.
+    pub fn value(&self, sql: &str) -> String {
+        let target = self.layout().target().unwrap().with_database("app");
+        let ask = async {
+            let client = connect::connect(&target).await.unwrap();
+            let row = client.query_one(&format!("SELECT ({sql})::text"), &[]).await.unwrap();
+            row.get::<_, Option<String>>(0).unwrap_or_default()
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(ask)
+    }
+
+    /// Runs statements in the database `app`, as its administrator.
+    pub fn sql(&self, statements: &str) {
+        let target = self.layout().target().unwrap().with_database("app");
+        let run = async { connect::connect(&target).await.unwrap().batch_execute(statements).await.unwrap() };
+        tokio::runtime::Runtime::new().unwrap().block_on(run);
+    }
+
     /// Process id of the postmaster.
     pub fn postmaster(&self) -> i32 {
         let file = fs::read_to_string(self.instance().join("data/postmaster.pid")).unwrap();
@@ -131,6 +192,28 @@ impl Drop for Story {
             let _ = self.run(&["down"]);
         }
     }
+}
+
+/// Sends a signal to a child.
+pub fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+/// Gone, or only waiting to be collected by a parent that is slow.
+pub fn has_ended(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+/// Waits up to a minute.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("not within a minute: {what}");
 }
 
 /// Exit code, standard output and standard error.

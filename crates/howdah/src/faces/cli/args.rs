@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::daemon::once::Started;
 use crate::skills::{SKILLS, Scope};
 
 /// Examples stand before flags: most people read no further.
@@ -70,6 +71,9 @@ pub struct Common {
     #[arg(long, global = true, env = "HOWDAH_API_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(help_heading = "Everywhere")]
     pub key: Option<String>,
+    /// What the command started for itself, to be stopped at its end.
+    #[arg(skip)]
+    pub started: Started,
 }
 
 /// Form of an answer.

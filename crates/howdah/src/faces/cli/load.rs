@@ -9,18 +9,16 @@ use howdah_plan::problem::{Kind, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::Outcome;
 use super::args::{Common, Format, Ingest};
 use super::print::{self, GREEN, YELLOW, count, paint, thousands};
 use super::session::Session;
+use super::{INTERRUPTED, Outcome};
 use crate::knowledge::ingest::{Event, IngestReport, Input, Progress, Snapshot, Stop};
 use crate::knowledge::read;
 use crate::skills::ingest::Ingest as Asked;
 
 /// How often a line of progress is written where there is no terminal.
 const PACE: Duration = Duration::from_secs(5);
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Takes files in.
 pub async fn ingest(common: &Common, flags: &Ingest) -> Outcome {

@@ -28,22 +28,28 @@ pub async fn up(common: &Common, flags: &Up) -> Outcome {
     }
     let place = Place::of(&declaration, &local::home()?.instances())?;
     let mut steps = Steps::new(common.quiet);
-    match place.running() {
+    let left_out = match place.running() {
         Some(running) if is_current(&running, &declaration) => again(&declaration, steps).await?,
         Some(running) => {
             if !common.quiet {
                 print::err("the declaration or the program changed: starting anew\n");
             }
             background::stop(&place, &running)?;
-            background::start(&declaration, &place, |event| steps.show(event))?;
+            background::start(&declaration, &place, |event| steps.show(event))?
         }
-        None => background::start(&declaration, &place, |event| steps.show(event))?,
-    }
+        None => {
+            if let Some(holder) = place.working() {
+                session::waiting(common, &holder);
+            }
+            background::start(&declaration, &place, |event| steps.show(event))?
+        }
+    };
     let running = place.running().ok_or_else(|| {
         Problem::new(Kind::Failed, "the server ended right after it was ready")
             .hint("Look at the log with `howdah logs`.")
     })?;
-    welcome(common, &declaration, &place, &running).await
+    welcome(common, &declaration, &place, &running, left_out).await?;
+    Ok(if left_out > 0 { ExitCode::from(Kind::Degraded.row().exit) } else { ExitCode::SUCCESS })
 }
 
 fn is_current(running: &Running, declaration: &Declaration) -> bool {
@@ -53,13 +59,13 @@ fn is_current(running: &Running, declaration: &Declaration) -> bool {
         && running.version == env!("CARGO_PKG_VERSION")
 }
 
-/// A second `up`: looks whether structure and documents are still as declared, without disturbing the server.
-async fn again(declaration: &Declaration, steps: Steps) -> Result<(), Refusal> {
+/// A second `up`: looks whether structure and documents are still as declared, without disturbing the server. Says how many
+/// documents could not be read.
+async fn again(declaration: &Declaration, steps: Steps) -> Result<u64, Refusal> {
     let context = local::context(declaration).await?;
     let report = Shown(std::sync::Mutex::new(steps));
     converge::structure(&context, &report).await?;
-    converge::documents(&context, declaration, &report).await?;
-    Ok(())
+    Ok(converge::documents(&context, declaration, &report).await?)
 }
 
 /// Shows steps of this process.
@@ -71,8 +77,14 @@ impl Report for Shown {
     }
 }
 
-/// The box: where everything is, the first key once, what to type next.
-async fn welcome(common: &Common, declaration: &Declaration, place: &Place, running: &Running) -> Outcome {
+/// The box: where everything is, the first key once, what could not be read, what to type next.
+async fn welcome(
+    common: &Common,
+    declaration: &Declaration,
+    place: &Place,
+    running: &Running,
+    left_out: u64,
+) -> Result<(), Refusal> {
     let session = Session::open(common).await?;
     let keys = session.call("list_keys", json!({})).await?;
     let key = if field(&keys, "keys").as_array().is_some_and(Vec::is_empty) {
@@ -91,9 +103,10 @@ async fn welcome(common: &Common, declaration: &Declaration, place: &Place, runn
             "openapi": format!("{}/openapi.json", running.rest),
             "health": format!("{}/health", running.rest),
             "admin_key": key,
+            "left_out": left_out,
         });
         print::out(&format!("{whole}\n"));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     let mut lines = vec![
         ("Database".to_owned(), running.database.clone()),
@@ -106,6 +119,11 @@ async fn welcome(common: &Common, declaration: &Declaration, place: &Place, runn
         lines.push(("Admin key".to_owned(), key));
         lines.push((String::new(), "shown this once; make others with howdah keys create".to_owned()));
     }
+    if left_out > 0 {
+        let what = print::count(left_out, "document");
+        lines.push(("Left out".to_owned(), format!("{what} that could not be read, named above")));
+        lines.push((String::new(), "correct and load them with howdah up".to_owned()));
+    }
     let next = match first {
         Some(name) if name == "manual" => {
             "howdah search \"why do my filtered searches return too few rows\"".to_owned()
@@ -115,7 +133,7 @@ async fn welcome(common: &Common, declaration: &Declaration, place: &Place, runn
     };
     lines.push(("Next".to_owned(), next));
     print::out(&chart::boxed(&format!("{} is up", declaration.spec.name), &lines));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Stops what `up` started.
@@ -127,7 +145,7 @@ pub async fn down(common: &Common) -> Outcome {
             background::stop(&place, &running)?;
             true
         }
-        None => local::stop_orphan(&declaration).await?,
+        None => local::stop_rest(&declaration, |holder| session::waiting(common, holder)).await?,
     };
     if !common.quiet {
         let how = if stopped { "stopped" } else { "was not running" };
@@ -136,9 +154,9 @@ pub async fn down(common: &Common) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what runs.
+/// Says what runs. Nothing is started for that.
 pub async fn status(common: &Common) -> Outcome {
-    let session = Session::open(common).await?;
+    let session = Session::there(common).await?;
     let status = session.call("status", json!({})).await?;
     let healthy = field(&status, "health.database_connected") == &Value::Bool(true);
     if common.output == Format::Table {

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use howdah_plan::problem::{Kind, Problem};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::args::{Arguments, Command, Common, Format};
 use self::print::Refusal;
 use crate::daemon::local::OWN_REST_VARIABLE;
+use crate::daemon::once::Started;
 use crate::observe::{self, Log};
 
 pub mod args;
@@ -27,6 +29,11 @@ pub mod search;
 pub mod session;
 pub mod steps;
 
+/// Exit code of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// Exit code of a command that SIGTERM ended.
+const TERMINATED: u8 = 143;
+
 /// What a command ends in.
 pub type Outcome = Result<ExitCode, Refusal>;
 
@@ -38,16 +45,18 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let Arguments { mut common, command } = arguments;
+    common.started = Started::by(matches.subcommand_name().unwrap_or_default());
     common.url = common.url.filter(|url| std::env::var(OWN_REST_VARIABLE).as_ref() != Ok(url));
     let foreground = matches!(&command, Command::Up(up) if up.foreground);
     observe::start(if foreground { Log::Server } else { Log::Command });
     let outcome = runtime().map_err(Refusal::from).and_then(|runtime| {
-        let outcome = runtime.block_on(run(&common, command));
+        let outcome = runtime.block_on(whole(&common, command));
         // Work on blocking threads (a model being loaded) does not hold up the end.
         runtime.shutdown_background();
         outcome
     });
     match outcome {
+        Ok(_) if print::lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(refusal) => {
             refusal.say(common.output);
@@ -62,6 +71,32 @@ fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Problem::new(Kind::Machine, "the threads cannot be started").detail(error.to_string())
     })
+}
+
+/// The command, and the end of what it started for itself, however it ends.
+async fn whole(common: &Common, command: Command) -> Outcome {
+    let outcome = unless_interrupted(common, command).await;
+    let ended = common.started.end().await;
+    let code = outcome?;
+    ended?;
+    Ok(code)
+}
+
+/// Ctrl-C and SIGTERM end a command at once. `up` and `ingest` obey them in their own way.
+async fn unless_interrupted(common: &Common, command: Command) -> Outcome {
+    if matches!(command, Command::Up(_) | Command::Ingest(_)) {
+        return run(common, command).await;
+    }
+    let on = |kind| {
+        signal(kind)
+            .map_err(|e| Problem::new(Kind::Machine, "cannot listen for signals").detail(e.to_string()))
+    };
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    tokio::select! {
+        outcome = run(common, command) => outcome,
+        _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
+        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
+    }
 }
 
 async fn run(common: &Common, command: Command) -> Outcome {

@@ -4,6 +4,7 @@
 //! ends the program quietly, as it ends every other.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
@@ -93,16 +94,30 @@ fn paint_if(text: &str, colour: &str, terminal: bool) -> String {
     }
 }
 
-/// Writes to standard output.
+/// Nobody reads standard output any more.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+/// Standard output could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes to standard output. A command whose answer is not read goes on to its end in order, and says no more.
 pub fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(0);
-        }
-        err(&format!("error: cannot write to standard output\ndetail: {error}\n"));
-        std::process::exit(1);
+    if UNREAD.load(Ordering::Relaxed) || LOST.load(Ordering::Relaxed) {
+        return;
     }
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => UNREAD.store(true, Ordering::Relaxed),
+        Err(error) => {
+            LOST.store(true, Ordering::Relaxed);
+            err(&format!("error: cannot write to standard output\ndetail: {error}\n"));
+        }
+    }
+}
+
+/// Whether an answer that somebody waits for could not be written.
+pub fn lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Writes to standard error. That nobody reads it is nothing to fail over.

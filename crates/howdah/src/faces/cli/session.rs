@@ -1,8 +1,8 @@
 //! Whom does a command ask?
 //!
 //! The Howdah named by `--url`; else the running server of this declaration, over loopback with the token that only the
-//! owner of its files can read; else nobody, and the command does the work itself with a context of its own. Either way a
-//! skill takes the same JSON and gives the same JSON.
+//! owner of its files can read; else nobody, and the command does the work itself with a context of its own, and with
+//! PostgreSQL started for it where the instance is stopped. Either way a skill takes the same JSON and gives the same JSON.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use super::args::Common;
 use super::print::{self, Refusal};
 use crate::daemon::client::Client;
 use crate::daemon::declaration::Declaration;
+use crate::daemon::hold::Holder;
 use crate::daemon::local;
+use crate::daemon::once::Told;
 use crate::daemon::place::{Place, Running};
 use crate::skills::{Context, SKILLS, Skill};
 
@@ -30,11 +32,23 @@ pub enum Session {
 }
 
 impl Session {
-    /// Whom this command line means.
+    /// Whom this command line means. An instance that is stopped is started for the length of the command.
+    ///
+    /// # Errors
+    /// Mistakes in the declaration; `unreachable` when the instance was never made.
+    pub async fn open(common: &Common) -> Result<Session, Refusal> {
+        Session::meant(common, true).await
+    }
+
+    /// The same, of what runs already.
     ///
     /// # Errors
     /// Mistakes in the declaration; `unreachable` when nothing runs.
-    pub async fn open(common: &Common) -> Result<Session, Refusal> {
+    pub async fn there(common: &Common) -> Result<Session, Refusal> {
+        Session::meant(common, false).await
+    }
+
+    async fn meant(common: &Common, start: bool) -> Result<Session, Refusal> {
         if let Some(base) = &common.url {
             let base = base.trim_end_matches('/').to_owned();
             if !base.starts_with("http://") {
@@ -45,6 +59,9 @@ impl Session {
             return Ok(Session::Remote(Client { base, key: common.key.clone(), patience: PATIENCE }));
         }
         let declaration = Declaration::find(common.file.as_deref())?;
+        if start {
+            ensure(common, &declaration).await?;
+        }
         match running(&declaration)? {
             Some((place, running)) if running.ready => {
                 remark(common, &declaration, &running);
@@ -58,9 +75,10 @@ impl Session {
     /// A context of its own, for work that is not asked of a server.
     ///
     /// # Errors
-    /// Mistakes in the declaration; `unreachable` when PostgreSQL does not run.
+    /// Mistakes in the declaration; `unreachable` when the instance was never made.
     pub async fn own(common: &Common) -> Result<(Declaration, Arc<Context>), Refusal> {
         let declaration = Declaration::find(common.file.as_deref())?;
+        ensure(common, &declaration).await?;
         let context = local::context(&declaration).await?;
         Ok((declaration, context))
     }
@@ -78,6 +96,27 @@ impl Session {
                 client.call(skill.route.method, &call.path, call.body.as_ref()).await
             }
         }
+    }
+}
+
+/// Sees to it that PostgreSQL runs for this command, and says so where it is started for it.
+async fn ensure(common: &Common, declaration: &Declaration) -> Result<(), Problem> {
+    let tell = |told: Told| match told {
+        Told::Waiting(holder) => waiting(common, &holder),
+        Told::Starting if !common.quiet => {
+            let name = &declaration.spec.name;
+            print::err(&format!("`{name}` does not run; PostgreSQL is started for this command\n"));
+        }
+        Told::Starting => {}
+    };
+    common.started.ensure(declaration, tell).await
+}
+
+/// Says that another command is waited for.
+pub fn waiting(common: &Common, holder: &Holder) {
+    if !common.quiet {
+        let command = holder.command.as_deref().unwrap_or_default();
+        print::err(&format!("waiting for `howdah {command}` (process {})\n", holder.process.pid));
     }
 }
 

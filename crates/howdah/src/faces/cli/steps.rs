@@ -6,7 +6,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use super::print::{self, DIM, GREEN, paint};
+use super::print::{self, DIM, GREEN, YELLOW, paint};
 use crate::daemon::steps::{Event, duration};
 
 /// How often a long step says that it lives, where there is no terminal.
@@ -48,7 +48,11 @@ impl Steps {
                 let took = duration(Duration::from_millis(*took_ms));
                 print::err(&format!("{} {note} {}\n", paint("✓", GREEN), paint(&took, DIM)));
             }
-            Event::Ready | Event::Failed { .. } => self.clear(),
+            Event::LeftOut { place, reason } => {
+                self.clear();
+                print::err(&format!("{} {place}: {reason}\n", paint("left out:", YELLOW)));
+            }
+            Event::Ready { .. } | Event::Failed { .. } => self.clear(),
         }
     }
 

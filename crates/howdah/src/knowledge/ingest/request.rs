@@ -91,17 +91,25 @@ impl Stop {
         }
     }
 
-    /// Asks at the first Ctrl-C; a second one ends the process at once, with the exit code of an interrupt.
+    /// Asks at the first Ctrl-C or SIGTERM; a second one ends the process at once, with the exit code of an interrupt.
     ///
     /// # Errors
     /// `machine` when the signal cannot be listened to.
     pub fn on_interrupt(&self) -> Result<(), Problem> {
         use howdah_plan::problem::Kind;
-        let mut signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-            .map_err(|e| Problem::new(Kind::Machine, "cannot listen to Ctrl-C").detail(e.to_string()))?;
+        use tokio::signal::unix::{SignalKind, signal};
+        let on = |kind| {
+            signal(kind)
+                .map_err(|e| Problem::new(Kind::Machine, "cannot listen to Ctrl-C").detail(e.to_string()))
+        };
+        let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
         let stop = self.clone();
         tokio::spawn(async move {
-            while signals.recv().await.is_some() {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
                 if stop.requested() {
                     std::process::exit(130);
                 }
