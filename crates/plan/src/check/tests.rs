@@ -263,3 +263,44 @@ fn a_build_and_an_index_take_what_was_measured() {
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 39_000_000)), []);
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 8 << 20)).len(), 1);
 }
+
+#[test]
+fn howdahs_own_index_is_judged_by_its_own_curve_and_setting() {
+    let row = |rows: u64, calibrated: u64, reaches: Option<f64>| json!({"object": "public.i", "table_name": "public.t", "rows": rows, "calibrated": calibrated, "reaches": reaches, "target": 0.97});
+    let grown = verdict(
+        "howdah.index.calibration",
+        row(100_000, 20_000, Some(0.9995)),
+        row(100_000, 90_000, Some(0.9995)),
+    );
+    assert_eq!(grown.measured, "measured at 20000 rows, there are 100000");
+    assert!(grown.fix.text.starts_with("VACUUM public.t;"), "{}", grown.fix.text);
+    let without = verdict("howdah.index.calibration", row(100_000, 100_000, None), row(5_000, 0, None));
+    assert!(without.measured.contains("ends at a recall of 0.0000"), "{}", without.measured);
+    let probed = |method: &str, recall: f64| json!({"samples": 100, "recall": recall, "worst": 3, "wanted": 10, "ef_search": "40", "target_recall": "0.5", "method": method, "index": "public.i", "database_name": "app"});
+    let own = verdict("pgv.recall.probe", probed("howdah", 0.6), probed("howdah", 0.96));
+    assert!(own.measured.ends_with("`howdah.target_recall` is 0.5"), "{}", own.measured);
+    assert!(own.fix.text.starts_with("ALTER DATABASE app SET howdah.target_recall"), "{}", own.fix.text);
+    let graph = verdict("pgv.recall.probe", probed("hnsw", 0.6), probed("hnsw", 0.96));
+    assert!(graph.measured.ends_with("`hnsw.ef_search` is 40"), "{}", graph.measured);
+}
+
+#[test]
+fn what_holds_for_graphs_is_not_said_of_howdahs_own_index() {
+    let index = |method: &str| {
+        json!([{"object": "public.i", "method": method, "rows": 1_000_000, "bytes": 900_000_000_i64, "dimensions": 384,
+            "type": "vector", "m": 16, "lists": 100, "probes": 1, "ivfflat_iterative": "off", "hnsw_iterative": "off",
+            "ef_search": 40, "maintenance_bytes": 64 << 20, "buffers_bytes": 128 << 20, "valid": true, "scans": 7}])
+    };
+    let world = World::default();
+    let found = |id: &str, method: &str| !world.judge(id, index(method)).is_empty();
+    for (id, method) in [
+        ("pgv.hnsw.ef_search_lt_limit", "hnsw"),
+        ("pgv.index.mwm_fit", "hnsw"),
+        ("pgv.index.size_vs_buffers", "hnsw"),
+        ("pgv.ivfflat.probes", "ivfflat"),
+        ("pgv.ivfflat.built_empty", "ivfflat"),
+    ] {
+        assert!(found(id, method) && !found(id, "howdah"), "{id}");
+    }
+    assert!(!found("pgv.index.bloat", "howdah"));
+}

@@ -82,7 +82,6 @@ fn same(on: &On, wanted: &WantedIndex, there: &Index) -> bool {
 
 /// Whether an index of whatever name does what is wanted.
 pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
-    let method = wanted.method == there.method || wanted.accepts.contains(&there.method.as_str());
     let unquoted: Vec<String> = there.columns.iter().map(|column| unquote(column)).collect();
     let opclass = match &wanted.opclass {
         Some(opclass) => there.opclasses.first() == Some(opclass),
@@ -93,7 +92,7 @@ pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
         (Some(wanted), Some(there)) => normal_expression(wanted) == normal_expression(there),
         _ => false,
     };
-    method
+    wanted.method == there.method
         && wanted.unique == there.unique
         && unquoted == wanted.columns
         && opclass
@@ -101,7 +100,7 @@ pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
         && options(wanted, there)
 }
 
-fn unquote(column: &str) -> String {
+pub(super) fn unquote(column: &str) -> String {
     match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => inner.replace("\"\"", "\""),
         None => column.to_owned(),
@@ -110,8 +109,11 @@ fn unquote(column: &str) -> String {
 
 /// Whether the options have the same effect. Undeclared lists are whatever they were built with.
 fn options(wanted: &WantedIndex, there: &Index) -> bool {
+    let bits = (howdah_index::options::BITS.name, howdah_index::options::BITS.default_value() as u32);
+    let own = [bits];
     let defaults: &[(&str, u32)] = match there.method.as_str() {
         "hnsw" => &[("m", 16), ("ef_construction", 64)],
+        "howdah" => &own,
         _ => &[],
     };
     let declared =
@@ -121,9 +123,7 @@ fn options(wanted: &WantedIndex, there: &Index) -> bool {
         defaults.iter().all(|(name, value)| declared(name).unwrap_or(*value) == live(name).unwrap_or(*value));
     with_default
         && wanted.options.iter().all(|(name, value)| {
-            defaults.iter().any(|(known, _)| known == name)
-                || live(name) == Some(*value)
-                || wanted.method != there.method
+            defaults.iter().any(|(known, _)| known == name) || live(name) == Some(*value)
         })
 }
 

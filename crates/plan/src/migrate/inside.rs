@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::live::Inside;
 use super::step::{Step, StepKind};
+use super::vector::EXTENSION;
 use super::wanted::qualified;
 use super::work::Work;
 use crate::own;
@@ -48,33 +49,56 @@ pub(super) fn own_schema(work: &mut Work, database: &str) {
     );
 }
 
-/// Extensions that the declaration asks for: the declared ones, and `vector` where a collection needs it.
-fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Option<String>, String)> {
-    let mut all: Vec<(String, Option<String>, String)> = Vec::new();
-    if let Some(declared) = work.spec.databases.get(database) {
-        for (name, version) in &declared.extensions {
-            all.push((name.clone(), Some(version.clone()), "declared".into()));
+/// Why an extension is wanted.
+enum Reason {
+    /// The declaration names it, with this version.
+    Declared(String),
+    /// Something else that is declared needs it, as these words say.
+    Implied(&'static str),
+}
+
+impl Reason {
+    fn words(&self) -> &str {
+        match self {
+            Reason::Declared(_) => "declared",
+            Reason::Implied(words) => words,
         }
     }
-    let mut implied = |name: &str, reason: &str| {
-        if !all.iter().any(|(known, ..)| known == name) {
-            all.push((name.to_owned(), None, reason.to_owned()));
+}
+
+/// Extensions that the declaration asks for: the declared ones, `vector` where a collection needs it, and `howdah` where a
+/// collection gets an index of its access method.
+fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
+    let declared = work.spec.databases.get(database).map(|declared| &declared.extensions);
+    let mut all: Vec<(String, Reason)> = declared
+        .into_iter()
+        .flatten()
+        .map(|(name, version)| (name.clone(), Reason::Declared(version.clone())))
+        .collect();
+    let mut implied = |name: &str, words: &'static str| {
+        if !all.iter().any(|(known, _)| known == name) {
+            all.push((name.to_owned(), Reason::Implied(words)));
         }
     };
     let here = |table: &&super::wanted::WantedTable| table.database == database && table.collection.is_some();
     let adopted = work.wanted.adopted.iter().any(|adopted| adopted.database == database);
     if adopted || work.wanted.tables.iter().any(|table| here(&table)) {
         implied("vector", "collections keep their embeddings in it");
-        if work.live.available.contains_key("howdah") {
-            implied("howdah", "collections are indexed by it where it is at hand");
-        }
     }
+    if super::wants_extension(work, database) {
+        implied(EXTENSION, "a collection is indexed by its access method");
+    }
+    if declared.is_some_and(|declared| declared.contains_key(EXTENSION)) {
+        implied("vector", "extension `howdah` requires it");
+    }
+    // The access method needs the types.
+    all.sort_by_key(|(name, _)| name == EXTENSION);
     all
 }
 
 pub(super) fn extensions(work: &mut Work, database: &str) {
     let wanted = wanted_extensions(work, database);
-    for (name, version, reason) in &wanted {
+    for (name, reason) in &wanted {
         let installed = work.inside(database).and_then(|inside| inside.extensions.get(name)).cloned();
         let Some(available) = work.live.available.get(name).cloned() else {
             if installed.is_none() {
@@ -82,9 +106,13 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
             }
             continue;
         };
-        let target = match version.as_deref() {
-            Some("*") => Some(available.default_version.clone()),
-            other => other.map(str::to_owned),
+        let target = match reason {
+            Reason::Declared(version) if version != "*" => Some(version.clone()),
+            Reason::Declared(_) => Some(available.default_version.clone()),
+            // Howdah's own goes with its files; a foreign one stays as it is.
+            Reason::Implied(_) => {
+                (name == EXTENSION && made(work, database, name)).then(|| available.default_version.clone())
+            }
         };
         if let Some(target) = target.as_ref().filter(|target| !available.versions.contains(*target)) {
             let versions: Vec<&str> = available.versions.iter().map(String::as_str).collect();
@@ -101,7 +129,9 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
         match (installed, target) {
             (None, _) => {
                 let mut create = format!("CREATE EXTENSION IF NOT EXISTS {}", quote_ident(name));
-                if let Some(version) = version.as_deref().filter(|version| *version != "*") {
+                if let Reason::Declared(version) = reason
+                    && version != "*"
+                {
                     create += &format!(" VERSION {}", quote_literal(version));
                 }
                 work.in_database(
@@ -109,7 +139,7 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
                     Step::new(
                         StepKind::Extension,
                         &format!("extension:{database}:{name}"),
-                        format!("extension `{name}` is not installed: {reason}"),
+                        format!("extension `{name}` is not installed: {}", reason.words()),
                     )
                     .sql(create)
                     .sql(remember("extension", name, "")),
@@ -121,7 +151,20 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
                     Step::new(
                         StepKind::Extension,
                         &format!("extension:{database}:{name}:update"),
-                        format!("extension `{name}` is at {}, declared is {target}", installed.version),
+                        match reason {
+                            Reason::Declared(_) => {
+                                format!(
+                                    "extension `{name}` is at {}, declared is {target}",
+                                    installed.version
+                                )
+                            }
+                            Reason::Implied(_) => {
+                                format!(
+                                    "extension `{name}` is at {}, its files are {target}",
+                                    installed.version
+                                )
+                            }
+                        },
                     )
                     .sql(format!(
                         "ALTER EXTENSION {} UPDATE TO {}",
@@ -133,7 +176,11 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
             _ => {}
         }
     }
-    extensions_gone(work, database, &wanted.into_iter().map(|(name, ..)| name).collect());
+}
+
+/// Whether Howdah installed an extension.
+fn made(work: &Work, database: &str, name: &str) -> bool {
+    work.inside(database).is_some_and(|inside| inside.remembers("extension", name).is_some())
 }
 
 fn not_available(work: &mut Work, database: &str, name: &str) {
@@ -150,10 +197,20 @@ fn not_available(work: &mut Work, database: &str, name: &str) {
     work.problem(problem);
 }
 
-fn extensions_gone(work: &mut Work, database: &str, wanted: &BTreeSet<String>) {
+/// Extensions that Howdah installed and that are no longer declared. After indexes and tables, which may need them.
+pub(super) fn extensions_gone(work: &mut Work, database: &str) {
     let Some(inside) = work.inside(database) else { return };
+    let wanted: BTreeSet<String> =
+        wanted_extensions(work, database).into_iter().map(|(name, _)| name).collect();
     for name in inside.extensions.keys().filter(|name| !wanted.contains(*name)) {
-        if inside.remembers("extension", name).is_none() {
+        if !made(work, database, name) {
+            continue;
+        }
+        if let Some(index) = foreign_index(work, database).filter(|_| name == EXTENSION) {
+            work.note(
+                Some(database),
+                format!("howdah installed extension `{name}`, no collection needs it, and `{index}` of others does"),
+            );
             continue;
         }
         work.in_database(
@@ -168,6 +225,19 @@ fn extensions_gone(work: &mut Work, database: &str, wanted: &BTreeSet<String>) {
             .destructive(true),
         );
     }
+}
+
+/// An index of Howdah's access method that others made.
+fn foreign_index(work: &Work, database: &str) -> Option<String> {
+    let inside = work.inside(database)?;
+    let foreign = |(qualified_table, table): (&String, &super::live::Table)| {
+        let gone = work.dropped.contains(&(database.to_owned(), qualified_table.clone()));
+        let mut indexes = table.indexes.iter().filter(|index| index.method == EXTENSION && !gone);
+        indexes
+            .find(|index| inside.remembers("index", &qualified(&table.schema, &index.name)).is_none())
+            .map(|index| index.name.clone())
+    };
+    inside.tables.iter().find_map(foreign)
 }
 
 /// Schemas that the declaration asks for: the declared ones, and those of its tables.

@@ -23,12 +23,15 @@ mod setting;
 mod step;
 mod table;
 mod types;
+mod vector;
 mod wanted;
 mod work;
 
 pub mod live;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vector_tests;
 
 pub use live::Live;
 pub use server::mark;
@@ -37,7 +40,8 @@ pub use types::{normal_expression, normal_type};
 pub use work::home;
 
 use crate::problem::{Kind, Problem};
-use crate::spec::{Spec, Storage};
+use crate::spec::Spec;
+use crate::spec::resolve::{Resolved, resolve};
 use crate::tune::Tuned;
 use work::Work;
 
@@ -125,7 +129,7 @@ fn database(work: &mut Work, name: &str) {
     for (table, live, taken) in &all_taken {
         let mut indexes = table.indexes.clone();
         if let Some(collection) = &table.collection {
-            indexes.extend(own_vector_index(work, collection, live.is_some_and(|live| live.has_rows)));
+            indexes.extend(own_vector_index(work, collection, *live));
         }
         let on = index::On {
             database: name,
@@ -140,30 +144,34 @@ fn database(work: &mut Work, name: &str) {
     for adopted in wanted.adopted.iter().filter(|adopted| adopted.database == name) {
         adopt(work, adopted);
     }
+    inside::extensions_gone(work, name);
     grant::grants(work, name);
     inside::schemas_gone(work, name);
     inside::strangers(work, name);
 }
 
-fn own_vector_index(work: &mut Work, collection: &str, has_rows: bool) -> Option<wanted::WantedIndex> {
-    let resolved = crate::spec::resolve::resolve(work.spec, collection).ok()?;
-    vector_index(work, &resolved, resolved.storage, resolved.dimensions, has_rows)
+fn own_vector_index(
+    work: &mut Work,
+    collection: &str,
+    live: Option<&live::Table>,
+) -> Option<wanted::WantedIndex> {
+    let resolved = resolve(work.spec, collection).ok()?;
+    let facts = vector::Facts {
+        extension: work.live.available.get(vector::EXTENSION),
+        table: live,
+        storage: resolved.storage,
+        dimensions: resolved.dimensions,
+    };
+    vector_index(work, &resolved, &facts)
 }
 
-fn vector_index(
-    work: &mut Work,
-    resolved: &crate::spec::resolve::Resolved,
-    storage: Storage,
-    dimensions: Option<u32>,
-    has_rows: bool,
-) -> Option<wanted::WantedIndex> {
-    let howdah = work.live.available.contains_key("howdah");
-    match wanted::vector_index(resolved, storage, dimensions, has_rows, howdah) {
-        Ok((index, note)) => {
-            if let Some(note) = note {
+fn vector_index(work: &mut Work, resolved: &Resolved, facts: &vector::Facts) -> Option<wanted::WantedIndex> {
+    match vector::choose(resolved, facts) {
+        Ok(chosen) => {
+            for note in chosen.notes {
                 work.note(Some(&resolved.database), note);
             }
-            index
+            chosen.index
         }
         Err(problem) => {
             work.problem(problem);
@@ -172,14 +180,38 @@ fn vector_index(
     }
 }
 
+/// Whether a collection in a database gets an index of the extension's access method.
+fn wants_extension(work: &Work, database: &str) -> bool {
+    let inside = work.inside(database);
+    let extension = work.live.available.get(vector::EXTENSION);
+    let chosen = |resolved: &Resolved, facts: vector::Facts| {
+        vector::choose(resolved, &facts).is_ok_and(|chosen| chosen.needs_extension())
+    };
+    let own = work.wanted.tables.iter().filter(|table| table.database == database).any(|table| {
+        let resolved = table.collection.as_deref().and_then(|name| resolve(work.spec, name).ok());
+        resolved.is_some_and(|resolved| {
+            let table = inside.and_then(|inside| inside.tables.get(&table.qualified()));
+            let (storage, dimensions) = (resolved.storage, resolved.dimensions);
+            chosen(&resolved, vector::Facts { extension, table, storage, dimensions })
+        })
+    });
+    own || work.wanted.adopted.iter().filter(|adopted| adopted.database == database).any(|adopted| {
+        adopt::check(adopted, inside).is_ok_and(|(table, (storage, dimensions))| {
+            chosen(adopted, vector::Facts { extension, table: Some(table), storage, dimensions })
+        })
+    })
+}
+
 /// An adopted table: checked, never altered. Its vector index is made where no index there does the same.
-fn adopt(work: &mut Work, adopted: &crate::spec::resolve::Resolved) {
+fn adopt(work: &mut Work, adopted: &Resolved) {
     let inside = work.inside(&adopted.database);
     let (live, (storage, dimensions)) = match adopt::check(adopted, inside) {
         Ok(found) => found,
         Err(problem) => return work.problem(problem),
     };
-    let index = vector_index(work, adopted, storage, dimensions, live.has_rows);
+    let extension = work.live.available.get(vector::EXTENSION);
+    let index =
+        vector_index(work, adopted, &vector::Facts { extension, table: Some(live), storage, dimensions });
     if let Some(index) = &index
         && live
             .indexes

@@ -134,10 +134,15 @@ fn known(work: &mut Work, name: &str, place: &str) -> bool {
     false
 }
 
-/// What a session runs first so that it knows the setting: pgvector's exist only once its library is loaded.
+/// What a session runs first so that it knows the setting: an extension's exist only once its library is loaded, pgvector's
+/// by a value of its type, Howdah's by a question to its access method.
 fn loads(name: &str) -> Option<String> {
-    let prefix = name.split_once('.')?.0;
-    matches!(prefix, "hnsw" | "ivfflat").then(|| "DO $$ BEGIN PERFORM '[1]'::vector; END $$".to_owned())
+    let question = match name.split_once('.')?.0 {
+        "hnsw" | "ivfflat" => "'[1]'::vector",
+        "howdah" => settings::LOAD_HOWDAH,
+        _ => return None,
+    };
+    Some(format!("DO $$ BEGIN PERFORM {question}; END $$"))
 }
 
 /// Settings of the whole server.

@@ -11,7 +11,7 @@ use crate::settings::Context;
 use crate::spec::{Spec, read};
 use crate::tune::Tuned;
 
-fn spec(text: &str) -> Spec {
+pub(super) fn spec(text: &str) -> Spec {
     read::from_str(text, "howdah.toml").unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -44,7 +44,7 @@ fn fresh() -> Live {
 }
 
 /// A server with a database `app` in which Howdah's own tables and pgvector are.
-fn with_app() -> Live {
+pub(super) fn with_app() -> Live {
     let mut live = fresh();
     let mut database = Database { owner: "postgres".into(), ..Database::default() };
     database.inside.own_steps = own::STEPS.len();
@@ -130,11 +130,11 @@ fn with_events(change: impl FnOnce(&mut Table)) -> Live {
     live
 }
 
-fn plan(spec: &Spec, live: &Live) -> Plan {
+pub(super) fn plan(spec: &Spec, live: &Live) -> Plan {
     diff(spec, live, &Options::default())
 }
 
-fn sql(plan: &Plan) -> Vec<&str> {
+pub(super) fn sql(plan: &Plan) -> Vec<&str> {
     plan.steps.iter().flat_map(|step| &step.sql).map(String::as_str).collect()
 }
 
@@ -426,13 +426,6 @@ fn a_collection_that_cannot_be_indexed_says_why() {
     assert!(!vector_index(&lists) && lists.notes[0].text.contains("ivfflat learns its lists"), "{lists}");
     let exact = plan(&collection("dimensions = 3\nindex = { kind = \"none\" }"), &with_app());
     assert!(!vector_index(&exact) && exact.notes.is_empty());
-    let mut howdah = with_app();
-    howdah.available.insert("howdah".into(), Available::default());
-    let own = plan(&collection("dimensions = 3"), &howdah);
-    assert!(
-        sql(&own).iter().any(|sql| sql.contains("USING howdah (\"embedding\" vector_cosine_ops)")),
-        "{own}"
-    );
 }
 
 #[test]

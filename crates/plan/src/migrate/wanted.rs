@@ -4,10 +4,8 @@
 //! comparison knows only one kind of table. Adopted tables are not here: only their vector index is Howdah's.
 
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::{
-    MAX_INDEXED_HALFVEC, MAX_INDEXED_VECTOR, Resolved, quote_ident, quote_literal, resolve, split_table,
-};
-use crate::spec::{IdType, IndexKind, Metric, Spec, Storage, Table};
+use crate::spec::resolve::{Resolved, quote_ident, quote_literal, resolve, split_table};
+use crate::spec::{IdType, Spec, Table};
 
 /// A table as it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,8 +88,6 @@ impl WantedColumn {
 pub(super) struct WantedIndex {
     pub(super) name: String,
     pub(super) method: String,
-    /// Other access methods that will do when the index is there already.
-    pub(super) accepts: Vec<&'static str>,
     pub(super) unique: bool,
     pub(super) columns: Vec<String>,
     /// Operator class of the (only) column, where it is not the default one.
@@ -106,11 +102,10 @@ pub(super) struct WantedIndex {
 }
 
 impl WantedIndex {
-    fn new(name: String, method: &str, columns: &[&str], reason: &str) -> Self {
+    pub(super) fn new(name: String, method: &str, columns: &[&str], reason: &str) -> Self {
         WantedIndex {
             name: shorten(&name),
             method: method.into(),
-            accepts: Vec::new(),
             unique: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
             opclass: None,
@@ -230,7 +225,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
     })
 }
 
-/// All but the vector index, which depends on the server as well.
+/// All but the vector index, which depends on the server as well (see [`super::vector`]).
 fn own_indexes(resolved: &Resolved) -> Vec<WantedIndex> {
     let table = &resolved.table;
     let mut metadata = WantedIndex::new(
@@ -254,92 +249,6 @@ fn sortable(sql_type: &str) -> bool {
         normal.as_str(),
         "json" | "xml" | "point" | "box" | "circle" | "line" | "lseg" | "path" | "polygon"
     )
-}
-
-/// The vector index of a collection, `None` where there should be none, and what is worth knowing about the choice.
-///
-/// `dimensions` and `storage` are the column's own; `has_rows` matters to IVFFlat, `howdah` says whether the extension
-/// of that name is at hand.
-pub(super) fn vector_index(
-    resolved: &Resolved,
-    storage: Storage,
-    dimensions: Option<u32>,
-    has_rows: bool,
-    howdah: bool,
-) -> Result<(Option<WantedIndex>, Option<String>), Problem> {
-    let index = &resolved.index;
-    let name = &resolved.name;
-    let Some(dimensions) = dimensions else {
-        return Ok((
-            None,
-            Some(format!("collection `{name}` gets no vector index: its column has no dimensions")),
-        ));
-    };
-    let most = match storage {
-        Storage::Vector => MAX_INDEXED_VECTOR,
-        Storage::Halfvec => MAX_INDEXED_HALFVEC,
-    };
-    let kind = match index.kind {
-        IndexKind::None => return Ok((None, None)),
-        IndexKind::Auto if howdah => IndexKind::Howdah,
-        IndexKind::Auto => IndexKind::Hnsw,
-        kind => kind,
-    };
-    if dimensions > most {
-        let text = format!(
-            "collection `{name}` gets no vector index: pgvector indexes {} up to {most} dimensions, and it has \
-             {dimensions}; every search of it is exact",
-            storage.sql_name()
-        );
-        return Ok((None, Some(text)));
-    }
-    if kind == IndexKind::Ivfflat && resolved.metric == Metric::L1 {
-        return Err(Problem::new(Kind::Usage, format!("collection `{name}`: ivfflat has no `l1`"))
-            .hint("Set `index.kind = \"hnsw\"`, or another metric."));
-    }
-    if kind == IndexKind::Howdah && !howdah {
-        return Err(Problem::new(
-            Kind::Machine,
-            "extension `howdah` is not available on this server".to_owned(),
-        )
-        .detail(format!("collection `{name}` declares `index.kind = \"howdah\"`"))
-        .hint("Install the extension on the server, or set `index.kind = \"hnsw\"`."));
-    }
-    if kind == IndexKind::Ivfflat && !has_rows {
-        let text = format!(
-            "collection `{name}`: ivfflat learns its lists from rows and there are none yet; run `howdah apply` again \
-             after the first ingest"
-        );
-        return Ok((None, Some(text)));
-    }
-    let method = match kind {
-        IndexKind::Howdah => "howdah",
-        IndexKind::Ivfflat => "ivfflat",
-        _ => "hnsw",
-    };
-    let mut wanted = WantedIndex::new(
-        resolved.vector_index_name(),
-        method,
-        &[resolved.columns.embedding.as_str()],
-        &format!("nearest neighbours by `{}` are found in it", resolved.metric.operator()),
-    );
-    wanted.opclass = Some(resolved.metric.opclass(storage));
-    if index.kind == IndexKind::Auto {
-        wanted.accepts = vec!["howdah", "hnsw"];
-    }
-    let options: &[(&'static str, Option<u32>)] = match kind {
-        IndexKind::Ivfflat => &[("lists", index.lists)],
-        IndexKind::Hnsw => &[("m", index.m), ("ef_construction", index.ef_construction)],
-        _ => &[],
-    };
-    wanted.options = options.iter().filter_map(|(name, value)| value.map(|value| (*name, value))).collect();
-    let width = if storage == Storage::Vector { 4 } else { 2 };
-    if kind == IndexKind::Hnsw {
-        // Measured by when pgvector says that the graph no longer fits, less the vector: 553 bytes a row at m = 8, 717
-        // to 783 at m = 16, below 1,388 at m = 32.
-        wanted.bytes_per_row = u64::from(dimensions) * width + 24 * u64::from(index.m.unwrap_or(16)) + 400;
-    }
-    Ok((Some(wanted), None))
 }
 
 fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {

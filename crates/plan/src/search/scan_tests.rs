@@ -86,6 +86,37 @@ fn lists_are_read_by_their_share() {
 }
 
 #[test]
+fn howdahs_own_index_is_asked_for_recall_and_told_what_to_expect() {
+    let own = |rows: f64| {
+        let mut own = facts(rows);
+        own.index = Some(IndexFacts {
+            name: "i".into(),
+            access: Access::Howdah,
+            lists: None,
+            metric: Metric::Cosine,
+        });
+        own
+    };
+    let plain = decide(&own(60_000.0), &need(10, None));
+    let names: Vec<&str> = plain.settings.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["howdah.target_recall", "howdah.expected_rows", "enable_sort"]);
+    assert_eq!((plain.path, plain.access), (Path::Index, "howdah"));
+    assert_eq!(setting(&plain, "howdah.target_recall"), Some(0.99));
+    assert_eq!(setting(&plain, "howdah.expected_rows"), Some(10.0));
+    // One of ten rows passes: the scan has to pass on ten times as many.
+    let filtered = decide(&own(1_000_000.0), &need(10, Some(100_000.0)));
+    assert_eq!((filtered.path, setting(&filtered, "howdah.expected_rows")), (Path::Index, Some(100.0)));
+    let large = decide(&own(1_000_000.0), &need(20_000, None));
+    assert_eq!(setting(&large, "howdah.expected_rows"), Some(10_000.0), "what the setting takes");
+    assert_eq!(setting(&large, "howdah.target_recall"), Some(0.998), "beyond what the index has measured");
+    // It goes on more cheaply than a graph, but not through everything.
+    assert_eq!(decide(&own(60_000.0), &need(10, Some(600.0))).path, Path::Index);
+    assert_eq!(decide(&own(60_000.0), &need(10, Some(20.0))).path, Path::Exact);
+    let asked = Need { ef_search: Some(400), ..need(10, None) };
+    assert_eq!(setting(&decide(&own(60_000.0), &asked), "howdah.expected_rows"), Some(400.0));
+}
+
+#[test]
 fn a_verdict_says_why() {
     let leg = |wanted, found, exact| Found { wanted, found, exact };
     let say = |returned, legs: &[Found], threshold| verdict(10, returned, legs, threshold, None);

@@ -107,6 +107,10 @@ pub struct Setting {
     pub why: &'static str,
 }
 
+/// What is selected so that a session loads the extension's library and knows its settings: a property of its access method,
+/// which everybody may ask for. It selects nothing where the extension is not installed.
+pub const LOAD_HOWDAH: &str = "pg_indexam_has_property(oid, 'can_order') FROM pg_am WHERE amname = 'howdah'";
+
 impl Setting {
     /// A row, with everything but its words.
     const fn new(name: &'static str, kind: Kind, default: &'static str, context: Context) -> Self {

@@ -341,4 +341,24 @@ pub static SETTINGS: &[Setting] = &[
         .library("vector")
         .range(1.0, 32_768.0)
         .says("Lists an iterative scan reads at the most.", "Then it stops, short."),
+    // Howdah's own, which exist once the extension's library is loaded; `howdah_index::options` has their ranges.
+    Setting::new("howdah.target_recall", Real, "0.97", Session)
+        .library("howdah")
+        .range(0.1, 0.9999)
+        .says("Recall that a search through Howdah's own index is to reach.", "The one knob: higher reads more lists."),
+    Setting::new("howdah.probes", Integer(Count), "0", Session)
+        .library("howdah")
+        .range(0.0, 262_144.0)
+        .says("Lists read before the first row; 0 lets the recall decide.", "For comparisons with other indexes."),
+    Setting::new("howdah.expected_rows", Integer(Count), "10", Session)
+        .library("howdah")
+        .range(1.0, 10_000.0)
+        .says(
+            "Rows a scan has ready before it returns the first.",
+            "A scan is not told the LIMIT; set near it, it need not begin anew in larger rounds.",
+        ),
+    Setting::new("howdah.ordering", Enum(&["strict", "relaxed"]), "strict", Session).library("howdah").says(
+        "Whether rows that a scan finds too late for their place are left out or come late.",
+        "Strict, a filter that lets through hardly more rows than the LIMIT may leave it short.",
+    ),
 ];

@@ -96,3 +96,24 @@ fn every_row_is_whole_and_takes_its_own_default() {
     assert_eq!(find("autovacuum_max_workers").unwrap().context_in(18), Context::Reload);
     assert_eq!(find("Jit").unwrap().name, "jit");
 }
+
+#[test]
+fn howdahs_own_settings_are_those_of_the_index() {
+    use howdah_index::options::{Kind as Option, OPTIONS, Scope};
+    let of_sessions: Vec<_> = OPTIONS.iter().filter(|option| option.scope == Scope::Session).collect();
+    let ours = SETTINGS.iter().filter(|setting| setting.library == Some("howdah"));
+    assert_eq!(ours.count(), of_sessions.len());
+    for option in of_sessions {
+        let setting = find(&format!("howdah.{}", option.name)).unwrap();
+        let range = match option.kind {
+            Option::Integer { min, max, .. } => (f64::from(min), f64::from(max)),
+            Option::Real { min, max, .. } => (min, max),
+            Option::Choice { words, default } => {
+                assert_eq!((setting.kind, setting.default), (Kind::Enum(words), words[default]), "{}", option.name);
+                continue;
+            }
+        };
+        assert_eq!(setting.range, Some(range), "{}", option.name);
+        assert_eq!(setting.default.parse(), Ok(option.default_value()), "{}", option.name);
+    }
+}

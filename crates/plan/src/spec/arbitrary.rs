@@ -60,13 +60,15 @@ pub fn spec() -> impl Strategy<Value = Spec> {
 }
 
 /// Two declarations of one deployment on one server: the second is what somebody made of the first. Server and REST
-/// face are the same and embedders are none, so that only databases differ.
-pub fn pair() -> impl Strategy<Value = (Spec, Spec)> {
-    (spec(), spec()).prop_map(|(before, after)| (databases_only(before), databases_only(after)))
+/// face are the same and embedders are none, so that only databases differ. `howdah` says whether the server has the
+/// extension: without it no collection insists on Howdah's own index.
+pub fn pair(howdah: bool) -> impl Strategy<Value = (Spec, Spec)> {
+    (spec(), spec())
+        .prop_map(move |(before, after)| (databases_only(before, howdah), databases_only(after, howdah)))
 }
 
 /// Takes away what an apply to a scratch server cannot or need not carry out.
-fn databases_only(mut spec: Spec) -> Spec {
+fn databases_only(mut spec: Spec, howdah: bool) -> Spec {
     spec.server = Server::default();
     spec.api = Api::default();
     spec.settings.clear();
@@ -74,6 +76,11 @@ fn databases_only(mut spec: Spec) -> Spec {
     for collection in spec.collections.values_mut() {
         collection.embedder = None;
         collection.documents.clear();
+        if collection.index.kind == IndexKind::Howdah && !howdah {
+            collection.index.kind = IndexKind::Auto;
+            // Beyond what pgvector indexes, and so only for Howdah's own.
+            fit_index(collection);
+        }
     }
     spec
 }
@@ -106,26 +113,31 @@ fn repaired(mut spec: Spec) -> Spec {
 /// Makes the index possible for the dimensions, the storage and the metric.
 fn fit_index(collection: &mut Collection) {
     let dimensions = collection.dimensions.unwrap_or(0);
-    let limit = if collection.storage == Some(Storage::Vector) { 2_000 } else { 4_000 };
+    let narrow = collection.storage == Some(Storage::Vector) && collection.index.kind != IndexKind::Howdah;
+    let limit = if narrow { 2_000 } else { 4_000 };
     let index = &mut collection.index;
     if dimensions > limit {
         index.kind = IndexKind::None;
     }
-    if collection.metric == Metric::L1 && index.kind == IndexKind::Ivfflat {
+    if collection.metric == Metric::L1 && matches!(index.kind, IndexKind::Ivfflat | IndexKind::Howdah) {
         index.kind = IndexKind::Hnsw;
     }
-    if !matches!(index.kind, IndexKind::Auto | IndexKind::Hnsw) {
-        (index.m, index.ef_construction) = (None, None);
-    }
-    if index.kind != IndexKind::Ivfflat {
-        index.lists = None;
+    // Over 2,000 dimensions of `vector` a graph that took the place of Howdah's own is not possible.
+    if index.kind == IndexKind::Hnsw && collection.storage == Some(Storage::Vector) && dimensions > 2_000 {
+        index.kind = IndexKind::None;
     }
     let twice = 2 * index.m.unwrap_or(16);
     if index.ef_construction.unwrap_or(64) < twice {
         index.ef_construction = Some(twice);
     }
     if !matches!(index.kind, IndexKind::Auto | IndexKind::Hnsw) {
-        index.ef_construction = None;
+        (index.m, index.ef_construction) = (None, None);
+    }
+    if !matches!(index.kind, IndexKind::Ivfflat | IndexKind::Howdah) {
+        index.lists = None;
+    }
+    if !matches!(index.kind, IndexKind::Auto | IndexKind::Howdah) {
+        index.bits = None;
     }
 }
 
@@ -332,9 +344,10 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
 }
 
 fn index() -> impl Strategy<Value = Index> + Clone {
-    let kinds = vec![IndexKind::Auto, IndexKind::Hnsw, IndexKind::Ivfflat, IndexKind::None];
-    (select(kinds), option::of(2u32..40), option::of(4u32..200), option::of(1u32..50))
-        .prop_map(|(kind, m, ef_construction, lists)| Index { kind, m, ef_construction, lists })
+    let kinds =
+        vec![IndexKind::Auto, IndexKind::Howdah, IndexKind::Hnsw, IndexKind::Ivfflat, IndexKind::None];
+    (select(kinds), option::of(2u32..40), option::of(4u32..200), option::of(1u32..50), option::of(4u32..6))
+        .prop_map(|(kind, m, ef_construction, lists, bits)| Index { kind, m, ef_construction, lists, bits })
 }
 
 fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Table>> {

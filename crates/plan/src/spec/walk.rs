@@ -41,13 +41,22 @@ impl<'a> Walker<'a> {
         &self.root["$defs"][name]
     }
 
+    /// Where a word or a table may stand (`index = "auto"`, `index = { kind = "auto" }`): the one that the value tries to be.
+    fn alternative(&self, schema: &'a Value, value: &DeValue<'_>) -> &'a Value {
+        let fitting = |one: &&'a Value| match value {
+            DeValue::Table(_) => one["properties"].is_object(),
+            _ => choices(one).is_some(),
+        };
+        any_of(schema).map(|one| self.resolve(one)).find(fitting).unwrap_or(schema)
+    }
+
     fn say(&mut self, place: Place, problem: Problem) {
         let problem = self.walked.places.at_place(Some(place), problem);
         self.walked.problems.push(problem);
     }
 
     fn value(&mut self, schema: &'a Value, value: &Spanned<DeValue<'_>>, key: &str, key_place: Place) {
-        let schema = self.resolve(schema);
+        let schema = self.alternative(self.resolve(schema), value.get_ref());
         let place = match value.get_ref() {
             DeValue::Table(_) => key_place,
             _ => self.lines.place(value.span().start),

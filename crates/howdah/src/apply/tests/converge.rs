@@ -88,13 +88,14 @@ async fn random_declarations_converge_one_after_the_other() {
         Some(_) => TestRunner::new(Config::default()),
         None => TestRunner::deterministic(),
     };
+    let howdah = server.cluster.has_extension();
     let begin = Instant::now();
     for case in 0..cases {
         if begin.elapsed() > Duration::from_secs(45) {
             eprintln!("skipped: {} of {cases} pairs, for time", cases - case);
             break;
         }
-        let (before, after) = arbitrary::pair().new_tree(&mut runner).expect("a pair").current();
+        let (before, after) = arbitrary::pair(howdah).new_tree(&mut runner).expect("a pair").current();
         for declared in [before, after] {
             let text = toml::to_string(&declared).unwrap();
             let outcome = server.try_apply(&declared, &destroying()).await;

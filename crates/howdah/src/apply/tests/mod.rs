@@ -6,6 +6,7 @@ mod adopted;
 mod broken_off;
 mod converge;
 mod drift;
+mod own_index;
 mod rights;
 
 use std::sync::Mutex;

@@ -3,6 +3,7 @@
 mod contrib;
 mod debian;
 mod indexes;
+mod own;
 mod pages;
 mod running;
 mod security;

@@ -8,10 +8,11 @@ use howdah_plan::settings::{self, Context, Kind, SETTINGS};
 use howdah_plan::spec::{Disk, Workload};
 use howdah_plan::tune::{Wish, tune};
 
-const STORIES: [&str; 9] = [
+const STORIES: [&str; 10] = [
     include_str!("debian.rs"),
     include_str!("contrib.rs"),
     include_str!("indexes.rs"),
+    include_str!("own.rs"),
     include_str!("pages.rs"),
     include_str!("running.rs"),
     include_str!("security.rs"),
@@ -46,6 +47,10 @@ async fn every_question_runs_on_16_and_18() {
              CREATE INDEX ON t USING ivfflat (e vector_cosine_ops) WITH (lists = 5);\nANALYZE t",
         )
         .await;
+        if cluster.has_extension() {
+            execute(&pools, "CREATE EXTENSION howdah;\nCREATE INDEX ON t USING howdah (e vector_ip_ops)")
+                .await;
+        }
         let options = Options { recall: true, ..Options::default() };
         let machine = Machine::default();
         let spec: Spec = toml::from_str("name = 'x'\n[databases.postgres]").expect("a declaration");
@@ -53,7 +58,7 @@ async fn every_question_runs_on_16_and_18() {
         for missing in &report.not_run {
             let check = check::find(&missing.check).expect("a check");
             let absent = check.needs.iter().any(
-                |need| matches!(need, Need::Extension(name) if matches!(*name, "amcheck" | "pg_stat_statements")),
+                |need| matches!(need, Need::Extension(name) if matches!(*name, "amcheck" | "pg_stat_statements" | "howdah")),
             );
             assert!(absent, "{major}: {missing:?}");
         }

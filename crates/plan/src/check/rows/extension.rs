@@ -65,7 +65,7 @@ pub static CHECKS: &[Check] = &[
     .each(|_, row| {
         let found = Found::new(format!("`{}`, available is `{}`", row.text("extversion"), row.text("default_version")));
         let vector = FixTemplate { kind: FixKind::Sql, text: "ALTER EXTENSION {name} UPDATE", safe: true };
-        Some(if row.text("object") == "vector" { found.severity(Severity::High).fix(vector) } else { found })
+        Some(if matches!(row.text("object"), "vector" | "howdah") { found.severity(Severity::High).fix(vector) } else { found })
     })
     .sql_fix("ALTER EXTENSION {name} UPDATE"),
     Check::new(

@@ -30,7 +30,7 @@ const INDEXES: &str = concat!(
     vector_indexes!(),
     " JOIN pg_opclass o ON o.oid = i.indclass[0] LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.indexrelid \
      LEFT JOIN pg_stat_database d ON d.datname = current_database() \
-     WHERE am.amname IN ('hnsw', 'ivfflat') AND c.relkind = 'i' ORDER BY 1"
+     WHERE am.amname IN ('hnsw', 'ivfflat', 'howdah') AND c.relkind = 'i' ORDER BY 1"
 );
 
 pub static CHECKS: &[Check] = &[
@@ -195,14 +195,18 @@ pub static CHECKS: &[Check] = &[
         Area::VectorIndex,
         Severity::High,
         "filtered vector searches come back nearly empty",
-        "An index returns its nearest candidates and the filter is applied to those. Without iterative scans what is left \
-         may be far less than the limit.",
-        "SELECT left(query, 200) AS query, calls, rows::float / nullif(calls, 0) AS rows_per_call, \
-         coalesce(current_setting('hnsw.iterative_scan', true), 'off') AS iterative, \
-         quote_ident(current_database()) AS database_name FROM pg_stat_statements WHERE dbid = \
-         (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~ '<->|<=>|<#>|<[+]>' \
-         AND query ~* 'where' AND query ~* 'limit' AND query !~* 'pg_stat_statements' AND calls >= 10 \
-         ORDER BY calls DESC LIMIT 20",
+        "An index of pgvector returns its nearest candidates and the filter is applied to those. Without iterative scans \
+         what is left may be far less than the limit.",
+        concat!(
+            "SELECT left(query, 200) AS query, calls, rows::float / nullif(calls, 0) AS rows_per_call, \
+             coalesce(current_setting('hnsw.iterative_scan', true), 'off') AS iterative, \
+             quote_ident(current_database()) AS database_name FROM pg_stat_statements WHERE dbid = \
+             (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~ '<->|<=>|<#>|<[+]>' \
+             AND query ~* 'where' AND query ~* 'limit' AND query !~* 'pg_stat_statements' AND calls >= 10 \
+             AND EXISTS (SELECT 1 FROM ",
+            vector_indexes!(),
+            " WHERE am.amname IN ('hnsw', 'ivfflat')) ORDER BY calls DESC LIMIT 20"
+        ),
     )
     .needs(STATEMENTS)
     .each(|_, row| {
@@ -262,13 +266,15 @@ pub static CHECKS: &[Check] = &[
         "pgv.index.size_vs_buffers",
         Area::Capacity,
         Severity::Medium,
-        "the vector indexes do not fit into shared_buffers",
+        "vector indexes of pgvector do not fit into shared_buffers",
         "Each step of a graph search reads another page at random. From memory that takes nanoseconds, from the kernel \
          microseconds, from a disk far more.",
         INDEXES,
     )
     .needs(VECTOR)
     .all(|_, rows| {
+        // Howdah's own is read list after list, not at random.
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.text("method") != "howdah").collect();
         let bytes: i64 = rows.iter().filter_map(|row| row.int("bytes")).sum();
         let buffers = rows.first().and_then(|row| row.int("buffers_bytes")).unwrap_or(i64::MAX);
         if bytes <= buffers {
@@ -312,7 +318,7 @@ pub static CHECKS: &[Check] = &[
         "SELECT format('%I.%I', s.schemaname, s.indexrelname) AS object, s.idx_blks_hit AS hit, s.idx_blks_read AS read, \
          quote_literal(format('%I.%I', s.schemaname, s.indexrelname)) AS literal \
          FROM pg_statio_all_indexes s JOIN pg_class c ON c.oid = s.indexrelid JOIN pg_am am ON am.oid = c.relam \
-         WHERE am.amname IN ('hnsw', 'ivfflat')",
+         WHERE am.amname IN ('hnsw', 'ivfflat', 'howdah')",
     )
     .needs(VECTOR)
     .each(|_, row| {

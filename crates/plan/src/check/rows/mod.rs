@@ -5,7 +5,7 @@
 
 use super::Check;
 
-/// Indexes of pgvector with their table, access method and schema: `i`, `c`, `t`, `am`, `n`.
+/// Indexes with their table, access method and schema: `i`, `c`, `t`, `am`, `n`.
 macro_rules! vector_indexes {
     () => {
         "pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam \
@@ -32,6 +32,7 @@ mod connections;
 mod extension;
 mod indexes;
 mod maintenance;
+mod own;
 mod quality;
 mod replication;
 mod security;
@@ -44,6 +45,7 @@ pub static CHECKS: &[&[Check]] = &[
     security::CHECKS,
     columns::CHECKS,
     indexes::CHECKS,
+    own::CHECKS,
     quality::CHECKS,
     config::CHECKS,
     connections::CHECKS,

@@ -1,6 +1,14 @@
 //! Are the answers right and whole?
 
-use super::super::{Area, Check, Found, Need, Scope, Severity};
+use super::super::{Area, Check, FixKind, FixTemplate, Found, Need, Scope, Severity};
+
+/// What to do where Howdah's own index misses neighbours.
+const ASK_FOR_MORE: FixTemplate = FixTemplate {
+    kind: FixKind::Sql,
+    text: "ALTER DATABASE {database_name} SET howdah.target_recall = 0.99; -- if that is not enough:\n\
+           REINDEX INDEX CONCURRENTLY {index}",
+    safe: true,
+};
 
 pub static CHECKS: &[Check] = &[
     // The exact leg adds 0 to the distance, which no index orders by. A stored vector's neighbours count as found when
@@ -14,7 +22,7 @@ pub static CHECKS: &[Check] = &[
          the ten nearest that the index finds is its recall; what it misses is silently missing from every answer.",
         "SELECT count(*) AS samples, avg(least(1.0, found::float8 / nullif(wanted, 0))) AS recall, \
          min(found) AS worst, min(least(wanted, 10)) AS wanted, coalesce(current_setting('hnsw.ef_search', true), '40') \
-         AS ef_search FROM (SELECT (SELECT count(*) FROM (SELECT {expression} {operator} probe.vector AS d FROM {table} \
+         AS ef_search, coalesce(current_setting('howdah.target_recall', true), '0.97') AS target_recall FROM (SELECT (SELECT count(*) FROM (SELECT {expression} {operator} probe.vector AS d FROM {table} \
          WHERE {expression} IS NOT NULL AND {filter} ORDER BY {expression} {operator} probe.vector LIMIT 10) near \
          WHERE near.d <= exact.edge + 1e-6 * abs(exact.edge) + 1e-9) AS found, exact.wanted FROM (SELECT {expression} \
          AS vector FROM {table} TABLESAMPLE BERNOULLI ({percent}) WHERE {expression} IS NOT NULL AND {filter} \
@@ -27,13 +35,16 @@ pub static CHECKS: &[Check] = &[
     .each(|_, row| {
         let (samples, recall) = (row.int("samples")?, row.float("recall")?);
         let found = || {
+            let own = row.text("method") == "howdah";
+            let (setting, column) =
+                if own { ("howdah.target_recall", "target_recall") } else { ("hnsw.ef_search", "ef_search") };
             let message = format!(
-                "recall@10 is {recall:.3} over {samples} stored vectors, the worst {} of {}; `hnsw.ef_search` is {}",
+                "recall@10 is {recall:.3} over {samples} stored vectors, the worst {} of {}; `{setting}` is {}",
                 row.int("worst").unwrap_or(0),
                 row.int("wanted").unwrap_or(10),
-                row.text("ef_search")
+                row.text(column)
             );
-            let found = Found::new(message);
+            let found = if own { Found::new(message).fix(ASK_FOR_MORE) } else { Found::new(message) };
             if recall < 0.8 { found.severity(Severity::Critical) } else { found }
         };
         (recall < 0.95).then(found)

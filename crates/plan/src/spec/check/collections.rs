@@ -4,14 +4,8 @@ use super::tables::{SCALARS, place_of_table, type_known};
 use super::{Mistakes, names};
 use crate::problem::{Kind, Problem};
 use crate::spec::place::{item, join};
-use crate::spec::resolve::{
-    Columns, MAX_INDEXED_HALFVEC, MAX_INDEXED_VECTOR, known_dimensions, nearest, quote_ident, split_table,
-};
-use crate::spec::{Adopt, Collection, Embedder, EmbedderKind, IndexKind, Metric, Spec, Storage};
-
-/// pgvector's own defaults.
-const DEFAULT_M: u32 = 16;
-const DEFAULT_EF_CONSTRUCTION: u32 = 64;
+use crate::spec::resolve::{Columns, known_dimensions, nearest, quote_ident, split_table};
+use crate::spec::{Adopt, Collection, Embedder, EmbedderKind, Spec};
 
 /// The model that Howdah fetches by itself, and the word pieces it reads, without the two it adds.
 const FETCHED_MODEL: &str = "all-MiniLM-L6-v2";
@@ -138,15 +132,15 @@ fn provider_address(key: &str, url: &str, mistakes: &mut Mistakes) {
 }
 
 /// One collection under the rules.
-struct Rules<'a> {
+pub(super) struct Rules<'a> {
     spec: &'a Spec,
-    collection: &'a Collection,
+    pub(super) collection: &'a Collection,
     key: String,
     name: &'a str,
 }
 
 impl Rules<'_> {
-    fn at(&self, key: &str) -> String {
+    pub(super) fn at(&self, key: &str) -> String {
         format!("{}.{key}", self.key)
     }
 
@@ -162,7 +156,7 @@ impl Rules<'_> {
         );
         self.embedder(mistakes);
         self.dimensions(mistakes);
-        self.index(mistakes);
+        super::index::check(self, mistakes);
         self.language(mistakes);
         self.chunking(mistakes);
         self.fields(mistakes);
@@ -187,7 +181,7 @@ impl Rules<'_> {
         }
     }
 
-    fn known_dimensions(&self) -> Option<u32> {
+    pub(super) fn known_dimensions(&self) -> Option<u32> {
         let (_, embedder) = self.declared_embedder()?;
         embedder.dimensions.or_else(|| known_dimensions(&embedder.model))
     }
@@ -223,66 +217,6 @@ impl Rules<'_> {
 
     fn embedder_is_declared_or_absent(&self) -> bool {
         self.collection.embedder.is_none() || self.declared_embedder().is_some()
-    }
-
-    fn index(&self, mistakes: &mut Mistakes) {
-        let index = &self.collection.index;
-        let kind_key = self.at("index.kind");
-        self.index_limit(mistakes);
-        if index.kind == IndexKind::Ivfflat && self.collection.metric == Metric::L1 {
-            let message = format!("`{kind_key}`: ivfflat cannot index the metric `l1`");
-            mistakes.say(&kind_key, message, "Write `kind = \"hnsw\"`, or choose another metric.");
-        }
-        let graph = matches!(index.kind, IndexKind::Hnsw | IndexKind::Auto);
-        let keys = [
-            ("index.m", index.m.is_some() && !graph, "hnsw"),
-            ("index.ef_construction", index.ef_construction.is_some() && !graph, "hnsw"),
-            ("index.lists", index.lists.is_some() && index.kind != IndexKind::Ivfflat, "ivfflat"),
-        ];
-        for (key, _, kind) in keys.into_iter().filter(|(_, wrong, _)| *wrong) {
-            let key = self.at(key);
-            let message = format!("`{key}` is an option of {kind}");
-            mistakes.say(&key, message, format!("Remove it, or write `kind = \"{kind}\"`."));
-        }
-        let (m, ef) =
-            (index.m.unwrap_or(DEFAULT_M), index.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION));
-        if graph && ef < 2 * m {
-            let key =
-                self.at(if index.ef_construction.is_some() { "index.ef_construction" } else { "index.m" });
-            let problem =
-                Problem::new(Kind::Usage, format!("`ef_construction` {ef} is less than twice `m` {m}"))
-                    .detail(format!(
-                        "unsaid, `m` is {DEFAULT_M} and `ef_construction` {DEFAULT_EF_CONSTRUCTION}"
-                    ));
-            mistakes.problem(&key, problem.hint(format!("Write `ef_construction = {}` or more.", 2 * m)));
-        }
-    }
-
-    fn index_limit(&self, mistakes: &mut Mistakes) {
-        let Some(dimensions) = self.collection.dimensions.or_else(|| self.known_dimensions()) else { return };
-        if self.collection.index.kind == IndexKind::None {
-            return;
-        }
-        let (key, most, hint) = match self.collection.storage {
-            Some(Storage::Vector) => (
-                "storage",
-                MAX_INDEXED_VECTOR,
-                "Write `storage = \"halfvec\"` (up to 4,000 dimensions), or `index.kind = \"none\"`.",
-            ),
-            _ => (
-                "dimensions",
-                MAX_INDEXED_HALFVEC,
-                "Write `index.kind = \"none\"` for exact search, or take a model with fewer dimensions.",
-            ),
-        };
-        if dimensions > most {
-            let key = self.at(key);
-            let message = format!("`{key}`: {dimensions} dimensions are more than pgvector indexes");
-            let limits = format!(
-                "the limit is {MAX_INDEXED_VECTOR} for `vector` and {MAX_INDEXED_HALFVEC} for `halfvec`"
-            );
-            mistakes.problem(&key, Problem::new(Kind::Usage, message).detail(limits).hint(hint));
-        }
     }
 
     fn language(&self, mistakes: &mut Mistakes) {

@@ -6,6 +6,7 @@
 
 mod access;
 mod collections;
+mod index;
 mod names;
 mod server;
 mod tables;

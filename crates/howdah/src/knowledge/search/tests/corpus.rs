@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::collections::facts;
 use crate::embed::Embedders;
 use crate::knowledge::search;
-use crate::postgres::testing::{TestDatabase, database};
+use crate::postgres::testing::{TestDatabase, database, has_extension};
 
 /// A collection in a database of its own.
 pub(super) struct Corpus {
@@ -41,6 +41,12 @@ pub(super) struct Row {
     pub(super) metadata: Value,
     pub(super) year: Option<i32>,
     pub(super) embedding: Option<Vec<f32>>,
+}
+
+/// Indexes on the embedding, and Howdah's own where its extension is built.
+pub(super) fn indexes(pgvectors: &[&'static str]) -> Vec<&'static str> {
+    let own = has_extension().then_some("howdah (embedding vector_cosine_ops)");
+    pgvectors.iter().copied().chain(own).collect()
 }
 
 impl Corpus {
@@ -102,6 +108,9 @@ impl Corpus {
     }
 
     pub(super) async fn index(&self, definition: &str) {
+        if definition.starts_with("howdah") {
+            self.sql("CREATE EXTENSION IF NOT EXISTS howdah").await;
+        }
         self.sql(&format!("CREATE INDEX docs_embedding_idx ON docs USING {definition}; ANALYZE docs")).await;
     }
 

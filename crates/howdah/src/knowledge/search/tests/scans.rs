@@ -6,7 +6,7 @@ use howdah_plan::problem::Kind;
 use howdah_plan::search::SearchAnswer;
 use serde_json::{Value, json};
 
-use super::corpus::{Corpus, Row, Shape, ids, real};
+use super::corpus::{Corpus, Row, Shape, ids, indexes, real};
 use crate::embed::Embedders;
 use crate::knowledge::search;
 
@@ -50,9 +50,11 @@ fn access(answer: &SearchAnswer) -> &str {
 
 #[tokio::test]
 async fn a_filter_of_one_percent_still_fills_the_list() {
-    for index in
-        ["hnsw (embedding vector_cosine_ops)", "ivfflat (embedding vector_cosine_ops) WITH (lists = 50)", ""]
-    {
+    for index in indexes(&[
+        "hnsw (embedding vector_cosine_ops)",
+        "ivfflat (embedding vector_cosine_ops) WITH (lists = 50)",
+        "",
+    ]) {
         let corpus = generated(8000, index).await;
         for n in 0..10 {
             let free = json!({"vector": query(n), "filter": {"metadata.bucket": n}});
@@ -70,9 +72,10 @@ async fn a_filter_of_one_percent_still_fills_the_list() {
 
 #[tokio::test]
 async fn a_limit_beyond_the_candidates_is_filled() {
-    for index in
-        ["hnsw (embedding vector_cosine_ops)", "ivfflat (embedding vector_cosine_ops) WITH (lists = 50)"]
-    {
+    for index in indexes(&[
+        "hnsw (embedding vector_cosine_ops)",
+        "ivfflat (embedding vector_cosine_ops) WITH (lists = 50)",
+    ]) {
         let corpus = generated(12_000, index).await;
         for request in [
             json!({"vector": query(1), "limit": 500, "ef_search": 40}),
@@ -91,31 +94,75 @@ async fn a_limit_beyond_the_candidates_is_filled() {
             let distances: Vec<f64> = answer.results.iter().filter_map(|hit| hit.distance).collect();
             assert!(distances.is_sorted(), "{request}");
         }
-        let request = json!({"vector": query(1), "limit": 500});
-        let answer = corpus.search(request.clone()).await;
-        assert!(recall(&corpus, &answer, request).await >= 0.95);
+        // Two builds of an index differ, and so does what a single search finds: the mean is what is promised.
+        let mut sum = 0.0;
+        for n in 0..10 {
+            let request = json!({"vector": query(n), "limit": 500});
+            let answer = corpus.search(request.clone()).await;
+            let one = recall(&corpus, &answer, request).await;
+            assert!(one >= 0.8, "{index}: {one} {:?}", answer.scan);
+            sum += one;
+        }
+        assert!(sum / 10.0 >= 0.95, "{index}: {}", sum / 10.0);
     }
 }
 
 #[tokio::test]
 async fn more_than_there_is_says_that_there_is_no_more() {
-    let corpus = generated(5000, "hnsw (embedding vector_cosine_ops)").await;
-    // The index runs dry after 50 rows that pass; the exact search says that these are all.
-    let request =
-        json!({"vector": query(3), "limit": 100, "filter": {"metadata.bucket": 7}, "ef_search": 40});
-    let answer = corpus.search(request).await;
-    assert_eq!(answer.results.len(), 50);
-    assert!(answer.complete && answer.scan.as_ref().is_some_and(|scan| scan.escalated), "{:?}", answer.scan);
-    assert_eq!(answer.complete_reason, "50 rows: there are no more that match");
-    let beyond = corpus.search(json!({"vector": query(3), "limit": 10, "offset": 6000})).await;
-    assert!(beyond.results.is_empty() && beyond.complete);
+    for index in indexes(&["hnsw (embedding vector_cosine_ops)"]) {
+        let corpus = generated(5000, index).await;
+        // The index runs dry after 50 rows that pass; the exact search says that these are all.
+        let request =
+            json!({"vector": query(3), "limit": 100, "filter": {"metadata.bucket": 7}, "ef_search": 40});
+        let answer = corpus.search(request).await;
+        assert_eq!(answer.results.len(), 50);
+        let escalated = answer.scan.as_ref().is_some_and(|scan| scan.escalated);
+        assert!(answer.complete && escalated, "{index}: {:?}", answer.scan);
+        assert_eq!(answer.complete_reason, "50 rows: there are no more that match");
+        let beyond = corpus.search(json!({"vector": query(3), "limit": 10, "offset": 6000})).await;
+        assert!(beyond.results.is_empty() && beyond.complete);
+    }
+}
+
+#[tokio::test]
+async fn howdahs_own_index_is_asked_and_shown() {
+    for index in indexes(&[]) {
+        let corpus = generated(20_000, index).await;
+        for (filter, rows_ready) in
+            [(json!({}), 10), (json!({"metadata.half": 1}), 10), (json!({"metadata.bucket": 3}), 50)]
+        {
+            let mut sum = 0.0;
+            for n in 0..20 {
+                // One percent would be compared exactly, unless the index is asked for by a number.
+                let request = json!({"vector": query(n), "filter": filter, "ef_search": rows_ready});
+                let answer = corpus.search(request.clone()).await;
+                assert_eq!((answer.results.len(), answer.complete), (10, true), "{:?}", answer.scan);
+                assert_eq!(
+                    (access(&answer), answer.index.as_deref()),
+                    ("howdah", Some("docs_embedding_idx"))
+                );
+                assert!(answer.scan.as_ref().is_some_and(|scan| !scan.escalated));
+                sum += recall(&corpus, &answer, request).await;
+            }
+            assert!(sum / 20.0 >= 0.97, "{filter}: {}", sum / 20.0);
+        }
+        let answer = corpus.search(json!({"vector": query(1), "explain": true})).await;
+        let explain = answer.explain.expect("explained");
+        assert_eq!(explain.indexes, ["docs_embedding_idx"]);
+        assert_eq!(explain.node.as_deref(), Some("Index Scan"));
+        let client = corpus.db.client().await;
+        let row =
+            client.query_one("SELECT current_setting('howdah.target_recall', true)", &[]).await.unwrap();
+        assert!(row.get::<_, Option<String>>(0).is_none_or(|value| value.is_empty() || value == "0.97"));
+    }
 }
 
 #[tokio::test]
 async fn rows_deleted_and_not_vacuumed_do_not_push_out_the_living() {
-    for index in
-        ["hnsw (embedding vector_cosine_ops)", "ivfflat (embedding vector_cosine_ops) WITH (lists = 20)"]
-    {
+    for index in indexes(&[
+        "hnsw (embedding vector_cosine_ops)",
+        "ivfflat (embedding vector_cosine_ops) WITH (lists = 20)",
+    ]) {
         let corpus = generated(10_000, index).await;
         corpus.sql("DELETE FROM docs WHERE year % 10 <> 3").await;
         // Two builds of a graph differ, and so does what a single search finds: the mean is what is promised.
@@ -144,15 +191,18 @@ async fn duplicates_are_all_found_once() {
              SELECT 'same', 100000 + n, 'same', '[1,1,1,1,1,1,1,1]' FROM generate_series(1, 1500) n",
         )
         .await;
-    corpus.index("hnsw (embedding vector_cosine_ops)").await;
-    for limit in [10, 700] {
-        let answer =
-            corpus.search(json!({"vector": [1, 1, 1, 1, 1, 1, 1, 1], "limit": limit, "ef_search": 40})).await;
-        let mut found = ids(&answer);
-        found.sort_unstable();
-        found.dedup();
-        assert_eq!((found.len(), answer.complete), (limit, true));
-        assert!(answer.results.iter().all(|hit| hit.source.as_deref() == Some("same")));
+    for index in indexes(&["hnsw (embedding vector_cosine_ops)"]) {
+        corpus.sql("DROP INDEX IF EXISTS docs_embedding_idx").await;
+        corpus.index(index).await;
+        for limit in [10, 700] {
+            let request = json!({"vector": [1, 1, 1, 1, 1, 1, 1, 1], "limit": limit, "ef_search": 40});
+            let answer = corpus.search(request).await;
+            let mut found = ids(&answer);
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!((found.len(), answer.complete), (limit, true), "{index}");
+            assert!(answer.results.iter().all(|hit| hit.source.as_deref() == Some("same")), "{index}");
+        }
     }
 }
 
@@ -277,16 +327,19 @@ async fn real_embeddings_are_found() {
         ..Row::default()
     });
     corpus.insert(&rows.collect::<Vec<_>>()).await;
-    corpus.index("hnsw (embedding vector_cosine_ops)").await;
-    for filter in [json!({}), json!({"metadata.bucket": 3}), json!({"metadata.tenth": 3})] {
-        let mut sum = 0.0;
-        for query in &queries {
-            let request = json!({"vector": query, "filter": filter});
-            let answer = corpus.search(request.clone()).await;
-            assert!(answer.complete);
-            sum += recall(&corpus, &answer, request).await;
+    for (index, least) in indexes(&["hnsw (embedding vector_cosine_ops)"]).into_iter().zip([0.99, 0.98]) {
+        corpus.sql("DROP INDEX IF EXISTS docs_embedding_idx").await;
+        corpus.index(index).await;
+        for filter in [json!({}), json!({"metadata.bucket": 3}), json!({"metadata.tenth": 3})] {
+            let mut sum = 0.0;
+            for query in &queries {
+                let request = json!({"vector": query, "filter": filter});
+                let answer = corpus.search(request.clone()).await;
+                assert!(answer.complete);
+                sum += recall(&corpus, &answer, request).await;
+            }
+            let recall = sum / queries.len() as f64;
+            assert!(recall >= least, "{index} {filter}: {recall}");
         }
-        let recall = sum / queries.len() as f64;
-        assert!(recall >= 0.99, "{filter}: {recall}");
     }
 }
