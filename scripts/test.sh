@@ -2,12 +2,13 @@
 # Every test. From a clean clone on a bare machine: what is missing is installed or fetched, servers are started on sockets
 # and free ports of their own and end with the tests.
 #
-#   scripts/test.sh [rust] [extension] [schemathesis] [corpus]     all of them when none is named
+#   scripts/test.sh [extension] [rust] [schemathesis] [corpus]     all of them when none is named, the extension first, so
+#                                                                  that the others find it built
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(rust extension schemathesis corpus)
+[ ${#parts[@]} -gt 0 ] || parts=(extension rust schemathesis corpus)
 passed=0
 failed=()
 

@@ -82,7 +82,7 @@ mod tests {
         let programs = programs(&Home::at(dir.join("home")), DEFAULT_MAJOR).unwrap();
         assert_eq!(programs.source, Source::Embedded);
         let seen = crate::postgres::find::inspect(&programs.bindir).unwrap();
-        assert_eq!((seen.version, seen.pgvector), (programs.version, programs.pgvector));
+        assert_eq!((&seen.version, &seen.pgvector), (&programs.version, &programs.pgvector));
         assert!(!dir.join("home/downloads").exists());
         assert_eq!(seen.howdah, programs.howdah);
         if !extension::is_embedded(DEFAULT_MAJOR) {

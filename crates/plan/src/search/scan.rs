@@ -267,7 +267,12 @@ fn in_order(rows: f64, part: f64, dimensions: f64, need: &Need) -> (f64, f64) {
 fn own(effort: &Effort) -> Vec<(&'static str, String)> {
     let expected = options::EXPECTED_ROWS.clamp(effort.candidates.ceil());
     let recall = if effort.candidates > MEASURED_ROWS { TARGET_RECALL_OF_MANY } else { TARGET_RECALL };
-    vec![("howdah.target_recall", recall.to_string()), ("howdah.expected_rows", format!("{expected:.0}"))]
+    vec![
+        ("howdah.target_recall", recall.to_string()),
+        ("howdah.expected_rows", format!("{expected:.0}")),
+        // As with the graph: nothing that was found is dropped, and the statement sorts what comes back.
+        ("howdah.ordering", "relaxed".into()),
+    ]
 }
 
 /// The graph: enough candidates at once, and on from there until the list is full.

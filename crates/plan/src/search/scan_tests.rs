@@ -99,7 +99,7 @@ fn howdahs_own_index_is_asked_for_recall_and_told_what_to_expect() {
     };
     let plain = decide(&own(60_000.0), &need(10, None));
     let names: Vec<&str> = plain.settings.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["howdah.target_recall", "howdah.expected_rows", "enable_sort"]);
+    assert_eq!(names, ["howdah.target_recall", "howdah.expected_rows", "howdah.ordering", "enable_sort"]);
     assert_eq!((plain.path, plain.access), (Path::Index, "howdah"));
     assert_eq!(setting(&plain, "howdah.target_recall"), Some(0.99));
     assert_eq!(setting(&plain, "howdah.expected_rows"), Some(10.0));

@@ -357,4 +357,8 @@ pub static SETTINGS: &[Setting] = &[
             "Rows a scan has ready before it returns the first.",
             "A scan is not told the LIMIT; set near it, it need not begin anew in larger rounds.",
         ),
+    Setting::new("howdah.ordering", Enum(&["strict", "relaxed"]), "strict", Session).library("howdah").says(
+        "Whether rows that a scan finds too late for their place are left out or come late.",
+        "Strict, a filter that lets through hardly more rows than the LIMIT may leave it short.",
+    ),
 ];

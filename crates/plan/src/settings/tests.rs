@@ -108,6 +108,15 @@ fn howdahs_own_settings_are_those_of_the_index() {
         let range = match option.kind {
             Option::Integer { min, max, .. } => (f64::from(min), f64::from(max)),
             Option::Real { min, max, .. } => (min, max),
+            Option::Choice { words, default } => {
+                assert_eq!(
+                    (setting.kind, setting.default),
+                    (Kind::Enum(words), words[default]),
+                    "{}",
+                    option.name
+                );
+                continue;
+            }
         };
         assert_eq!(setting.range, Some(range), "{}", option.name);
         assert_eq!(setting.default.parse(), Ok(option.default_value()), "{}", option.name);
