@@ -24,13 +24,14 @@ const TABLES: [&str; 3] = ["events", "Logs", "results"];
 const FIELDS: [&str; 4] = ["year", "lang", "price", "seen_at"];
 const FIELD_TYPES: [&str; 8] =
     ["integer", "bigint", "text", "boolean", "double precision", "numeric", "timestamptz", "uuid"];
-const COLUMNS: [(&str, &str); 6] = [
-    ("kind", "text"),
-    ("payload", "jsonb"),
-    ("count", "integer"),
-    ("at", "timestamptz"),
-    ("label", "varchar(50)"),
-    ("done", "boolean"),
+/// Columns: name, the type it has in one declaration and in another, a default that some declare.
+const COLUMNS: [(&str, [&str; 2], Option<&str>); 6] = [
+    ("kind", ["text", "varchar(30)"], Some("'new'")),
+    ("payload", ["jsonb", "jsonb"], Some("'{}'")),
+    ("count", ["integer", "bigint"], Some("-1")),
+    ("at", ["timestamptz", "timestamptz"], Some("now()")),
+    ("label", ["varchar(50)", "varchar(20)"], None),
+    ("done", ["boolean", "boolean"], Some("false")),
 ];
 
 /// Any declaration that `check` accepts.
@@ -339,38 +340,40 @@ fn index() -> impl Strategy<Value = Index> + Clone {
 
 fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Table>> {
     let extra = subsequence(COLUMNS.to_vec(), 1..=COLUMNS.len());
-    let one =
-        (option::of(select(databases)), extra, any::<bool>(), any::<bool>(), btree_set(0usize..6, 0..3))
-            .prop_map(|(database, extra, nullable, keyed, indexed)| {
-                let column = |(name, kind): &(&str, &str)| Column {
-                    name: (*name).to_owned(),
-                    sql_type: (*kind).to_owned(),
-                    nullable,
-                    default: (*kind == "timestamptz").then(|| "now()".to_owned()),
-                    identity: false,
-                };
-                let id = Column {
-                    name: "id".into(),
-                    sql_type: "bigint".into(),
-                    nullable: false,
-                    default: None,
-                    identity: true,
-                };
-                let indexes =
-                    indexed.into_iter().filter_map(|at| extra.get(at)).map(|(name, kind)| TableIndex {
-                        columns: vec![(*name).to_owned()],
-                        method: if *kind == "jsonb" { "gin" } else { "btree" }.to_owned(),
-                        unique: false,
-                        predicate: (*name == "at").then(|| "at IS NOT NULL".to_owned()),
-                    });
-                Table {
-                    database,
-                    table: None,
-                    indexes: indexes.collect(),
-                    columns: std::iter::once(id).chain(extra.iter().map(column)).collect(),
-                    primary_key: if keyed { vec!["id".to_owned()] } else { Vec::new() },
-                }
-            });
+    let indexed = btree_set(0usize..6, 0..3);
+    // What two declarations of one table differ in: types, defaults, identity, primary key, NULL, unique indexes.
+    let one = (option::of(select(databases)), extra, indexed, any::<[bool; 6]>()).prop_map(
+        |(database, extra, indexed, [other, default, identity, keyed, nullable, unique])| {
+            let column = |(name, types, value): &(&str, [&str; 2], Option<&str>)| Column {
+                name: (*name).to_owned(),
+                sql_type: types[usize::from(other)].to_owned(),
+                nullable,
+                default: value.filter(|_| default).map(str::to_owned),
+                identity: false,
+            };
+            let id = Column {
+                name: "id".into(),
+                sql_type: "bigint".into(),
+                nullable: false,
+                default: None,
+                identity,
+            };
+            let indexes =
+                indexed.into_iter().filter_map(|at| extra.get(at)).map(|(name, types, _)| TableIndex {
+                    columns: vec![(*name).to_owned()],
+                    method: if types[0] == "jsonb" { "gin" } else { "btree" }.to_owned(),
+                    unique: unique && *name == "count",
+                    predicate: (*name == "at").then(|| "at IS NOT NULL".to_owned()),
+                });
+            Table {
+                database,
+                table: None,
+                indexes: indexes.collect(),
+                columns: std::iter::once(id).chain(extra.iter().map(column)).collect(),
+                primary_key: if keyed { vec!["id".to_owned()] } else { Vec::new() },
+            }
+        },
+    );
     named(&TABLES, 0, one)
 }
 
