@@ -34,6 +34,7 @@ for major in "${majors[@]}"; do
   install -m 755 "target/extension/pg$major/howdah.so" "$("$server/bin/pg_config" --pkglibdir)/"
   install -m 644 "target/extension/pg$major"/howdah{.control,--*.sql} "$("$server/bin/pg_config" --sharedir)/extension/"
   echo "== stories on PostgreSQL $major" >&2
-  HOWDAH_STORIES_SERVER=$server "${CARGO:-cargo}" test -p howdah-extension-stories --no-fail-fast -- "$@" || status=1
+  # What stories leave behind goes with the copy.
+  TMPDIR=$copy HOWDAH_STORIES_SERVER=$server "${CARGO:-cargo}" test -p howdah-extension-stories --no-fail-fast -- "$@" || status=1
 done
 exit $status

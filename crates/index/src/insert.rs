@@ -118,9 +118,14 @@ fn append<S: PageStore>(
     code: &RowCode<'_>,
 ) -> Result<bool, Fault> {
     let layout = index.layout;
+    // The code is relative to the centroid of this list. Adding a block refreshes the directory, and by then the slot may
+    // hold a list that replaced it.
+    let list = index.directory.list(slot).map(|e| e.id);
     loop {
         store.interrupts();
-        let Some((front, entry)) = current(index, store, slot) else { return Ok(false) };
+        let Some((front, entry)) = current(index, store, slot).filter(|(_, e)| Some(e.id) == list) else {
+            return Ok(false);
+        };
         let lane = if entry.head.is_some() { open_lane(index, store, &entry)? } else { None };
         let Some((lane, known)) = lane else {
             add_block(index, store, slot, &front, &entry)?;
