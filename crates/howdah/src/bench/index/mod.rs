@@ -207,7 +207,7 @@ impl Bench<'_> {
         let (mut least, mut most) = peer.effort.range();
         let mut best = None;
         // Start low: most of what is wanted is reached with little.
-        let mut next = least.max(most / 16);
+        let mut next = least.max(most / 32);
         while least <= most {
             let found = match known.iter().find(|(value, _)| *value == next) {
                 Some((_, found)) => *found,
@@ -249,7 +249,7 @@ impl Bench<'_> {
         let right: usize =
             answers.iter().enumerate().map(|(n, found)| self.set.right(filter, n, found)).sum();
         let least = answers.iter().map(Vec::len).min().unwrap_or(0);
-        Ok((right as f64 / (NEAREST * self.set.questions()) as f64, least))
+        Ok((right as f64 / (NEAREST * answers.len()) as f64, least))
     }
 
     /// Times all levels in rounds that take turns.
@@ -270,7 +270,7 @@ impl Bench<'_> {
     }
 
     fn point(&self, peer: &Peer, level: &Level) -> Point {
-        let count = self.set.questions();
+        let count = self.set.questions_under(level.filter);
         Point {
             one_in: level.filter.one_in(),
             wanted: level.wanted,

@@ -193,7 +193,6 @@ impl Session {
             self.run("LOAD '$libdir/howdah'").await?;
         }
         self.run(peer.session).await?;
-        // pgvector searches at most this far; where candidates are compared in SQL there have to be as many.
         self.run(&peer.effort.set(value)).await?;
         let vector = self.vector_type(if peer.sent == Sent::Half { "halfvec" } else { "vector" }).await?;
         let types = [vector, Type::INT4];
@@ -203,20 +202,20 @@ impl Session {
         Ok(Asking { statement, sent: peer.sent, filter })
     }
 
-    /// Asks every question of `set` once. Returns the answers.
+    /// Asks every question once that `set` has for the filter. Returns the answers.
     ///
     /// # Errors
     /// What the server says.
     pub async fn answers(&self, asking: &Asking, set: &Set) -> Result<Vec<Vec<i64>>, Problem> {
-        let mut all = Vec::with_capacity(set.questions());
-        for n in 0..set.questions() {
+        let mut all = Vec::with_capacity(set.questions_under(asking.filter));
+        for n in 0..set.questions_under(asking.filter) {
             let rows = self.ask(asking, set, n).await?;
             all.push(rows.iter().map(|row| row.get(0)).collect());
         }
         Ok(all)
     }
 
-    /// Asks every question of `set` once, `rounds` times over; what it cost.
+    /// Asks every question once that `set` has for the filter; what it cost.
     ///
     /// # Errors
     /// What the server says.
@@ -226,7 +225,7 @@ impl Session {
             self.ask(asking, set, n).await?;
         }
         let begin = self.now();
-        for n in 0..set.questions() {
+        for n in 0..set.questions_under(asking.filter) {
             self.ask(asking, set, n).await?;
         }
         Ok(self.since(begin))
