@@ -1,13 +1,15 @@
 //! A server for one bench: started for it, tuned for it, removed after it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::session::Session;
-use crate::postgres::instance::{Patience, Running};
+use crate::postgres::instance::{Patience, Running, State};
 use crate::postgres::{Home, Instance, Target, bundle, fetch, machine};
 
 /// A running server.
@@ -20,7 +22,22 @@ pub struct Scratch {
     /// Settings it was started with.
     pub settings: Vec<(&'static str, String)>,
     instance: Instance,
-    running: Running,
+    /// Until it is stopped.
+    running: Option<Running>,
+    pid: i32,
+}
+
+impl Drop for Scratch {
+    /// Interrupted: nobody waits any more, and nothing in the server is worth a proper end.
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        let _ = kill(Pid::from_raw(running.pid), Signal::SIGQUIT);
+        let begin = Instant::now();
+        while self.instance.layout.state() != State::Stopped && begin.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = std::fs::remove_dir_all(&self.instance.layout.root);
+    }
 }
 
 impl Scratch {
@@ -38,7 +55,8 @@ impl Scratch {
         let settings = settings(facts.memory_bytes, facts.cores);
         instance.configure(settings.iter().map(|(name, value)| (*name, value.as_str())))?;
         let running = instance.start().await?;
-        Ok(Scratch { target: running.target.clone(), version, settings, instance, running })
+        let (target, pid) = (running.target.clone(), running.pid);
+        Ok(Scratch { target, version, settings, instance, running: Some(running), pid })
     }
 
     /// Makes `extension` in the server. False when it is not available there.
@@ -56,16 +74,18 @@ impl Scratch {
 
     /// Processor time of the server and all its processes, those that ended included; only Linux says.
     pub fn cpu(&self) -> Option<Duration> {
-        tree_cpu(self.running.pid)
+        tree_cpu(self.pid)
     }
 
     /// Stops the server and removes all it had.
     ///
     /// # Errors
     /// `timeout` when it does not stop; `machine` when something cannot be removed.
-    pub async fn remove(self) -> Result<(), Problem> {
+    pub async fn remove(mut self) -> Result<(), Problem> {
         let patience = Patience { smart: Duration::ZERO, ..Patience::default() };
-        self.running.stop(patience).await?;
+        if let Some(running) = self.running.take() {
+            running.stop(patience).await?;
+        }
         let root = &self.instance.layout.root;
         std::fs::remove_dir_all(root).map_err(|e| {
             Problem::new(Kind::Machine, format!("cannot remove `{}`", root.display())).detail(e.to_string())
