@@ -7,6 +7,7 @@ use super::step::{Step, StepKind};
 use super::vector::EXTENSION;
 use super::wanted::qualified;
 use super::work::Work;
+use crate::check::version::parse;
 use crate::own;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{nearest, quote_ident, quote_literal};
@@ -109,9 +110,12 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
         let target = match reason {
             Reason::Declared(version) if version != "*" => Some(version.clone()),
             Reason::Declared(_) => Some(available.default_version.clone()),
-            // Howdah's own goes with its files; a foreign one stays as it is.
+            // Howdah's own goes with its files, never back with those of an older binary; a foreign one stays as it is.
             Reason::Implied(_) => {
-                (name == EXTENSION && made(work, database, name)).then(|| available.default_version.clone())
+                let there = installed.as_ref().map(|installed| parse(&installed.version));
+                let newer = there.is_some_and(|there| there < parse(&available.default_version));
+                let ours = name == EXTENSION && made(work, database, name);
+                (ours && newer).then(|| available.default_version.clone())
             }
         };
         if let Some(target) = target.as_ref().filter(|target| !available.versions.contains(*target)) {

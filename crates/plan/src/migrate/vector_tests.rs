@@ -202,6 +202,8 @@ fn howdahs_own_needs_the_extension_and_goes_with_its_files() {
     let update = plan(&adopted("index = \"howdah\""), &old);
     assert_eq!(sql(&update), ["ALTER EXTENSION \"howdah\" UPDATE TO '0.1.0'"]);
     assert!(update.steps[0].reason.contains("its files are 0.1.0"), "{update}");
+    let newer = installed(with_table(with_extension(), "howdah", &[]), "0.2.0");
+    assert!(plan(&adopted("index = \"howdah\""), &newer).is_empty(), "an older binary takes nothing back");
     let declared = spec("name = \"t\"\n[databases.app]\nextensions = { howdah = \"*\" }\n");
     let mut bare = with_extension();
     bare.databases.get_mut("app").unwrap().inside.extensions.clear();
