@@ -84,18 +84,7 @@ done
 if [ -n "$bench" ]; then
   mkdir -p "$bench"
   today=$(date -u +%F)
-  "$howdah" bench search packages -o json > "$bench/$today-search.json"
-  "$howdah" bench ingest packages --report "$bench/$today-ingest.json" >/dev/null
-  python3 - "$bench/$today" <<'PY'
-import json, os, platform, subprocess, sys, time
-prefix = sys.argv[1]
-cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-machine = f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-for name in ("search", "ingest"):
-    report = json.load(open(f"{prefix}-{name}.json"))
-    report = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine, **report}
-    json.dump(report, open(f"{prefix}-{name}.json", "w"), indent=2)
-    print(f"bench {name}:", json.dumps({k: v for k, v in report.items() if k not in ("date", "machine")}))
-PY
+  "$howdah" bench search packages --report "$bench/$today-search.json"
+  "$howdah" bench ingest packages --report "$bench/$today-ingest.json"
 fi
 echo "corpus: 1 passed, 0 failed"

@@ -12,6 +12,41 @@ pub unsafe fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {
     matches!(unsafe { (*snapshot).snapshot_type }, SNAPSHOT_MVCC | SNAPSHOT_HISTORIC_MVCC)
 }
 
+/// Executes a query: [`crate::am::demand`] notes which, the hook that was there before or PostgreSQL does it.
+#[cfg(feature = "pg18")]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    rows: u64,
+) {
+    // SAFETY: everything is passed on as it came; what raises errors runs inside the guard that turns them into unwinding.
+    crate::am::demand::run(query, rows, |before| unsafe {
+        match before {
+            Some(before) => pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows)),
+            None => pg_sys::standard_ExecutorRun(query, direction, rows),
+        }
+    });
+}
+
+/// Executes a query: [`crate::am::demand`] notes which, the hook that was there before or PostgreSQL does it.
+#[cfg(not(feature = "pg18"))]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    rows: u64,
+    once: bool,
+) {
+    // SAFETY: everything is passed on as it came; what raises errors runs inside the guard that turns them into unwinding.
+    crate::am::demand::run(query, rows, |before| unsafe {
+        match before {
+            Some(before) => pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows, once)),
+            None => pg_sys::standard_ExecutorRun(query, direction, rows, once),
+        }
+    });
+}
+
 /// Counts an index scan for `pg_stat_user_indexes` (`pgstat_count_index_scan`), and for EXPLAIN from 18 on.
 ///
 /// # Safety

@@ -17,4 +17,5 @@ mod types;
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     am::options::register();
+    am::demand::register();
 }

@@ -128,8 +128,10 @@ pub const EXPECTED_ROWS: OptionSpec = OptionSpec {
     scope: Scope::Session,
     kind: Kind::Integer { min: 1, max: 10_000, default: 10 },
     short: "rows a scan prepares before it returns the first",
-    long: "An index scan is not told the LIMIT of its query. When more rows are wanted, the scan goes on in rounds that \
-           grow fourfold; setting this near the usual LIMIT saves those rounds.",
+    long: "A scan reads the LIMIT above it and the planner's guess of the filter beside it from the running plan and \
+           prepares that many; this is the least. When more rows are wanted, the scan goes on in rounds that grow \
+           fourfold. Set it where the plan does not tell: for a cursor that is read to an unknown place, or where the \
+           planner takes a filter for less selective than it is.",
 };
 
 /// Whether rows that are found late are returned. (`order` would have to be quoted: it is a word of SQL.)

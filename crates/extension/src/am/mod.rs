@@ -5,6 +5,7 @@
 
 mod build;
 mod cost;
+pub mod demand;
 mod handler;
 mod insert;
 mod opclass;

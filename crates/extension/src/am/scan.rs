@@ -9,6 +9,7 @@ use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::demand::Demand;
 use super::options::search_options;
 use super::report::{self, raise};
 use crate::compat;
@@ -181,7 +182,11 @@ unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Run
             let nowhere = vec![0.0; opened.meta.dimensions];
             let query = if state.query.is_empty() { &nowhere } else { &state.query };
             let see_marked = (*scan).xactStartedInRecovery || !(*scan).ignore_killed_tuples;
-            Search::new(opened, SearchOptions { see_marked, ..search_options() }, query)
+            let mut options = SearchOptions { see_marked, ..search_options() };
+            if let Some(demand) = Demand::of(scan) {
+                options.expected_rows = options.expected_rows.max(demand.rows(opened.directory.rows()));
+            }
+            Search::new(opened, options, query)
         }));
         Running { search, rows, dead: Vec::new() }
     }

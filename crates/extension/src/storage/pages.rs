@@ -31,8 +31,8 @@ pub struct Pages {
     building: Cell<bool>,
     /// Number of pages when last asked: asking costs a system call.
     known: Cell<Block>,
-    /// Blocks that this backend had read from disk when prefetching was last thought about.
-    missed: Cell<i64>,
+    /// Whether anything had to be read from disk since the value was made.
+    missed: Misses,
 }
 
 impl Pages {
@@ -47,7 +47,7 @@ impl Pages {
             strategy: std::ptr::null_mut(),
             building: Cell::new(false),
             known: Cell::new(0),
-            missed: Cell::new(blocks_read()),
+            missed: Misses::none_yet(),
         }
     }
 
@@ -62,7 +62,7 @@ impl Pages {
             strategy,
             building: Cell::new(false),
             known: Cell::new(0),
-            missed: Cell::new(blocks_read()),
+            missed: Misses::none_yet(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Pages {
             strategy: std::ptr::null_mut(),
             building: Cell::new(true),
             known: Cell::new(0),
-            missed: Cell::new(blocks_read()),
+            missed: Misses::none_yet(),
         }
     }
 
@@ -241,7 +241,7 @@ impl PageStore for Pages {
     fn prefetch(&self, blocks: &[Block]) {
         // Looking for a page that is in memory already costs as much as reading it: as long as nothing had to be read
         // from disk, nothing is asked for ahead.
-        if blocks_read() == self.missed.get() {
+        if !self.missed.any() {
             return;
         }
         for &block in blocks.iter().filter(|block| self.has(**block)) {
@@ -317,10 +317,25 @@ impl PageStore for Pages {
     }
 }
 
-/// Blocks that this backend has read from disk so far.
-pub fn blocks_read() -> i64 {
-    // SAFETY: PostgreSQL's own counter, of this process alone.
-    unsafe { pg_sys::pgBufferUsage.shared_blks_read }
+/// Whether this backend had to read blocks from disk since some moment.
+#[derive(Clone, Copy)]
+pub struct Misses(i64);
+
+impl Misses {
+    /// Counts from now on.
+    pub fn none_yet() -> Self {
+        Self(Self::so_far())
+    }
+
+    /// Whether there was one.
+    pub fn any(self) -> bool {
+        Self::so_far() != self.0
+    }
+
+    fn so_far() -> i64 {
+        // SAFETY: PostgreSQL's own counter, of this process alone.
+        unsafe { pg_sys::pgBufferUsage.shared_blks_read }
+    }
 }
 
 /// Runs `write` on the pages and sets how much of each is used. Returns its answer and whether to keep the change.

@@ -3,7 +3,7 @@
 use howdah_index::page::{Tid, VectorSource};
 use pgrx::pg_sys;
 
-use crate::storage::pages::blocks_read;
+use crate::storage::pages::Misses;
 use crate::types::{self, Element};
 
 /// Fetches the indexed value of a row by its TID, under a snapshot. Opens what it needs at the first fetch: most inserts
@@ -16,8 +16,7 @@ pub struct Rows {
     element: Element,
     context: pg_sys::MemoryContext,
     open: Option<Open>,
-    /// Blocks that this backend had read from disk when it began.
-    missed: i64,
+    missed: Misses,
     /// Whether the row that was not found last is dead to everybody.
     dead: bool,
 }
@@ -47,7 +46,7 @@ impl Rows {
     ) -> Self {
         // SAFETY: reads a plain global.
         let context = unsafe { pg_sys::CurrentMemoryContext };
-        Self { heap, index, snapshot, element, context, open: None, missed: blocks_read(), dead: false }
+        Self { heap, index, snapshot, element, context, open: None, missed: Misses::none_yet(), dead: false }
     }
 
     /// The rows of `heap` that are not deleted, committed or not: the index's own business. Not rows of any age: the
@@ -171,7 +170,7 @@ impl Open {
 impl VectorSource for Rows {
     fn prefetch(&mut self, tids: &[Tid]) {
         // As in `Pages::prefetch`.
-        if blocks_read() == self.missed {
+        if !self.missed.any() {
             return;
         }
         // SAFETY: `heap` is open (promised to the constructors); only blocks that exist are asked for.

@@ -90,6 +90,15 @@ impl Db {
         Plan(lines.join("\n"))
     }
 
+    /// Buffers that a query looks at.
+    pub fn buffers(&mut self, query: &str) -> u64 {
+        let lines: Vec<String> = self.column(&format!("EXPLAIN (ANALYZE, BUFFERS) {query}"));
+        // The first line is the whole query's: `Buffers: shared hit=12 read=3`.
+        let line = lines.iter().find_map(|line| line.trim().strip_prefix("Buffers: shared "));
+        let counts = line.into_iter().flat_map(|line| line.split([' ', ',']));
+        counts.filter_map(|count| count.strip_prefix("hit=").or(count.strip_prefix("read="))?.parse::<u64>().ok()).sum()
+    }
+
     /// Mean share of the `k` nearest of each query that a scan of `index` finds, equal distances counting as found.
     /// Panics when a scan returns fewer than `k` rows, returns one twice, or returns them out of order.
     pub fn recall(&mut self, table: &str, operator: &str, queries: &[Vec<f32>], k: usize) -> f64 {

@@ -10,7 +10,7 @@
 //! Everything happens in a schema of its own, which is removed at the end; the table is an own table of Howdah's without a
 //! vector index.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
+use super::median;
 use crate::embed::{Embedder, Purpose};
 use crate::knowledge::ingest::{self, Copy, IngestReport, Request, Silent};
 use crate::postgres::Pools;
@@ -42,13 +43,11 @@ pub struct Options {
     pub dimensions: usize,
     /// Texts of the second comparison.
     pub texts: usize,
-    /// Where to write the report as JSON.
-    pub output: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { rounds: 5, rows: 50_000, dimensions: 384, texts: 256, output: None }
+        Options { rounds: 5, rows: 50_000, dimensions: 384, texts: 256 }
     }
 }
 
@@ -94,12 +93,6 @@ impl Comparison {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Measures in `database`. `progress` is called with what is done, in words.
 ///
 /// # Errors
@@ -119,12 +112,6 @@ pub async fn run(
     let _ = std::fs::remove_dir_all(&directory);
     let report = outcome?;
     swept?;
-    if let Some(path) = &options.output {
-        let json = serde_json::to_string_pretty(&report).map_err(|e| {
-            Problem::new(Kind::Internal, "the report cannot be written").detail(e.to_string())
-        })?;
-        std::fs::write(path, json + "\n").map_err(|e| cannot_write(path, &e))?;
-    }
     Ok(report)
 }
 
@@ -350,19 +337,10 @@ mod tests {
         for step in howdah_plan::own::STEPS {
             client.batch_execute(step).await.unwrap();
         }
-        let output = tempfile::tempdir().unwrap();
-        let path = output.path().join("report.json");
-        let options = Options {
-            rounds: 2,
-            rows: 3_000,
-            dimensions: 8,
-            output: Some(path.clone()),
-            ..Options::default()
-        };
+        let options = Options { rounds: 2, rows: 3_000, dimensions: 8, ..Options::default() };
         let report = run(&database.pools, &database.name, None, &options, &|_| {}).await.unwrap();
         assert!(report.ready.ratio > 0.0 && report.ready.ratios.len() == 2, "{report:?}");
-        let written: Report = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        assert_eq!(written.ready.rows, 3_000);
+        assert_eq!(report.ready.rows, 3_000);
         let left = "SELECT (SELECT count(*) FROM howdah.sources) + (SELECT count(*) FROM pg_namespace WHERE nspname = $1)";
         assert_eq!(client.query_one(left, &[&NAME]).await.unwrap().get::<_, i64>(0), 0);
     }

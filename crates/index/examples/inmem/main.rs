@@ -175,6 +175,18 @@ fn measure(data: &Data) {
             answer.work.exact as f64 / n,
         );
     }
+    // What a round costs that has many rows ready, as a filter wants them.
+    for expected_rows in [130, 1400] {
+        let options = SearchOptions { target_recall: 0.95, expected_rows, ..SearchOptions::default() };
+        let Answer { micros, work, .. } = ask(data, &index, &pages, options);
+        let n = data.query_count() as u64;
+        println!(
+            "{expected_rows} rows ready: {micros:.0} us; codes {}, refined {}, exact {}",
+            work.blocks * 32 / n,
+            work.refined / n,
+            work.exact / n
+        );
+    }
     grow(data, &pages, index);
 }
 

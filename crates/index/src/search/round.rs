@@ -15,8 +15,11 @@ const REFINE_SLACK: f32 = 1.15;
 /// Error of a code of four and of five bits in units of the error of its sign bits, measured with the rounding of query
 /// and tables.
 const ALL_BITS: [f32; 2] = [0.155, 0.085];
-/// Candidates that wait for refining before it is done.
-const BATCH: usize = 24;
+/// Candidates that wait for refining before it is done, at least and at most: a few where few rows are wanted and each
+/// one refined lowers the threshold for the next; many where pages can be shared.
+const BATCH: [usize; 2] = [24, 1024];
+/// Of so many rows wanted, one candidate waits for each.
+const BATCH_PART: usize = 4;
 /// Dead rows that a search tells of at a time.
 const MOST_DEAD: usize = 1024;
 /// Lists read at a time, at most.
@@ -94,6 +97,8 @@ pub struct Round {
     forgotten: f32,
     best: BinaryHeap<Key>,
     pending: Vec<Pending>,
+    /// Number of candidates that wait at a time.
+    batch: usize,
     kept: Vec<Kept>,
     /// Standard deviations by which a code may be nearer than its sign bits say, and the share of them that the estimate
     /// by all bits gets.
@@ -107,12 +112,14 @@ pub struct Round {
 impl Round {
     /// A round for `wanted` rows that have not come up yet.
     pub fn new(wanted: usize) -> Self {
+        let batch = (wanted / BATCH_PART).clamp(BATCH[0], BATCH[1]);
         Self {
             wanted,
+            batch,
             threshold: f32::INFINITY,
             forgotten: f32::INFINITY,
             best: BinaryHeap::with_capacity(wanted.min(1024) + 1),
-            pending: Vec::with_capacity(2 * BATCH),
+            pending: Vec::with_capacity(2 * batch),
             kept: Vec::with_capacity(64),
             slack: (0.0, 1.0),
             all_read: true,
@@ -202,7 +209,7 @@ impl Round {
                     place = block.next();
                 }
             }
-            if self.pending.len() >= BATCH || *rank == 0 {
+            if self.pending.len() >= self.batch || *rank == 0 {
                 held = None;
                 self.refine(search, store, source)?;
             }
@@ -258,7 +265,8 @@ impl Round {
         }
     }
 
-    /// Refines what waits, the nearest first, so that the threshold falls before it is asked.
+    /// Refines what waits: a few with the nearest first, so that the threshold falls before it is asked; many page by page,
+    /// since finding a page costs more than refining a code.
     fn refine<S: PageStore, V: VectorSource>(
         &mut self,
         search: &mut Search,
@@ -266,20 +274,31 @@ impl Round {
         source: &mut V,
     ) -> Result<(), Fault> {
         let mut pending = std::mem::take(&mut self.pending);
-        pending.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
+        if self.batch == BATCH[0] {
+            pending.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
+        } else {
+            pending.sort_unstable_by_key(|p| (p.unit.page, p.unit.index, p.slot));
+        }
+        let mut held: Option<(Block, S::Guard<'_>)> = None;
         let packed = search.layout.record_bytes - 8;
         for p in pending.drain(..) {
             if p.lower >= self.threshold {
                 continue;
             }
-            store.interrupts();
-            if !store.has(p.unit.page) {
-                return Err(Fault::Damaged {
-                    page: p.place.page,
-                    what: "a block points to a unit beyond the end",
-                });
-            }
-            let guard = store.read(p.unit.page);
+            let (_, guard) = match held.take() {
+                Some(same) if same.0 == p.unit.page => held.insert(same),
+                other => {
+                    drop(other);
+                    store.interrupts();
+                    if !store.has(p.unit.page) {
+                        return Err(Fault::Damaged {
+                            page: p.place.page,
+                            what: "a block points to a unit beyond the end",
+                        });
+                    }
+                    held.insert((p.unit.page, store.read(p.unit.page)))
+                }
+            };
             let unit = usize::from(p.unit.index).min(search.layout.units_a_page - 1);
             let (codes, add, scale) = refine::record(&search.layout, guard.body(), unit, usize::from(p.slot));
             debug_assert_eq!(codes.len(), packed);
@@ -287,6 +306,7 @@ impl Round {
             let estimate = p.base + add + scale * search.query.product(search.layout.bits, p.sign_sum, codes);
             self.keep(&p, estimate);
         }
+        drop(held);
         self.pending = pending;
         if self.kept.len() > 4 * self.wanted + 256 {
             self.settle(search, source);

@@ -257,6 +257,7 @@ pub(super) fn schemas(work: &mut Work, database: &str) {
         let there =
             work.inside(database).map_or(name == "public", |inside| inside.schemas.contains_key(&name));
         if there {
+            schema_owner(work, database, &name);
             continue;
         }
         let mut create = format!("CREATE SCHEMA {}", quote_ident(&name));
@@ -274,6 +275,19 @@ pub(super) fn schemas(work: &mut Work, database: &str) {
             .sql(remember("schema", &name, "")),
         );
     }
+}
+
+/// A schema that Howdah made belongs to whom its database does.
+fn schema_owner(work: &mut Work, database: &str, name: &str) {
+    let declared = work.spec.databases.get(database).and_then(|declared| declared.owner.clone());
+    let made = |inside: &&Inside| inside.remembers("schema", name).is_some();
+    let live = work.inside(database).filter(made).and_then(|inside| inside.schemas.get(name));
+    let Some((owner, live)) = declared.zip(live).filter(|(owner, live)| *owner != live.owner) else { return };
+    let reason =
+        format!("schema `{name}` belongs to `{}`, the database is declared to belong to `{owner}`", live.owner);
+    let id = format!("schema:{database}:{name}:owner");
+    let change = format!("ALTER SCHEMA {} OWNER TO {}", quote_ident(name), quote_ident(&owner));
+    work.in_database(database, Step::new(StepKind::Schema, &id, reason).sql(change));
 }
 
 /// Tables that Howdah made and that are no longer declared. Before new ones are made, for their indexes' names.

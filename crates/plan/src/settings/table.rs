@@ -355,7 +355,7 @@ pub static SETTINGS: &[Setting] = &[
         .range(1.0, 10_000.0)
         .says(
             "Rows a scan has ready before it returns the first.",
-            "A scan is not told the LIMIT; set near it, it need not begin anew in larger rounds.",
+            "A scan takes the LIMIT and the filter's guess from the running plan; this is the least, for plans that do not tell.",
         ),
     Setting::new("howdah.ordering", Enum(&["strict", "relaxed"]), "strict", Session).library("howdah").says(
         "Whether rows that a scan finds too late for their place are left out or come late.",

@@ -39,6 +39,46 @@ fn a_filter_that_lets_one_row_in_a_hundred_through_still_fills_its_limit() {
 }
 
 #[test]
+fn a_scan_prepares_what_the_plan_will_ask_for() {
+    let mut db = db_or_skip!("scan_demand");
+    filled(&mut db, 20_000);
+    db.run("SET plan_cache_mode = force_generic_plan");
+    let ordered = format!("ORDER BY v <-> '{}'", query(8));
+    // Rounds begin again, so buffers tell them: the setting that names the rows wanted makes one of them.
+    for (name, statement, wanted) in [
+        ("limit", format!("SELECT id FROM t {ordered} LIMIT 400"), 400),
+        ("offset", format!("SELECT id FROM t {ordered} OFFSET 150 LIMIT 250"), 400),
+        ("subquery", format!("SELECT n.id + 1 FROM (SELECT id FROM t {ordered} LIMIT 400) n"), 400),
+        ("cte", format!("WITH n AS MATERIALIZED (SELECT id FROM t {ordered} LIMIT 400) SELECT count(*) FROM n"), 400),
+        ("filter", format!("SELECT id FROM t WHERE id % 50 = 7 {ordered} LIMIT 10"), 1500),
+    ] {
+        db.run("SET howdah.expected_rows = 10");
+        let told = db.buffers(&statement);
+        db.run(&format!("SET howdah.expected_rows = {wanted}"));
+        let set = db.buffers(&statement);
+        println!("{name}: {told} buffers, {set} with {wanted} rows expected");
+        assert!(told <= set + set / 5, "{name}: {told} buffers, {set} with {wanted} rows expected");
+    }
+    // A plan that asks for everything says nothing.
+    db.run("SET howdah.expected_rows = 10");
+    let all = format!("SELECT id FROM (SELECT id, row_number() OVER ({ordered}) AS n FROM t) s WHERE n <= 400");
+    let (limit, window) = (db.buffers(&format!("SELECT id FROM t {ordered} LIMIT 400")), db.buffers(&all));
+    assert!(window > limit + limit / 2, "{window} buffers in rounds, {limit} in one");
+    // A query inside a query: each scan finds itself in its own.
+    db.run(
+        "CREATE FUNCTION nearest(w vector) RETURNS bigint LANGUAGE plpgsql AS
+         $$ BEGIN RETURN (SELECT id FROM t ORDER BY v <-> w LIMIT 1); END $$",
+    );
+    let found: i64 = db.one(&format!("SELECT count(*) FROM (SELECT nearest(v) = id AS same FROM t {ordered} LIMIT 300) s WHERE same"));
+    assert!(found >= 295, "{found} of 300");
+    // An error inside the inner one leaves nothing behind.
+    db.refused(&format!("SELECT nearest('[1]'::vector) FROM t {ordered} LIMIT 5"));
+    let rows: Vec<i64> = db.column(&format!("SELECT id FROM t {ordered} LIMIT 20"));
+    assert_eq!(rows.len(), 20);
+    db.check("t_v");
+}
+
+#[test]
 fn relaxed_order_gives_every_row_once_and_strict_order_nearly_all() {
     let mut db = db_or_skip!("scan_drained");
     filled(&mut db, 12_000);

@@ -10,7 +10,7 @@ use howdah_plan::tune;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{SHOP, Server, destroying, spec};
+use super::{SHOP, Server, destroying, portrait, spec};
 use crate::postgres::Secret;
 use crate::postgres::testing::{PASSWORD, major};
 
@@ -75,6 +75,41 @@ async fn the_plan_is_a_script_that_psql_runs() {
     let plan = server.plan(&shop).await;
     let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["role:shop_app:password"], "no script holds a password");
+}
+
+/// What a server becomes does not depend on what it was: a declaration applied upon another leaves the same catalogues as
+/// on a server that has nothing. The plan is not asked.
+#[tokio::test]
+async fn the_way_does_not_show() {
+    let asked: Option<u32> = std::env::var("HOWDAH_TEST_CASES").ok().and_then(|text| text.parse().ok());
+    let mut runner = match asked {
+        Some(_) => TestRunner::new(Config::default()),
+        None => TestRunner::deterministic(),
+    };
+    let begin = Instant::now();
+    let cases = asked.unwrap_or(8);
+    for case in 0..cases {
+        if begin.elapsed() > Duration::from_secs(45) {
+            eprintln!("skipped: {} of {cases} pairs, for time", cases - case);
+            break;
+        }
+        let (changed, fresh) = (Server::start(), Server::start());
+        let howdah = fresh.cluster.has_extension();
+        let (before, mut after) = arbitrary::pair(howdah).new_tree(&mut runner).expect("a pair").current();
+        // Who says nothing of an owner leaves what there is.
+        for (name, database) in &mut after.databases {
+            let was = before.databases.get(name).and_then(|before| before.owner.clone());
+            database.owner = database.owner.take().or(was.filter(|owner| after.roles.contains_key(owner)));
+        }
+        changed.destroy(&before).await;
+        changed.destroy(&after).await;
+        fresh.destroy(&after).await;
+        let wanted = portrait::of(&fresh, after.databases.keys()).await;
+        let there = portrait::of(&changed, after.databases.keys()).await;
+        let differences = portrait::differences(&wanted, &there);
+        let texts = [before, after].map(|spec| toml::to_string(&spec).unwrap());
+        assert!(differences.is_empty(), "case {case}: {differences:#?}\n{}\n---\n{}", texts[0], texts[1]);
+    }
 }
 
 /// Declarations follow each other on one server, each carried out upon what the one before left.

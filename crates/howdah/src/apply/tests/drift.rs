@@ -65,6 +65,7 @@ async fn what_was_changed_by_hand_is_repaired() {
         ("shop", "ALTER DATABASE shop SET \"hnsw.ef_search\" = 10", Setting),
         ("shop", "ALTER DATABASE shop OWNER TO postgres", StepKind::Database),
         ("shop", "ALTER TABLE notes OWNER TO postgres", StepKind::Table),
+        ("shop", "ALTER SCHEMA archive OWNER TO postgres", StepKind::Schema),
         (
             "shop",
             "INSERT INTO howdah.sources VALUES ('pictures', 'a', '', 1); DROP TABLE pictures",

@@ -7,6 +7,7 @@ mod broken_off;
 mod converge;
 mod drift;
 mod own_index;
+mod portrait;
 mod rights;
 
 use std::sync::Mutex;

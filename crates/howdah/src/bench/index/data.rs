@@ -15,6 +15,8 @@ pub const NEAREST: usize = 10;
 const TIE: f32 = 2e-6;
 /// Questions asked under a filter: they take ten to a hundred times as long.
 const FILTERED_QUESTIONS: usize = 200;
+/// With fewer rows there are no ten that pass the narrowest filter.
+const FEWEST_ROWS: usize = 1000;
 /// Seed of generated vectors.
 const SEED: u64 = 1;
 
@@ -115,6 +117,11 @@ impl Set {
         let have = all.len() / dimensions;
         let rows = rows.min(if inserts.is_some() { have } else { have.saturating_sub(more) });
         let rest = all.split_off(rows * dimensions);
+        if rows < FEWEST_ROWS {
+            return Err(Problem::new(Kind::Usage, format!("{rows} rows are too few to compare indexes"))
+                .detail(format!("there are {have}, of which {more} are kept to be inserted when no other file has them"))
+                .hint(format!("Take {FEWEST_ROWS} rows or more.")));
+        }
         let mut later = inserts.unwrap_or(rest);
         later.truncate(more * dimensions);
         let mut set = Set { name, dimensions, rows: all, more: later, queries, limits: Default::default() };

@@ -13,13 +13,13 @@ mod session;
 
 use howdah_plan::problem::{Kind, Problem};
 
+use super::median;
 use crate::postgres::Home;
 use data::{Filter, NEAREST, Set, Source};
 use peers::{PEERS, Peer};
 use report::{Measured, Outcome, Point, Report};
+use scratch::Scratch;
 use session::{Cost, SCHEMA, Session};
-
-pub use scratch::Scratch;
 
 /// Rows inserted one by one, and as many again in transactions of [`BATCH`].
 const INSERTS: usize = 1000;
@@ -87,6 +87,11 @@ async fn measure(
             progress(&note);
             report.notes.push(note);
         }
+    }
+    if peers.is_empty() {
+        return Err(Problem::new(Kind::Usage, "there is no index left to compare")
+            .detail(report.notes.join("; "))
+            .hint("Build Howdah's own with `make extension build`, or name one of pgvector's."));
     }
     for rows in &options.sizes {
         progress(&format!("{rows} rows: reading them and finding the right answers"));
@@ -185,8 +190,9 @@ impl Bench<'_> {
                     } else {
                         let best = known.iter().map(|(_, (recall, _))| *recall).fold(0.0, f64::max);
                         (self.progress)(&format!(
-                            "{}: never reaches {wanted} under {filter:?}, at most {best:.4}",
-                            peer.name
+                            "{}: never reaches {wanted} where one row in {} passes, at most {best:.4}",
+                            peer.name,
+                            filter.one_in()
                         ));
                     }
                 }
@@ -204,7 +210,7 @@ impl Bench<'_> {
         wanted: f64,
         known: &mut Vec<(u32, (f64, usize))>,
     ) -> Result<Option<(u32, (f64, usize))>, Problem> {
-        let (mut least, mut most) = peer.effort.range();
+        let (mut least, mut most) = (peer.effort.least, peer.effort.most);
         let mut best = None;
         // Start low: most of what is wanted is reached with little.
         let mut next = least.max(most / 32);
@@ -275,10 +281,10 @@ impl Bench<'_> {
             one_in: level.filter.one_in(),
             wanted: level.wanted,
             recall: level.recall,
-            effort: peer.effort.shown(level.value),
+            effort: peer.effort.value(level.value).to_string(),
             least_rows: level.least_rows,
-            cpu_micros: report::median(level.costs.iter().map(|cost| cost.micros(count))),
-            wall_micros: report::median(level.costs.iter().map(|cost| cost.wall_micros(count))),
+            cpu_micros: median(level.costs.iter().map(|cost| cost.micros(count))),
+            wall_micros: median(level.costs.iter().map(|cost| cost.wall_micros(count))),
         }
     }
 

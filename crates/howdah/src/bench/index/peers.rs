@@ -2,53 +2,34 @@
 
 use super::data::{Filter, NEAREST};
 
-/// What makes an index try harder.
+/// A setting of the session that makes an index try harder, counted in whole steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    /// A setting of the session with a whole number between these.
-    Whole {
-        /// Name of the setting.
-        setting: &'static str,
-        /// Least value worth trying.
-        least: u32,
-        /// Greatest value.
-        most: u32,
-    },
-    /// A setting of the session that is a share, in ten-thousandths.
-    Share {
-        /// Name of the setting.
-        setting: &'static str,
-        /// Least value worth trying.
-        least: u32,
-        /// Greatest value.
-        most: u32,
-    },
+pub struct Effort {
+    setting: &'static str,
+    /// Least step worth trying.
+    pub least: u32,
+    /// Greatest step.
+    pub most: u32,
+    /// Steps of which one unit of the setting has so many.
+    steps: u32,
 }
 
 impl Effort {
-    /// Least and greatest.
-    pub fn range(self) -> (u32, u32) {
-        match self {
-            Effort::Whole { least, most, .. } | Effort::Share { least, most, .. } => (least, most),
-        }
-    }
-
     /// Statement that sets it.
-    pub fn set(self, value: u32) -> String {
-        match self {
-            Effort::Whole { setting, .. } => format!("SET {setting} = {value}"),
-            Effort::Share { setting, .. } => format!("SET {setting} = {}", f64::from(value) / 1e4),
-        }
+    pub fn set(self, step: u32) -> String {
+        format!("SET {} = {}", self.setting, self.value(step))
     }
 
-    /// The value as the report shows it.
-    pub fn shown(self, value: u32) -> String {
-        match self {
-            Effort::Whole { .. } => value.to_string(),
-            Effort::Share { .. } => format!("{}", f64::from(value) / 1e4),
-        }
+    /// The setting's value.
+    pub fn value(self, step: u32) -> f64 {
+        f64::from(step) / f64::from(self.steps)
     }
 }
+
+const EF_SEARCH: Effort = Effort { setting: "hnsw.ef_search", least: 10, most: 1000, steps: 1 };
+const TARGET_RECALL: Effort =
+    Effort { setting: "howdah.target_recall", least: 5000, most: 9999, steps: 10_000 };
+const PROBES: Effort = Effort { setting: "ivfflat.probes", least: 1, most: 1000, steps: 1 };
 
 /// What the distance parameter of a statement is sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +64,7 @@ pub const PEERS: [Peer; 5] = [
     Peer {
         name: "hnsw",
         extension: "vector",
-        effort: Effort::Whole { setting: "hnsw.ef_search", least: 10, most: 1000 },
+        effort: EF_SEARCH,
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Vector,
         reranks: false,
@@ -93,7 +74,7 @@ pub const PEERS: [Peer; 5] = [
     Peer {
         name: "howdah",
         extension: "howdah",
-        effort: Effort::Share { setting: "howdah.target_recall", least: 5000, most: 9999 },
+        effort: TARGET_RECALL,
         session: "",
         sent: Sent::Vector,
         reranks: false,
@@ -103,7 +84,7 @@ pub const PEERS: [Peer; 5] = [
     Peer {
         name: "hnsw-halfvec",
         extension: "vector",
-        effort: Effort::Whole { setting: "hnsw.ef_search", least: 10, most: 1000 },
+        effort: EF_SEARCH,
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Half,
         reranks: false,
@@ -113,7 +94,7 @@ pub const PEERS: [Peer; 5] = [
     Peer {
         name: "hnsw-bits",
         extension: "vector",
-        effort: Effort::Whole { setting: "hnsw.ef_search", least: 10, most: 1000 },
+        effort: EF_SEARCH,
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Vector,
         reranks: true,
@@ -123,7 +104,7 @@ pub const PEERS: [Peer; 5] = [
     Peer {
         name: "ivfflat",
         extension: "vector",
-        effort: Effort::Whole { setting: "ivfflat.probes", least: 1, most: 1000 },
+        effort: PROBES,
         session: "SET ivfflat.iterative_scan = relaxed_order; SET ivfflat.max_probes = 32768",
         sent: Sent::Vector,
         reranks: false,

@@ -9,14 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::Peer;
 use super::{Options, Scratch};
+use crate::bench::{self, Dated};
 
 /// Everything that was found in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Day of the run, UTC.
-    pub date: String,
-    /// Processor, cores, memory.
-    pub machine: String,
     /// PostgreSQL and its settings.
     pub server: String,
     /// Timed rounds.
@@ -90,13 +87,6 @@ pub struct Point {
     pub wall_micros: f64,
 }
 
-/// The middle one of some numbers.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 impl Outcome {
     pub(super) fn of(peer: &Peer) -> Self {
         Outcome { name: peer.name.to_owned(), ..Outcome::default() }
@@ -112,8 +102,6 @@ impl Report {
         let settings: Vec<String> =
             scratch.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
         Report {
-            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-            machine: crate::postgres::machine::described(),
             server: format!("PostgreSQL {}; {}", scratch.version, settings.join(", ")),
             rounds: options.rounds,
             notes: Vec::new(),
@@ -121,41 +109,22 @@ impl Report {
         }
     }
 
-    /// Writes the report into `directory` as JSON and as a page, named by day, server and data. Returns both paths.
+    /// Writes the report into `directory` as JSON and as a page, named by day, data and server. Returns both paths.
     ///
     /// # Errors
     /// `machine` when they cannot be written.
     pub fn write(&self, directory: &Path) -> Result<[PathBuf; 2], Problem> {
-        let cannot = |e: &dyn std::fmt::Display| {
-            Problem::new(Kind::Machine, format!("cannot write into `{}`", directory.display()))
-                .detail(e.to_string())
-        };
-        std::fs::create_dir_all(directory).map_err(|e| cannot(&e))?;
+        std::fs::create_dir_all(directory).map_err(|e| {
+            Problem::new(Kind::Machine, format!("cannot make `{}`", directory.display())).detail(e.to_string())
+        })?;
+        let dated = Dated::now(self);
         let set = self.sizes.first().map_or("none", |size| size.set.as_str());
         let major = self.server.split(['.', ' ']).nth(1).unwrap_or_default();
-        let json = directory.join(format!("{}-index-{set}-pg{major}.json", self.date));
-        let page = json.with_extension("md");
-        let numbers = serde_json::to_string_pretty(self).map_err(|e| cannot(&e))?;
-        std::fs::write(&json, numbers + "\n").map_err(|e| cannot(&e))?;
-        std::fs::write(&page, self.page()).map_err(|e| cannot(&e))?;
+        let json = directory.join(format!("{}-index-{set}-pg{major}.json", dated.date));
+        let page = json.with_file_name(format!("{}-index-{set}-pg{major}.md", dated.date));
+        dated.write(&json)?;
+        bench::write(&page, &dated.page())?;
         Ok([json, page])
-    }
-
-    /// The report in Markdown. In brackets stands how many times better than the first peer a number is.
-    pub fn page(&self) -> String {
-        let mut text = format!(
-            "# Indexes side by side, {}\n\n{}. {}.\n\nOne connection. Times of questions are medians of {} rounds that take \
-             turns. A factor is how many times better than the first line; below 1 is worse.\n",
-            self.date, self.machine, self.server, self.rounds
-        );
-        for note in &self.notes {
-            let _ = writeln!(text, "\n{note}.");
-        }
-        for size in &self.sizes {
-            size.write(&mut text);
-        }
-        self.write_growth(&mut text);
-        text
     }
 
     fn write_growth(&self, text: &mut String) {
@@ -183,6 +152,26 @@ impl Report {
                 );
             }
         }
+    }
+}
+
+impl Dated<'_, Report> {
+    /// The report in Markdown. In brackets stands how many times better than the first peer a number is.
+    pub fn page(&self) -> String {
+        let report = self.report;
+        let mut text = format!(
+            "# Indexes side by side, {}\n\n{}. {}.\n\nOne connection. Times of questions are medians of {} rounds that take \
+             turns. A factor is how many times better than the first line; below 1 is worse.\n",
+            self.date, self.machine, report.server, report.rounds
+        );
+        for note in &report.notes {
+            let _ = writeln!(text, "\n{note}.");
+        }
+        for size in &report.sizes {
+            size.write(&mut text);
+        }
+        report.write_growth(&mut text);
+        text
     }
 }
 
@@ -305,14 +294,13 @@ mod tests {
             peers: vec![peer("hnsw", 1.0), peer("howdah", 10.0)],
         };
         let report = Report {
-            date: "2026-01-01".into(),
-            machine: "m".into(),
             server: "s".into(),
             rounds: 3,
             notes: vec!["`x` left out".into()],
             sizes: vec![size(10), size(20)],
         };
-        let page = report.page();
+        let dated = Dated { date: "2026-01-01".into(), machine: "m".into(), report: &report };
+        let page = dated.page();
         assert!(page.contains("| howdah | 3.00 (10.0×) |"), "{page}");
         assert!(
             page.contains("| howdah | 0.95 | 0.9500 | 40 | 10 | 80 (10.0×) | 90 (10.0×) | 11111 |"),

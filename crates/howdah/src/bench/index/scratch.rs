@@ -1,15 +1,12 @@
 //! A server for one bench: started for it, tuned for it, removed after it.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::session::Session;
-use crate::postgres::instance::{Patience, Running, State};
+use crate::postgres::instance::{Patience, Running};
 use crate::postgres::{Home, Instance, Target, bundle, fetch, machine};
 
 /// A running server.
@@ -24,18 +21,13 @@ pub struct Scratch {
     instance: Instance,
     /// Until it is stopped.
     running: Option<Running>,
-    pid: i32,
 }
 
 impl Drop for Scratch {
     /// Interrupted: nobody waits any more, and nothing in the server is worth a proper end.
     fn drop(&mut self) {
         let Some(running) = self.running.take() else { return };
-        let _ = kill(Pid::from_raw(running.pid), Signal::SIGQUIT);
-        let begin = Instant::now();
-        while self.instance.layout.state() != State::Stopped && begin.elapsed() < Duration::from_secs(5) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        running.abandon();
         let _ = std::fs::remove_dir_all(&self.instance.layout.root);
     }
 }
@@ -55,8 +47,7 @@ impl Scratch {
         let settings = settings(facts.memory_bytes, facts.cores);
         instance.configure(settings.iter().map(|(name, value)| (*name, value.as_str())))?;
         let running = instance.start().await?;
-        let (target, pid) = (running.target.clone(), running.pid);
-        Ok(Scratch { target, version, settings, instance, running: Some(running), pid })
+        Ok(Scratch { target: running.target.clone(), version, settings, instance, running: Some(running) })
     }
 
     /// Makes `extension` in the server. False when it is not available there.
@@ -74,7 +65,7 @@ impl Scratch {
 
     /// Processor time of the server and all its processes, those that ended included; only Linux says.
     pub fn cpu(&self) -> Option<Duration> {
-        tree_cpu(self.pid)
+        self.running.as_ref()?.cpu()
     }
 
     /// Stops the server and removes all it had.
@@ -115,41 +106,9 @@ fn settings(memory: u64, cores: u32) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Time of a process, of its children that ended, and of those that run.
-fn tree_cpu(pid: i32) -> Option<Duration> {
-    let ticks = |pid: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name in brackets: state is field 3, parent 4, the four times 14 to 17.
-        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
-        (11..15).map(|at| fields.get(at)?.parse::<u64>().ok()).sum()
-    };
-    let mut total = ticks(&pid.to_string())?;
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok();
-    for child in
-        children.unwrap_or_default().split_whitespace().filter(|pid| Path::new("/proc").join(pid).is_dir())
-    {
-        total += ticks(child).unwrap_or(0);
-    }
-    // A tick is a hundredth of a second on every Linux that programs can see.
-    Some(Duration::from_millis(10 * total))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_process_has_used_a_processor() {
-        if cfg!(target_os = "linux") {
-            let begin = std::time::Instant::now();
-            while begin.elapsed() < Duration::from_millis(60) {
-                std::hint::spin_loop();
-            }
-            let pid = i32::try_from(std::process::id()).unwrap();
-            assert!(tree_cpu(pid).unwrap() > Duration::ZERO);
-        }
-        assert_eq!(tree_cpu(-1), None);
-    }
 
     #[test]
     fn memory_is_shared_out() {

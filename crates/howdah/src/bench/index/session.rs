@@ -61,15 +61,15 @@ impl Session {
     /// Whatever keeps the server from answering.
     pub async fn open(target: &Target) -> Result<Session, Problem> {
         let client = connect::connect(target).await?;
-        let session = Session { client, pid: 0 };
-        session
-            .run(&format!(
+        client
+            .batch_execute(&format!(
                 "SET search_path = {SCHEMA}, public; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
                  SET enable_sort = off; SET synchronous_commit = off"
             ))
-            .await?;
-        let row = session.client.query_one("SELECT pg_backend_pid()", &[]).await.map_err(failed)?;
-        Ok(Session { pid: row.get(0), ..session })
+            .await
+            .map_err(failed)?;
+        let row = client.query_one("SELECT pg_backend_pid()", &[]).await.map_err(failed)?;
+        Ok(Session { client, pid: row.get(0) })
     }
 
     /// Runs statements.

@@ -474,6 +474,9 @@ pub enum BenchCommand {
         /// Words to search for beside the vectors
         #[arg(long)]
         text: Option<String>,
+        /// File that gets the result as JSON
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
     },
     /// Indexes side by side, on a server that is started for it: size, build, questions at equal recall, writes
     Index(BenchIndex),

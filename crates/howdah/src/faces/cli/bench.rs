@@ -1,8 +1,11 @@
 //! `howdah bench`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use howdah_plan::problem::Problem;
 use howdah_plan::spec::resolve::resolve;
+use serde::Serialize;
 use serde_json::json;
 
 use super::args::{BenchCommand, BenchIndex, Common, Format};
@@ -10,7 +13,7 @@ use super::print::{self, thousands};
 use super::session::{self, Session};
 use super::{Outcome, chart};
 use crate::bench::index::{self, data::Source};
-use crate::bench::{ingest, recall, search};
+use crate::bench::{Dated, ingest, recall, search};
 use crate::postgres::Home;
 use crate::skills::Context;
 
@@ -28,11 +31,10 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
                 rows: (*rows).max(1),
                 dimensions: *dimensions,
                 texts: *texts,
-                output: report.clone(),
             };
-            measure_ingest(common, &context, collection, &options).await
+            measure_ingest(common, &context, collection, &options, report.as_deref()).await
         }
-        BenchCommand::Search { collection, rounds, per_round, limit, text } => {
+        BenchCommand::Search { collection, rounds, per_round, limit, text, report } => {
             let server = session::running(&declaration)?;
             let key = server.as_ref().and_then(|(place, _)| place.token());
             let options = search::Options {
@@ -43,7 +45,7 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
                 url: server.map(|(_, running)| running.rest),
                 key: common.key.clone().or_else(|| key.map(|key| key.reveal().to_owned())),
             };
-            measure_search(common, &context, collection, &options).await
+            measure_search(common, &context, collection, &options, report.as_deref()).await
         }
         BenchCommand::Recall { collection, queries, limit, filter, ef_search } => {
             let filter =
@@ -85,7 +87,7 @@ async fn compare_indexes(common: &Common, flags: &BenchIndex) -> Outcome {
             tell(&format!("wrote {}", path.display()));
         }
     }
-    print::out(&if common.output == Format::Table { found.page() } else { format!("{}\n", json!(found)) });
+    print::out(&if common.output == Format::Table { Dated::now(&found).page() } else { format!("{}\n", json!(found)) });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,11 +96,13 @@ async fn measure_search(
     context: &Context,
     collection: &str,
     options: &search::Options,
+    path: Option<&Path>,
 ) -> Outcome {
     let resolved = resolve(&context.spec, collection)?;
     let rounds = options.rounds;
     let tell = |done: u32| tell(common, done, rounds, "rounds");
     let report = search::run(&context.pools, &context.embedders, &resolved, options, tell).await?;
+    keep(&report, path)?;
     if common.output != Format::Table {
         print::out(&format!("{}\n", json!(report)));
         return Ok(ExitCode::SUCCESS);
@@ -125,6 +129,7 @@ async fn measure_ingest(
     context: &Context,
     collection: &str,
     options: &ingest::Options,
+    path: Option<&Path>,
 ) -> Outcome {
     let resolved = resolve(&context.spec, collection)?;
     let embedder = if options.texts == 0 { None } else { context.embedders.of_collection(&resolved)? };
@@ -134,6 +139,7 @@ async fn measure_ingest(
         }
     };
     let report = ingest::run(&context.pools, &resolved.database, embedder, options, &tell).await?;
+    keep(&report, path)?;
     if common.output != Format::Table {
         print::out(&format!("{}\n", json!(report)));
         return Ok(ExitCode::SUCCESS);
@@ -186,6 +192,11 @@ async fn measure_recall(
     ];
     print::out(&chart::boxed(&format!("{collection}, k = {}", report.k), &lines));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a report to `path`, where one is wanted.
+fn keep(report: &impl Serialize, path: Option<&Path>) -> Result<(), Problem> {
+    path.map_or(Ok(()), |path| Dated::now(report).write(path))
 }
 
 fn tell(common: &Common, done: u32, of: u32, what: &str) {

@@ -22,6 +22,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const RECOVERY: Duration = Duration::from_secs(3600);
 /// How long processes of a killed server may take to notice.
 const ORPHANS: Duration = Duration::from_secs(15);
+/// How long the end of an abandoned server is waited for.
+const ABANDONED: Duration = Duration::from_secs(5);
 /// Log files larger than this many bytes are put aside at a start.
 const LARGE_LOG: u64 = 16 << 20;
 
@@ -318,6 +320,21 @@ impl Running {
     pub fn reload(&self) -> Result<(), Problem> {
         kill(Pid::from_raw(self.pid), Signal::SIGHUP)
             .map_err(|e| Problem::new(Kind::Unreachable, "the server is gone").detail(e.to_string()))
+    }
+
+    /// Processor time of the server and all its processes, those that ended included; only Linux says.
+    pub fn cpu(&self) -> Option<Duration> {
+        process::tree_cpu(self.pid)
+    }
+
+    /// Stops the server at once and waits a moment for its end: for one whose data is worth nothing, where nobody can
+    /// wait any more.
+    pub fn abandon(mut self) {
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGQUIT);
+        let begin = Instant::now();
+        while self.is_alive() && begin.elapsed() < ABANDONED {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Stops the server: smart, then fast, then immediate.
