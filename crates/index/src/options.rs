@@ -219,6 +219,8 @@ pub struct SearchOptions {
     pub probes: u32,
     /// See [`EXPECTED_ROWS`].
     pub expected_rows: u32,
+    /// Where the source of rows has a filter: how many that pass it the first round returns of those it prepares. 0: all.
+    pub passing_rows: u32,
     /// See [`ORDERING`].
     pub order: Order,
     /// Whether rows marked as dead ([`crate::vacuum::mark_dead`]) are looked at all the same, as a standby has to.
@@ -233,6 +235,7 @@ impl Default for SearchOptions {
             target_recall: TARGET_RECALL.default_value(),
             probes: PROBES.default_value() as u32,
             expected_rows: EXPECTED_ROWS.default_value() as u32,
+            passing_rows: 0,
             order: Order::Strict,
             see_marked: false,
             memory: 4 << 20,

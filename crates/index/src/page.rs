@@ -180,8 +180,8 @@ pub trait VectorSource {
     fn prefetch(&mut self, tids: &[Tid]);
 
     /// Puts the vector of row `tid` into `out` (cleared first, one `f32` a dimension as stored, not normalised) and
-    /// returns true; returns false when the row is gone or its vector is NULL, and then the row is no result. A row the
-    /// caller's snapshot does not see may be reported either way.
+    /// returns true; returns false when the row is gone, its vector is NULL or a filter of the source's own does not pass
+    /// it, and then the row is no result. A row the caller's snapshot does not see may be reported either way.
     fn fetch(&mut self, tid: Tid, out: &mut Vec<f32>) -> bool;
 
     /// Whether the row that the last [`fetch`](Self::fetch) did not find is dead to everybody, now and later, so that

@@ -113,6 +113,33 @@ fn a_filtered_scan_goes_on_until_every_row_was_seen() {
 }
 
 #[test]
+fn a_source_that_filters_gives_the_nearest_of_what_passes() {
+    let options = BuildOptions::new(Metric::Cosine, 32);
+    let mut table = Table::blobs(20_000, 32, 40, 6);
+    let pages = build(&table, options);
+    let queries = queries(&table, 20);
+    let passes = |row: usize| row.is_multiple_of(40);
+    table.rows.iter_mut().enumerate().filter(|(i, _)| !passes(*i)).for_each(|(_, row)| *row = None);
+    // Reckoned well, far too low, far too high, and without a word of how many are to pass.
+    for (expected_rows, passing_rows, k) in [(450, 10, 10), (64, 10, 10), (4000, 10, 10), (450, 0, 10)] {
+        let asked = SearchOptions { expected_rows, passing_rows, ..asked(0.97) };
+        let found = recall(&pages, &mut table, &options, asked, &queries, k);
+        assert!(found >= 0.95, "{found} of {k} with {expected_rows} codes for {passing_rows} rows");
+    }
+    // Read to its end, it returns every row that passes.
+    let asked = SearchOptions { expected_rows: 450, passing_rows: 10, order: Order::Relaxed, ..asked(0.9) };
+    let index = Index::open(&pages).unwrap();
+    let mut search = Search::new(&index, asked, &queries[0]).unwrap();
+    let mut found = Vec::new();
+    while let Some(hit) = search.next(&pages, &mut table).unwrap() {
+        found.push(hit.tid);
+    }
+    found.sort_unstable();
+    let passing: Vec<_> = (0..20_000).filter(|i| passes(*i)).map(tid_of_row).collect();
+    assert!(found == passing, "{} of {} rows", found.len(), passing.len());
+}
+
+#[test]
 fn duplicates_overflow_their_list_and_are_all_found() {
     let options = BuildOptions::new(Metric::L2, 32);
     let mut table = Table::blobs(300, 32, 3, 5);

@@ -1,23 +1,27 @@
-//! How many rows will the executor ask a scan for?
+//! What will the executor ask of a scan: how many rows, and which of them will it throw away?
 //!
-//! An access method is told neither the LIMIT above its scan nor the filter beside it, though the first round of a search
-//! should be neither too small, since every further one begins again, nor too large. Both can be read from the running
-//! plan: a hook notes which query is being executed, and a scan that begins looks itself up there. The hook is set when
-//! the library is loaded, which is when a session first plans with one of its indexes, so nothing has to be preloaded.
+//! An access method is told neither the LIMIT above its scan nor the filter beside it. Both can be read from the running
+//! plan: a hook notes which query is being executed, and a scan that begins looks itself up there. The first round of a
+//! search is then neither too small, since every further one begins again, nor too large; and rows that the filter drops
+//! are dropped where they are fetched for the last comparison, instead of being compared, put in order, returned, fetched
+//! again and dropped then. The hook is set when the library is loaded, which is when a session first plans with one of its
+//! indexes, so nothing has to be preloaded.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
+use howdah_index::options::SearchOptions;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::compat::executor_run;
+use crate::storage::filter::Filter;
 
 /// Rows a hint may ask for at most: the planner's guess of a filter may be far off.
 const MOST: f64 = 4096.0;
-/// Standard deviations by which more rows are wanted than the filter needs on average, so that one round is mostly enough.
-const MARGIN: f64 = 1.0;
+/// Standard deviations by which more rows are wanted than the filter needs on average, so that one round is mostly enough; a second costs half of the first.
+const MARGIN: f64 = 0.5;
 
 /// The hook that was there before.
 static PREVIOUS: OnceLock<pg_sys::ExecutorRun_hook_type> = OnceLock::new();
@@ -58,12 +62,14 @@ pub fn run(query: *mut pg_sys::QueryDesc, rows: u64, run: impl FnOnce(pg_sys::Ex
 }
 
 /// What the plan says of a scan.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy)]
 pub struct Demand {
-    /// Rows that are wanted of it.
-    limit: f64,
+    /// Rows that are wanted of it, where that is known.
+    limit: Option<f64>,
     /// Rows that the planner expects to pass its filter, of all that are there; none without a filter.
     passing: Option<f64>,
+    /// The filter, where it may be asked more than once for a row.
+    pub filter: Option<Filter>,
 }
 
 impl Demand {
@@ -83,11 +89,16 @@ impl Demand {
         visit.found
     }
 
-    /// Rows for the first round of a search in an index with so many.
-    pub fn rows(&self, there: u64) -> u32 {
+    /// Fits the first round of a search in an index with `there` rows.
+    pub fn fit(&self, options: &mut SearchOptions, there: u64) {
+        let Some(limit) = self.limit else { return };
         let one_in = self.passing.map_or(1.0, |passing| (there as f64 / passing.max(1.0)).max(1.0));
-        let margin = if one_in > 1.0 { MARGIN * self.limit.sqrt() } else { 0.0 };
-        ((self.limit + margin) * one_in).ceil().clamp(1.0, MOST) as u32
+        let margin = if one_in > 1.0 { MARGIN * limit.sqrt() } else { 0.0 };
+        let rows = ((limit + margin) * one_in).ceil().clamp(1.0, MOST) as u32;
+        options.expected_rows = options.expected_rows.max(rows);
+        if self.filter.is_some() {
+            options.passing_rows = limit.min(MOST) as u32;
+        }
     }
 }
 
@@ -117,7 +128,7 @@ unsafe extern "C-unwind" fn look(node: *mut pg_sys::PlanState, context: *mut c_v
                 if scan.iss_ScanDesc == visit.scan {
                     let filtered = !(*node).qual.is_null();
                     let passing = filtered.then_some((*(*node).plan).plan_rows);
-                    visit.found = above.map(|limit| Demand { limit, passing });
+                    visit.found = Some(Demand { limit: above, passing, filter: Filter::of(node) });
                     return true;
                 }
                 None

@@ -165,7 +165,7 @@ pub fn search_options() -> SearchOptions {
             OrderSetting::Strict => Order::Strict,
             OrderSetting::Relaxed => Order::Relaxed,
         },
-        see_marked: false,
         memory: (work_mem as usize) << 10,
+        ..SearchOptions::default()
     }
 }

@@ -1,6 +1,7 @@
 //! `SELECT … ORDER BY embedding <-> $1`: rows in order of distance for as long as the executor asks.
 //!
 //! Distances are compared exactly inside the scan and rows come in strict order, so the executor has nothing to recheck.
+//! Rows that its filter would drop are mostly dropped here ([`super::demand`]).
 
 use howdah_index::options::SearchOptions;
 use howdah_index::search::{Dead, Search};
@@ -175,7 +176,10 @@ unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Run
         }
         compat::count_scan(scan);
         let before = pg_sys::MemoryContextSwitchTo(state.context);
-        let rows = Rows::under((*scan).heapRelation, index, (*scan).xs_snapshot, state.opclass.element);
+        let demand = Demand::of(scan);
+        let filter = demand.and_then(|demand| demand.filter);
+        let rows = Rows::under((*scan).heapRelation, index, (*scan).xs_snapshot, state.opclass.element)
+            .filtered(filter);
         pg_sys::MemoryContextSwitchTo(before);
         let search = raise(with_index(index, pages, |opened| {
             // ORDER BY … <-> NULL: every row is as far as any other.
@@ -183,8 +187,8 @@ unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Run
             let query = if state.query.is_empty() { &nowhere } else { &state.query };
             let see_marked = (*scan).xactStartedInRecovery || !(*scan).ignore_killed_tuples;
             let mut options = SearchOptions { see_marked, ..search_options() };
-            if let Some(demand) = Demand::of(scan) {
-                options.expected_rows = options.expected_rows.max(demand.rows(opened.directory.rows()));
+            if let Some(demand) = demand {
+                demand.fit(&mut options, opened.directory.rows());
             }
             Search::new(opened, options, query)
         }));

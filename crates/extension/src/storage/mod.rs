@@ -4,6 +4,7 @@
 //! algorithms of `howdah-index` a [`pages::Pages`] and a [`rows::Rows`] and no pointer.
 
 pub mod cache;
+pub mod filter;
 pub mod line_pointers;
 pub mod owner;
 pub mod pages;

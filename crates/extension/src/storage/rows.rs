@@ -3,6 +3,7 @@
 use howdah_index::page::{Tid, VectorSource};
 use pgrx::pg_sys;
 
+use crate::storage::filter::Filter;
 use crate::storage::pages::Misses;
 use crate::types::{self, Element};
 
@@ -14,6 +15,8 @@ pub struct Rows {
     /// Null until the first fetch where it is to be one that sees all that is not deleted.
     snapshot: pg_sys::Snapshot,
     element: Element,
+    /// What rows have to pass besides.
+    filter: Option<Filter>,
     context: pg_sys::MemoryContext,
     open: Option<Open>,
     missed: Misses,
@@ -46,7 +49,15 @@ impl Rows {
     ) -> Self {
         // SAFETY: reads a plain global.
         let context = unsafe { pg_sys::CurrentMemoryContext };
-        Self { heap, index, snapshot, element, context, open: None, missed: Misses::none_yet(), dead: false }
+        let missed = Misses::none_yet();
+        Self { heap, index, snapshot, element, filter: None, context, open: None, missed, dead: false }
+    }
+
+    /// The same, of those that pass `filter`.
+    #[must_use]
+    pub fn filtered(mut self, filter: Option<Filter>) -> Self {
+        self.filter = filter;
+        self
     }
 
     /// The rows of `heap` that are not deleted, committed or not: the index's own business. Not rows of any age: the
@@ -201,7 +212,7 @@ impl VectorSource for Rows {
                 next(open.fetch, item, snapshot, open.slot, call_again, all_dead)
             });
             self.dead = !found && *all_dead;
-            if !found {
+            if !found || self.filter.is_some_and(|filter| !filter.passes(open.slot)) {
                 return false;
             }
             let Some(datum) = open.value() else { return false };

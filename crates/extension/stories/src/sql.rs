@@ -96,7 +96,11 @@ impl Db {
         // The first line is the whole query's: `Buffers: shared hit=12 read=3`.
         let line = lines.iter().find_map(|line| line.trim().strip_prefix("Buffers: shared "));
         let counts = line.into_iter().flat_map(|line| line.split([' ', ',']));
-        counts.filter_map(|count| count.strip_prefix("hit=").or(count.strip_prefix("read="))?.parse::<u64>().ok()).sum()
+        counts
+            .filter_map(|count| {
+                count.strip_prefix("hit=").or(count.strip_prefix("read="))?.parse::<u64>().ok()
+            })
+            .sum()
     }
 
     /// Mean share of the `k` nearest of each query that a scan of `index` finds, equal distances counting as found.

@@ -4,8 +4,8 @@
 //! compares 32 sign codes at a time with the distance that the k-th best row has so far, refines the few that may be
 //! nearer with their other bits ([`round`]), stops when the calibration says that the remaining lists are not worth
 //! reading, and compares the last few with the rows themselves. Nothing that is scanned is kept. When the caller wants
-//! more than k rows, because a filter dropped some, the next round wants four times as many of those that have not come up
-//! yet ([`seen`]).
+//! more than k rows, because a filter dropped some, the next round wants more of those that have not come up yet
+//! ([`seen`]): four times as many, or half as many where the first number was reckoned.
 //!
 //! Rows come in strict order of their exact distance. A row that a later round finds nearer than one already returned is
 //! dropped: order is promised, completeness is what `target_recall` says. In relaxed order such a row is returned all the
@@ -32,6 +32,9 @@ use seen::Seen;
 const BYTES_A_ROW: usize = 256;
 /// How much more than the last a round wants.
 const GROWTH: usize = 4;
+/// Who expects so many rows or more has reckoned with a filter. When they are not enough, a few are missing, so the second
+/// round wants half as many.
+const RECKONED: u32 = 64;
 /// Times a search begins again because its lists were replaced under it.
 const RESTARTS: usize = 8;
 
@@ -179,7 +182,7 @@ impl Search {
     ) -> Result<Vec<(f32, Tid, u32)>, Fault> {
         self.probes.read_all();
         self.work.rounds += 1;
-        let mut round = Round::new(self.wanted);
+        let mut round = Round::new(self.wanted, self.wanted);
         round.read(self, store, source)?;
         let found = round.ranked(self, source);
         Ok(found
@@ -201,7 +204,8 @@ impl Search {
     fn round<S: PageStore, V: VectorSource>(&mut self, store: &S, source: &mut V) -> Result<(), Fault> {
         if self.work.rounds > 0 {
             let most = (self.options.memory / BYTES_A_ROW).max(64);
-            self.wanted = (self.wanted * GROWTH).min(most);
+            let reckoned = self.work.rounds == 1 && self.options.expected_rows >= RECKONED;
+            self.wanted = if reckoned { self.wanted.div_ceil(2) } else { self.wanted * GROWTH }.min(most);
             if self.wanted == most {
                 // Rounds cannot grow any more, and each would lose a few rows to the order that is promised.
                 self.probes.read_all();
@@ -211,8 +215,12 @@ impl Search {
         for hit in &self.hits {
             self.seen.note(hit.place, hit.lane);
         }
+        let rows = match self.options.passing_rows as usize {
+            rows if rows > 0 && self.work.rounds == 1 => rows.min(self.wanted),
+            _ => self.wanted,
+        };
         for _ in 0..RESTARTS {
-            let mut round = Round::new(self.wanted);
+            let mut round = Round::new(self.wanted, rows);
             if round.read(self, store, source)? {
                 self.finish(round, source);
                 return Ok(());

@@ -91,7 +91,10 @@ impl Found {
 
 /// One round.
 pub struct Round {
+    /// Codes that are held against the rows.
     wanted: usize,
+    /// Rows that are returned.
+    rows: usize,
     threshold: f32,
     /// Least distance of a candidate forgotten for want of room.
     forgotten: f32,
@@ -105,16 +108,20 @@ pub struct Round {
     slack: (f32, f32),
     /// Whether no list was left out.
     pub all_read: bool,
-    /// Whether no candidate of unknown distance was forgotten for want of room.
+    /// Whether no candidate of unknown distance was forgotten for want of room, and none left for a later round.
     pub complete: bool,
+    /// Whether a candidate turned out to be no result: that is put behind the search, too.
+    dropped: bool,
 }
 
 impl Round {
-    /// A round for `wanted` rows that have not come up yet.
-    pub fn new(wanted: usize) -> Self {
+    /// A round that holds `wanted` codes, of those that have not come up yet, against their rows and returns `rows` of them.
+    /// The numbers differ where the source of rows has a filter.
+    pub fn new(wanted: usize, rows: usize) -> Self {
         let batch = (wanted / BATCH_PART).clamp(BATCH[0], BATCH[1]);
         Self {
             wanted,
+            rows,
             batch,
             threshold: f32::INFINITY,
             forgotten: f32::INFINITY,
@@ -124,6 +131,7 @@ impl Round {
             slack: (0.0, 1.0),
             all_read: true,
             complete: true,
+            dropped: false,
         }
     }
 
@@ -323,7 +331,9 @@ impl Round {
             return;
         }
         let mut kept = std::mem::take(&mut self.kept);
+        let before = kept.len();
         kept.retain_mut(|k| compare(k, search, source));
+        self.dropped |= kept.len() < before;
         self.best.clear();
         for estimate in kept.iter().map(|k| k.estimate).filter(|e| e.is_finite()) {
             self.note_best(estimate);
@@ -376,14 +386,16 @@ impl Round {
     }
 
     /// The distance in index space up to which rows found are returned: that below which nothing was dropped unseen; or
-    /// any, where nothing is as near as that: a round must come to something, or the next would be the same.
+    /// any, where nothing is as near as that and no other candidate turned out to be no result: a round must come to
+    /// something, or the next would be the same.
     fn limit(&self, found: &[Found], tolerance: f32) -> f32 {
         let limit = self.threshold.min(self.forgotten) + tolerance;
-        if found.iter().any(|f| !f.is_beyond(limit)) { limit } else { f32::INFINITY }
+        let comes_to_something = self.dropped || found.iter().any(|f| !f.is_beyond(limit));
+        if comes_to_something { limit } else { f32::INFINITY }
     }
 
-    /// Compares the candidates with their rows. Returns at most the wanted number beyond the last row returned, in
-    /// order.
+    /// Compares the candidates with their rows. Returns at most as many as the round is for beyond the last row returned,
+    /// in order.
     pub fn exact<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) -> Vec<Hit> {
         self.ranked(search, source).into_iter().map(|(hit, _)| hit).collect()
     }
@@ -400,21 +412,23 @@ impl Round {
         let mut found: Vec<Found> = Vec::with_capacity(self.kept.len());
         let mut nearest: BinaryHeap<Key> = BinaryHeap::new();
         for k in &self.kept {
-            let limit = if nearest.len() < self.wanted {
+            let limit = if nearest.len() < self.rows {
                 f32::INFINITY
             } else {
                 nearest.peek().map_or(f32::INFINITY, |n| n.0)
             };
             if k.lower > limit + search.tolerance {
+                self.complete &= self.rows == self.wanted;
                 continue;
             }
             let mut k = *k;
             if !compare(&mut k, search, source) {
+                self.dropped = true;
                 continue;
             }
             let (distance, there) = (k.distance.unwrap_or(f64::INFINITY), k.estimate);
             nearest.push(Key(there));
-            if nearest.len() > self.wanted {
+            if nearest.len() > self.rows {
                 nearest.pop();
             }
             let hit = Hit { tid: k.tid, distance, place: k.place, lane: k.lane };
@@ -423,7 +437,8 @@ impl Round {
         let limit = self.limit(&found, search.tolerance);
         found.retain(|f| !f.is_beyond(limit));
         found.sort_by(|a, b| a.hit.distance.total_cmp(&b.hit.distance).then(a.hit.tid.cmp(&b.hit.tid)));
-        found.truncate(self.wanted);
+        self.complete &= self.rows == self.wanted || found.len() <= self.rows;
+        found.truncate(self.rows);
         found.into_iter().map(|f| (f.hit, f.rank)).collect()
     }
 }

@@ -283,8 +283,10 @@ fn schema_owner(work: &mut Work, database: &str, name: &str) {
     let made = |inside: &&Inside| inside.remembers("schema", name).is_some();
     let live = work.inside(database).filter(made).and_then(|inside| inside.schemas.get(name));
     let Some((owner, live)) = declared.zip(live).filter(|(owner, live)| *owner != live.owner) else { return };
-    let reason =
-        format!("schema `{name}` belongs to `{}`, the database is declared to belong to `{owner}`", live.owner);
+    let reason = format!(
+        "schema `{name}` belongs to `{}`, the database is declared to belong to `{owner}`",
+        live.owner
+    );
     let id = format!("schema:{database}:{name}:owner");
     let change = format!("ALTER SCHEMA {} OWNER TO {}", quote_ident(name), quote_ident(&owner));
     work.in_database(database, Step::new(StepKind::Schema, &id, reason).sql(change));

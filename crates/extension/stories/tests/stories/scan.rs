@@ -49,7 +49,11 @@ fn a_scan_prepares_what_the_plan_will_ask_for() {
         ("limit", format!("SELECT id FROM t {ordered} LIMIT 400"), 400),
         ("offset", format!("SELECT id FROM t {ordered} OFFSET 150 LIMIT 250"), 400),
         ("subquery", format!("SELECT n.id + 1 FROM (SELECT id FROM t {ordered} LIMIT 400) n"), 400),
-        ("cte", format!("WITH n AS MATERIALIZED (SELECT id FROM t {ordered} LIMIT 400) SELECT count(*) FROM n"), 400),
+        (
+            "cte",
+            format!("WITH n AS MATERIALIZED (SELECT id FROM t {ordered} LIMIT 400) SELECT count(*) FROM n"),
+            400,
+        ),
         ("filter", format!("SELECT id FROM t WHERE id % 50 = 7 {ordered} LIMIT 10"), 1500),
     ] {
         db.run("SET howdah.expected_rows = 10");
@@ -61,7 +65,8 @@ fn a_scan_prepares_what_the_plan_will_ask_for() {
     }
     // A plan that asks for everything says nothing.
     db.run("SET howdah.expected_rows = 10");
-    let all = format!("SELECT id FROM (SELECT id, row_number() OVER ({ordered}) AS n FROM t) s WHERE n <= 400");
+    let all =
+        format!("SELECT id FROM (SELECT id, row_number() OVER ({ordered}) AS n FROM t) s WHERE n <= 400");
     let (limit, window) = (db.buffers(&format!("SELECT id FROM t {ordered} LIMIT 400")), db.buffers(&all));
     assert!(window > limit + limit / 2, "{window} buffers in rounds, {limit} in one");
     // A query inside a query: each scan finds itself in its own.
@@ -69,12 +74,85 @@ fn a_scan_prepares_what_the_plan_will_ask_for() {
         "CREATE FUNCTION nearest(w vector) RETURNS bigint LANGUAGE plpgsql AS
          $$ BEGIN RETURN (SELECT id FROM t ORDER BY v <-> w LIMIT 1); END $$",
     );
-    let found: i64 = db.one(&format!("SELECT count(*) FROM (SELECT nearest(v) = id AS same FROM t {ordered} LIMIT 300) s WHERE same"));
+    let found: i64 = db.one(&format!(
+        "SELECT count(*) FROM (SELECT nearest(v) = id AS same FROM t {ordered} LIMIT 300) s WHERE same"
+    ));
     assert!(found >= 295, "{found} of 300");
     // An error inside the inner one leaves nothing behind.
     db.refused(&format!("SELECT nearest('[1]'::vector) FROM t {ordered} LIMIT 5"));
     let rows: Vec<i64> = db.column(&format!("SELECT id FROM t {ordered} LIMIT 20"));
     assert_eq!(rows.len(), 20);
+    db.check("t_v");
+}
+
+#[test]
+fn a_filter_is_asked_inside_the_scan_where_that_changes_nothing() {
+    let mut db = db_or_skip!("scan_inside");
+    filled(&mut db, 20_000);
+    db.run(
+        "ALTER TABLE t ADD COLUMN kind int, ADD COLUMN note text;
+         UPDATE t SET kind = id % 100, note = CASE WHEN id % 3 = 0 THEN NULL ELSE 'n' || id % 7 END",
+    );
+    db.run("VACUUM ANALYZE t");
+    let exact = |db: &mut Db, statement: &str| -> Vec<i64> {
+        db.run("BEGIN; SET LOCAL enable_indexscan = off; SET LOCAL enable_sort = on; SET LOCAL enable_seqscan = on");
+        let rows = db.column(statement);
+        db.run("COMMIT");
+        rows
+    };
+    db.run("SET howdah.target_recall = 0.99");
+    let ordered = format!("ORDER BY v <-> '{}' LIMIT 10", query(4));
+    // Every kind of condition: columns, NULL, parameters of the executor, system columns, a whole row, long values.
+    for condition in [
+        "kind = 7",
+        "kind IN (3, 14, 15) AND note IS NOT NULL",
+        "note = 'n3' OR kind < 2",
+        "kind = (SELECT min(kind) + 5 FROM t)",
+        "tableoid = 't'::regclass AND kind % 10 = 1",
+        "t IS NOT NULL AND kind < 20",
+        "upper(repeat(coalesce(note, 'x'), 40)) LIKE 'N4%'",
+        "kind > 1000",
+        "EXISTS (SELECT 1 FROM generate_series(1, 3) g WHERE g = t.kind)",
+        "false",
+    ] {
+        let statement = format!("SELECT id FROM t WHERE {condition} {ordered}");
+        let (found, truth) = (db.column::<i64>(&statement), exact(&mut db, &statement));
+        let hits = truth.iter().filter(|id| found.contains(id)).count();
+        assert!(
+            found.len() == truth.len() && hits * 10 >= truth.len() * 8,
+            "{condition}: {found:?}, {truth:?}"
+        );
+    }
+    // EXPLAIN counts what was dropped, wherever that was.
+    let lines: Vec<String> =
+        db.column(&format!("EXPLAIN (ANALYZE) SELECT id FROM t WHERE kind = 7 {ordered}"));
+    let removed = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("Rows Removed by Filter: ")?.parse::<u64>().ok());
+    assert!(removed.is_some_and(|removed| removed > 300), "{lines:#?}");
+    // What answers anew each time is asked once for each row that is returned.
+    db.run("CREATE SEQUENCE asked");
+    let rows: Vec<i64> = db.column(&format!("SELECT id FROM t WHERE nextval('asked') > 0 {ordered}"));
+    let asked: i64 = db.one("SELECT last_value FROM asked");
+    assert_eq!((rows.len(), asked), (10, 10));
+    // An outer row's value, another with each rescan.
+    let own: i64 = db.one(
+        "SELECT count(*) FROM (SELECT * FROM t WHERE id < 40) a
+         CROSS JOIN LATERAL (SELECT b.id FROM t b WHERE b.kind = a.kind ORDER BY b.v <-> a.v LIMIT 1) n WHERE n.id = a.id",
+    );
+    assert!(own >= 38, "{own} of 40 rows are the nearest of their kind to themselves");
+    // A condition that fails ends the query, and the next one works.
+    let (code, ..) = db.refused(&format!("SELECT id FROM t WHERE 1 / (kind - kind) = 1 {ordered}"));
+    assert_eq!(code, "22012");
+    assert_eq!(db.column::<i64>(&format!("SELECT id FROM t WHERE kind = 7 {ordered}")).len(), 10);
+    // Rows that somebody may not see are not shown to their conditions either.
+    db.run(
+        "CREATE ROLE looker; GRANT SELECT ON t TO looker; ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY few ON t TO looker USING (kind < 5); SET ROLE looker",
+    );
+    let seen: Vec<i64> = db.column(&format!("SELECT id % 100 FROM t WHERE 1 / (kind - 50) < 9 {ordered}"));
+    assert!(seen.len() == 10 && seen.iter().all(|kind| *kind < 5), "{seen:?}");
+    db.run("RESET ROLE; DROP OWNED BY looker; DROP ROLE looker");
     db.check("t_v");
 }
 

@@ -96,7 +96,9 @@ pub fn differences(wanted: &Portrait, there: &Portrait) -> Vec<String> {
     for (object, wanted) in wanted {
         let there = there.get(object).unwrap_or(&nothing);
         found.extend(wanted.difference(there).map(|said| format!("{object} lacks: {said}")));
-        found.extend(there.difference(wanted).filter(known).map(|said| format!("{object} has too much: {said}")));
+        found.extend(
+            there.difference(wanted).filter(known).map(|said| format!("{object} has too much: {said}")),
+        );
     }
     found
 }

@@ -119,7 +119,9 @@ impl Set {
         let rest = all.split_off(rows * dimensions);
         if rows < FEWEST_ROWS {
             return Err(Problem::new(Kind::Usage, format!("{rows} rows are too few to compare indexes"))
-                .detail(format!("there are {have}, of which {more} are kept to be inserted when no other file has them"))
+                .detail(format!(
+                    "there are {have}, of which {more} are kept to be inserted when no other file has them"
+                ))
                 .hint(format!("Take {FEWEST_ROWS} rows or more.")));
         }
         let mut later = inserts.unwrap_or(rest);

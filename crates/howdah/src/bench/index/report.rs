@@ -115,7 +115,8 @@ impl Report {
     /// `machine` when they cannot be written.
     pub fn write(&self, directory: &Path) -> Result<[PathBuf; 2], Problem> {
         std::fs::create_dir_all(directory).map_err(|e| {
-            Problem::new(Kind::Machine, format!("cannot make `{}`", directory.display())).detail(e.to_string())
+            Problem::new(Kind::Machine, format!("cannot make `{}`", directory.display()))
+                .detail(e.to_string())
         })?;
         let dated = Dated::now(self);
         let set = self.sizes.first().map_or("none", |size| size.set.as_str());

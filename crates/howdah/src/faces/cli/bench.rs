@@ -87,7 +87,11 @@ async fn compare_indexes(common: &Common, flags: &BenchIndex) -> Outcome {
             tell(&format!("wrote {}", path.display()));
         }
     }
-    print::out(&if common.output == Format::Table { Dated::now(&found).page() } else { format!("{}\n", json!(found)) });
+    print::out(&if common.output == Format::Table {
+        Dated::now(&found).page()
+    } else {
+        format!("{}\n", json!(found))
+    });
     Ok(ExitCode::SUCCESS)
 }
 
