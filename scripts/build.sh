@@ -9,10 +9,22 @@ cargo=${CARGO:-cargo}
 # The major that the binary embeds; crates/bundle/src/pins.rs begins with it.
 major=18
 
-"$cargo" run --quiet --release -p howdah-bundle >/dev/null
+# pack ARGUMENTS…: runs howdah-bundle, built with the features that howdah gives to what both are made of, so that nothing is
+# compiled twice.
+pack() {
+  "$cargo" build --quiet --release -p howdah-bundle -p howdah --features howdah/bundled --bin howdah-bundle
+  target/release/howdah-bundle "$@" >/dev/null
+}
+
+packed=target/bundle/packed
+if ! compgen -G "target/bundle/howdah-postgres-$major-*.tar.zst" >/dev/null || [ ! -e "$packed" ] ||
+  [ -n "$(find crates/bundle Cargo.lock -newer "$packed" -print -quit)" ]; then
+  pack
+  touch "$packed"
+fi
 if [ -d "target/extension/pg$major" ]; then
   scripts/extension.sh "$major"
-  "$cargo" run --quiet --release -p howdah-bundle -- --extension "target/extension/pg$major" >/dev/null
+  pack --extension "target/extension/pg$major"
 else
   rm -f target/bundle/howdah-extension-*
   echo "note: without the extension howdah, index = \"auto\" means HNSW; \`make extension build\` adds it" >&2

@@ -8,7 +8,7 @@ command -v cargo >/dev/null || { echo "error: cargo is not on the PATH" >&2
   echo "hint: Install the Rust toolchain (https://rustup.rs), version 1.95 or newer." >&2; exit 1; }
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v python3 >/dev/null || missing+=(python3)
-python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+python3 -c 'import pip' 2>/dev/null || missing+=(python3-pip)
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -128,17 +128,18 @@ impl Directory {
         out
     }
 
-    /// Product of a vector with the centroid of slot `n`.
+    /// Products of a vector with the centroids of all slots; of slots without a list any number.
     #[must_use]
-    #[inline]
-    pub fn product(&self, n: usize, entry: &Entry, vector: &Small) -> f32 {
-        entry.scale * vector.product(self.packed(n))
+    pub fn products(&self, vector: &Small) -> Vec<f32> {
+        let scale = |e: &Option<Entry>| e.as_ref().map_or(0.0, |e| e.scale);
+        vector.products(&self.centroids).into_iter().zip(&self.entries).map(|(p, e)| scale(e) * p).collect()
     }
 
     /// The list whose centroid is nearest to a vector in index space.
     #[must_use]
     pub fn nearest(&self, vector: &Small) -> Option<usize> {
-        let gap = |(n, e): (usize, &Entry)| (e.square - 2.0 * self.product(n, e, vector), n);
+        let products = self.products(vector);
+        let gap = |(n, e): (usize, &Entry)| (e.square - 2.0 * products[n], n);
         self.lists().map(gap).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| n)
     }
 }

@@ -4,7 +4,8 @@
 //! the median of the rounds' ratios.
 //!
 //! - Ready-made vectors: `howdah ingest` of a `.npy` file against one binary COPY of the same rows, encoded beforehand, into
-//!   the same table.
+//!   the same table. An ingest begins with two connections and a look at the table, some hundredths of a second, so a rate
+//!   takes many rows.
 //! - Texts: `howdah ingest` of JSON Lines against the embedder alone, on the same texts in the same batches.
 //!
 //! Everything happens in a schema of its own, which is removed at the end; the table is an own table of Howdah's without a
@@ -47,7 +48,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { rounds: 5, rows: 50_000, dimensions: 384, texts: 256 }
+        Options { rounds: 5, rows: 200_000, dimensions: 384, texts: 256 }
     }
 }
 

@@ -22,6 +22,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_nibbles_each: |c, l, h, o| unsafe { dot_nibbles_each(c, l, h, o) },
     dot_triples: |c, q| unsafe { dot_triples(c, q) },
 };
 
@@ -253,6 +254,13 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
     let four = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256::<1>(acc));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
     _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot_nibbles_each(codes: &[u8], low: &[i8], high: &[i8], out: &mut [i32]) {
+    for (codes, out) in codes.chunks_exact(low.len()).zip(out) {
+        *out = dot_nibbles(codes, low, high);
+    }
 }
 
 #[target_feature(enable = "avx2,fma")]

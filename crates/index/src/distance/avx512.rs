@@ -24,6 +24,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums_fine(c, t, o) },
     scan: |b, t, p, e| unsafe { scan(b, t, p, e) },
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_nibbles_each: |c, l, h, o| unsafe { dot_nibbles_each(c, l, h, o) },
     dot_triples: avx2::KERNELS.dot_triples,
 };
 
@@ -245,4 +246,11 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         0
     };
     _mm512_reduce_add_epi32(acc) + rest
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dot_nibbles_each(codes: &[u8], low: &[i8], high: &[i8], out: &mut [i32]) {
+    for (codes, out) in codes.chunks_exact(low.len()).zip(out) {
+        *out = dot_nibbles(codes, low, high);
+    }
 }

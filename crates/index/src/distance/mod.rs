@@ -74,6 +74,8 @@ pub struct Kernels {
     /// Σ code · query over packed 4-bit codes: byte i holds a code for `low[i]` in its low and one for `high[i]` in
     /// its high half. All slices have equal length, a multiple of 16.
     pub dot_nibbles: fn(&[u8], &[i8], &[i8]) -> i32,
+    /// The same for vector after vector of codes that follow each other.
+    pub dot_nibbles_each: fn(&[u8], &[i8], &[i8], &mut [i32]),
     /// Σ code · query over packed 3-bit codes: chunks of 48 bytes for 128 dimensions. Of the first 32 bytes, byte
     /// 16h + i has the lower two bits of dimensions 64h + 16j + i for j in 0..4, from its lowest bits up; bit j of byte
     /// 32 + i is the upper bit of dimension 16j + i. The query has 128 values a chunk.

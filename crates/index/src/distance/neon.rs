@@ -17,6 +17,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: |c, t, o| unsafe { sums(c, t, o) },
     scan: |b, t, p, e| scan(b, t, p, e),
     dot_nibbles: |c, l, h| unsafe { dot_nibbles(c, l, h) },
+    dot_nibbles_each: |c, l, h, o| unsafe { dot_nibbles_each(c, l, h, o) },
     dot_triples: scalar::KERNELS.dot_triples,
 };
 
@@ -110,4 +111,11 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         acc = vpadalq_s16(acc, products);
     }
     vaddvq_s32(acc)
+}
+
+#[target_feature(enable = "neon")]
+fn dot_nibbles_each(codes: &[u8], low: &[i8], high: &[i8], out: &mut [i32]) {
+    for (codes, out) in codes.chunks_exact(low.len()).zip(out) {
+        *out = dot_nibbles(codes, low, high);
+    }
 }

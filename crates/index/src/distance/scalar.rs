@@ -13,6 +13,7 @@ pub static KERNELS: Kernels = Kernels {
     sums_fine: sums,
     scan,
     dot_nibbles,
+    dot_nibbles_each,
     dot_triples,
 };
 
@@ -125,6 +126,10 @@ fn dot_nibbles(codes: &[u8], low: &[i8], high: &[i8]) -> i32 {
         .zip(pairs)
         .map(|(c, (l, h))| i32::from(c & 15) * i32::from(*l) + i32::from(c >> 4) * i32::from(*h))
         .sum()
+}
+
+fn dot_nibbles_each(codes: &[u8], low: &[i8], high: &[i8], out: &mut [i32]) {
+    codes.chunks_exact(low.len()).zip(out).for_each(|(codes, out)| *out = dot_nibbles(codes, low, high));
 }
 
 /// The 3-bit code of dimension `dimension` of a chunk.

@@ -154,6 +154,10 @@ fn nibble_products_agree_to_the_last_unit() {
                 (fast.dot_nibbles)(&codes, &low, &high),
                 (scalar::KERNELS.dot_nibbles)(&codes, &low, &high)
             );
+            let (several, mut each) = ([codes.as_slice(), &codes, &vec![255; n]].concat(), [0; 3]);
+            (fast.dot_nibbles_each)(&several, &low, &high, &mut each);
+            let alone = several.chunks(n).map(|codes| (fast.dot_nibbles)(codes, &low, &high));
+            assert!(alone.eq(each), "{} {n}", fast.name);
             let full = (vec![255u8; n], vec![-127i8; n]);
             let slow = (scalar::KERNELS.dot_nibbles)(&full.0, &full.1, &full.1);
             assert_eq!((fast.dot_nibbles)(&full.0, &full.1, &full.1), slow);

@@ -35,7 +35,18 @@ impl Small {
     /// ⟨q, v⟩ for packed levels u of four bits and v = u − 7.5.
     #[must_use]
     pub fn product(&self, packed: &[u8]) -> f32 {
-        let raw = (kernels().dot_nibbles)(packed, &self.low, &self.high);
+        self.value((kernels().dot_nibbles)(packed, &self.low, &self.high))
+    }
+
+    /// The same for vector after vector of packed levels that follow each other.
+    #[must_use]
+    pub fn products(&self, packed: &[u8]) -> Vec<f32> {
+        let mut raw = vec![0; packed.len() / self.low.len()];
+        (kernels().dot_nibbles_each)(packed, &self.low, &self.high, &mut raw);
+        raw.into_iter().map(|raw| self.value(raw)).collect()
+    }
+
+    fn value(&self, raw: i32) -> f32 {
         self.unit * (raw as f32 - 7.5 * self.total as f32)
     }
 }

@@ -105,8 +105,9 @@ impl Probes {
         }
         let careful = rows <= SMALL || index.meta.dimensions < FEW_DIMENSIONS;
         let lists = index.directory.filled();
+        let products = index.directory.products(query);
         let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
-            let inner = index.directory.product(*n as usize, e, query);
+            let inner = products[*n as usize];
             let base = if product { -inner } else { square + e.square - 2.0 * inner };
             Candidate { key: base + radius * e.radius_squared, product: inner, at: at as u32 }
         };

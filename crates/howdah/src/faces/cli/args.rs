@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -446,10 +447,10 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
         /// Ready-made vectors a round
-        #[arg(long, default_value_t = 50_000)]
+        #[arg(long, default_value_t = 200_000)]
         rows: usize,
         /// Dimensions of the ready-made vectors
-        #[arg(long, default_value_t = 384)]
+        #[arg(long, default_value_t = 384, value_parser = dimensions())]
         dimensions: usize,
         /// Texts a round; 0 leaves the embedder out
         #[arg(long, default_value_t = 256)]
@@ -512,7 +513,7 @@ pub struct BenchIndex {
     #[arg(long, value_name = "FILE", requires = "vectors")]
     pub inserts: Option<PathBuf>,
     /// Dimensions of generated vectors
-    #[arg(long, default_value_t = 768)]
+    #[arg(long, default_value_t = 768, value_parser = dimensions())]
     pub dimensions: usize,
     /// Number of rows; several are measured one after the other
     #[arg(long, value_delimiter = ',', default_values_t = [30_000, 100_000])]
@@ -532,6 +533,11 @@ pub struct BenchIndex {
     /// Directory that gets the result as JSON and as a page
     #[arg(long, value_name = "DIRECTORY")]
     pub report: Option<PathBuf>,
+}
+
+/// Dimensions that a column of pgvector may have.
+fn dimensions() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=16_000)
 }
 
 /// The command line with the words of the table.

@@ -63,10 +63,13 @@ impl Copy {
         self.value(4 + vector.len() * width);
         self.buffer.put_u16(vector.len() as u16);
         self.buffer.put_u16(0);
+        let start = self.buffer.len();
+        self.buffer.resize(start + vector.len() * width, 0);
+        let places = self.buffer[start..].chunks_exact_mut(width).zip(vector);
         if half {
-            vector.iter().for_each(|x| self.buffer.put_u16(f16::from_f32(*x).to_bits()));
+            places.for_each(|(there, x)| there.copy_from_slice(&f16::from_f32(*x).to_be_bytes()));
         } else {
-            vector.iter().for_each(|x| self.buffer.put_f32(*x));
+            places.for_each(|(there, x)| there.copy_from_slice(&x.to_be_bytes()));
         }
     }
 

@@ -7,7 +7,7 @@
 //! 2. the planner leaves out what `howdah.sources` knows already, cuts the rest into chunks and compares them with the rows
 //!    that are there (`plan`);
 //! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`encode`);
-//! 4. the writer puts the batch into the database in one transaction (`write`).
+//! 4. one of two writers puts the batch into the database in one transaction (`write`).
 //!
 //! A document's rows and its row in `howdah.sources` are written together or not at all. That is the whole of resuming: the
 //! same command again skips what is in and does the rest. Trouble in an early stage travels down the queues behind the
@@ -69,7 +69,7 @@ pub async fn run(
     };
     let reading = connection(pools, resolved).await?;
     let target = target::Target::read(&reading, resolved, facts.as_ref()).await?;
-    let writing = connection(pools, resolved).await?;
+    let writing = [connection(pools, resolved).await?, connection(pools, resolved).await?];
     let job = pipeline::Job {
         shape: Arc::new(target.shape(resolved, &request.chunking)),
         tally: Arc::new(tally::Tally::new(&resolved.name, totals.bytes, progress)),

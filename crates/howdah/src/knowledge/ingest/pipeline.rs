@@ -26,6 +26,8 @@ const NAMES: usize = 4 << 20;
 const TEXT_BYTES: u64 = 64 << 10;
 /// Bytes in a batch where it is not.
 const READY_BYTES: u64 = 16 << 20;
+/// The first batch has this part of the rows of others.
+const FIRST_PART: usize = 8;
 
 /// One ingest.
 pub(super) struct Job {
@@ -58,7 +60,7 @@ type Queue<T> = mpsc::Sender<Result<T, Problem>>;
 type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
-pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Client) -> Result<(), Problem> {
+pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: [Client; 2]) -> Result<(), Problem> {
     let (read_queue, read_feed) = mpsc::channel(2);
     let (plan_queue, plan_feed) = mpsc::channel(2);
     let (write_queue, write_feed) = mpsc::channel(1);
@@ -82,6 +84,8 @@ fn read(job: &Job, queue: &Queue<Read>) {
     let Request { inputs, format, limits, base, .. } = job.request.clone();
     let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
     let mut batch = Read::default();
+    // A short one first: the writer waits for it.
+    let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
     while let Some(item) = reader.next() {
         if job.request.stop.requested() {
             return;
@@ -105,8 +109,11 @@ fn read(job: &Job, queue: &Queue<Read>) {
         }
         job.tally.files(reader.files());
         // A queue that is closed has told its trouble further down.
-        if batch.is_full(job) && queue.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-            return;
+        if batch.is_full(rows) {
+            if queue.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+                return;
+            }
+            rows = job.request.batch_rows;
         }
     }
     job.tally.files(reader.files());
@@ -127,8 +134,8 @@ impl Read {
         self.documents.push(document);
     }
 
-    fn is_full(&self, job: &Job) -> bool {
-        self.text >= TEXT_BYTES || self.bytes >= READY_BYTES || self.rows >= job.request.batch_rows
+    fn is_full(&self, rows: usize) -> bool {
+        self.text >= TEXT_BYTES || self.bytes >= READY_BYTES || self.rows >= rows
     }
 }
 
@@ -374,7 +381,8 @@ fn row_hash(
     part(Some(metadata.as_bytes()));
     fields.iter().for_each(|field| part(field.as_deref()));
     if let Some(vector) = embedding {
-        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut bytes = vec![0; vector.len() * 4];
+        bytes.chunks_exact_mut(4).zip(vector).for_each(|(there, x)| there.copy_from_slice(&x.to_le_bytes()));
         part(Some(&bytes));
     }
     hasher.finalize().into()
@@ -435,14 +443,32 @@ fn text_of(row: &Row) -> String {
 
 // --- writing
 
-async fn write(job: &Job, client: Client, mut feed: Feed<Batch>) -> Result<(), Problem> {
-    let mut writer = Writer::new(client, job.target.clone());
-    while let Some(batch) = feed.recv().await {
-        let batch = batch?;
-        writer.commit(&batch).await?;
-        job.tally.done(&batch.tally);
+/// Two sessions take turns: while one waits for its transaction to reach the disk, the other writes the next batch, which is
+/// committed only after that.
+async fn write(job: &Job, clients: [Client; 2], mut feed: Feed<Batch>) -> Result<(), Problem> {
+    let [mut next, mut before] = clients.map(|client| Writer::new(client, job.target.clone()));
+    let mut pending: Option<write::Tally> = None;
+    let mut remembered = job.target.remembered;
+    loop {
+        let commit = async {
+            before.commit().await?;
+            pending.iter().for_each(|tally| job.tally.done(tally));
+            Ok(())
+        };
+        let write = async {
+            let Some(batch) = feed.recv().await.transpose()? else { return Ok(None) };
+            next.write(&batch, !remembered).await?;
+            remembered |= !batch.is_empty();
+            Ok(Some(batch.tally))
+        };
+        let (committed, written): (Result<(), Problem>, _) = tokio::join!(commit, write);
+        committed?;
+        pending = written?;
+        if pending.is_none() {
+            return Ok(());
+        }
+        std::mem::swap(&mut next, &mut before);
     }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use futures_util::{SinkExt, stream};
 use howdah_plan::problem::{Kind, Problem};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 
 use super::encode::{self, Copy};
 use super::plan::Change;
@@ -113,38 +113,40 @@ impl Batch {
     }
 }
 
-/// The one connection that writes.
+/// A connection that writes.
 pub(super) struct Writer {
     client: Client,
     target: Target,
+    /// Whether the session has its staging table.
     staged: bool,
-    remembered: bool,
+    /// Whether a transaction waits for its commit.
+    open: bool,
 }
 
 impl Writer {
     /// A writer on a connection of its own.
     pub fn new(client: Client, target: Target) -> Self {
-        let remembered = target.remembered;
-        Writer { client, target, staged: false, remembered }
+        Writer { client, target, staged: false, open: false }
     }
 
-    /// Writes a batch in one transaction.
+    /// Writes a batch in one transaction and leaves it open. `first` says that it is the collection's first: then what made
+    /// its vectors is remembered with it.
     ///
     /// # Errors
     /// `conflict` when somebody else changed one of the documents meanwhile; what PostgreSQL says otherwise. Nothing of
-    /// the batch is written then.
-    pub async fn commit(&mut self, batch: &Batch) -> Result<(), Problem> {
+    /// the batch is written then, and the session is of no more use.
+    pub async fn write(&mut self, batch: &Batch, first: bool) -> Result<(), Problem> {
         if batch.is_empty() {
             return Ok(());
         }
         if !batch.updates.is_empty() && !self.staged {
             self.stage().await?;
         }
-        let doing = format!("write into collection `{}`", self.target.collection);
-        let fail = |e: tokio_postgres::Error| from_pg(&e, &doing);
-        let transaction = self.client.transaction().await.map_err(fail)?;
-        let work = Work { transaction: &transaction, target: &self.target, doing: &doing };
-        if !self.remembered {
+        let doing = self.doing();
+        self.client.batch_execute("BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        self.open = true;
+        let work = Work { client: &self.client, target: &self.target, doing: &doing };
+        if first {
             work.remember().await?;
         }
         work.sources(batch).await?;
@@ -152,10 +154,22 @@ impl Writer {
         work.shift(&batch.moves).await?;
         work.overwrite(&batch.updates).await?;
         let into = format!("{} ({})", self.target.table, self.target.column_list());
-        work.copy(&into, &batch.inserts).await?;
-        transaction.commit().await.map_err(fail)?;
-        self.remembered = true;
-        Ok(())
+        work.copy(&into, &batch.inserts).await
+    }
+
+    /// Commits what was written, if anything was.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn commit(&mut self) -> Result<(), Problem> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        self.client.batch_execute("COMMIT").await.map_err(|e| from_pg(&e, &self.doing()))
+    }
+
+    fn doing(&self) -> String {
+        format!("write into collection `{}`", self.target.collection)
     }
 
     /// Makes the session's staging table, outside the transaction, so that it stays.
@@ -174,7 +188,7 @@ impl Writer {
 }
 
 struct Work<'a> {
-    transaction: &'a Transaction<'a>,
+    client: &'a Client,
     target: &'a Target,
     doing: &'a str,
 }
@@ -195,7 +209,7 @@ impl Work<'_> {
         sql: &str,
         parameters: &[&(dyn postgres_types::ToSql + Sync)],
     ) -> Result<u64, Problem> {
-        self.transaction.execute(sql, parameters).await.map_err(|e| self.fail(&e))
+        self.client.execute(sql, parameters).await.map_err(|e| self.fail(&e))
     }
 
     async fn remember(&self) -> Result<(), Problem> {
@@ -296,7 +310,7 @@ impl Work<'_> {
             return Ok(());
         }
         let sql = format!("COPY {into} FROM STDIN (FORMAT binary)");
-        let sink = self.transaction.copy_in::<_, Bytes>(&sql).await.map_err(|e| self.fail(&e))?;
+        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(|e| self.fail(&e))?;
         let mut sink = Box::pin(sink);
         let mut messages = stream::iter(messages.iter().cloned().map(Ok));
         sink.send_all(&mut messages).await.map_err(|e| self.fail(&e))?;

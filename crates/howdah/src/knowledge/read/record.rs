@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 use super::field::FieldType;
 use crate::embed::norm;
 
+/// Only a vector of smaller numbers can have a length that rounds to zero.
+const TINY: f32 = 1e-15;
+
 /// What the collection wants of a record.
 #[derive(Debug, Clone)]
 pub struct Shape {
@@ -70,6 +73,13 @@ impl Shape {
                 vector.len(),
                 self.dimensions
             ));
+        }
+        // Nearly every vector is fine, and all of its numbers are looked at together.
+        let (fine, tiny) = vector.iter().fold((true, true), |(fine, tiny), x| {
+            (fine & (x.abs() <= self.largest), tiny & (x.abs() < TINY))
+        });
+        if fine && !tiny {
+            return Ok(());
         }
         if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
             return Err(format!("number {} of the vector is {}", position + 1, vector[position]));
