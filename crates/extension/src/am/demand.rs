@@ -20,7 +20,8 @@ use crate::storage::filter::Filter;
 
 /// Rows a hint may ask for at most: the planner's guess of a filter may be far off.
 const MOST: f64 = 4096.0;
-/// Standard deviations by which more rows are wanted than the filter needs on average, so that one round is mostly enough; a second costs half of the first.
+/// Standard deviations by which more rows are wanted than the filter needs on average, so that one round is mostly enough; a
+/// second costs half of the first.
 const MARGIN: f64 = 0.5;
 
 /// The hook that was there before.

@@ -51,6 +51,9 @@ pub struct ScanTerms {
     pub threshold: f32,
 }
 
+/// Codes, the two halves of a query, room for the products.
+type DotEach = fn(&[u8], &[i8], &[i8], &mut [i32]);
+
 /// One implementation of every inner loop.
 pub struct Kernels {
     /// The instruction set.
@@ -75,7 +78,7 @@ pub struct Kernels {
     /// its high half. All slices have equal length, a multiple of 16.
     pub dot_nibbles: fn(&[u8], &[i8], &[i8]) -> i32,
     /// The same for vector after vector of codes that follow each other.
-    pub dot_nibbles_each: fn(&[u8], &[i8], &[i8], &mut [i32]),
+    pub dot_nibbles_each: DotEach,
     /// Σ code · query over packed 3-bit codes: chunks of 48 bytes for 128 dimensions. Of the first 32 bytes, byte
     /// 16h + i has the lower two bits of dimensions 64h + 16j + i for j in 0..4, from its lowest bits up; bit j of byte
     /// 32 + i is the upper bit of dimension 16j + i. The query has 128 values a chunk.
