@@ -187,8 +187,8 @@ fn a_killed_server_loses_nothing_and_its_replica_agrees() {
         // The same scan on both, before anything changes.
         let strict = format!("SELECT id FROM t ORDER BY v <-> '{query}' LIMIT 100");
         let there = by_index(&mut db, &query);
-        // Queries lie apart from what was inserted, where how far to read is a guess: here both read nearly everything.
-        let careful = "SET howdah.ordering = strict; SET howdah.target_recall = 0.9999";
+        // Queries lie apart from what was inserted, where how far to read is a guess: here both read all lists.
+        let careful = "SET howdah.ordering = strict; SET howdah.probes = 262144";
         db.run(careful);
         let nearest: Vec<i64> = db.column(&strict);
         replica.catch_up(&primary);

@@ -101,7 +101,7 @@ async fn held(client: &Client) -> Problem {
         )
         .await;
     let problem = Problem::new(Kind::Conflict, "another `howdah apply` is running on this server")
-        .hint("Wait until it is done, then run `howdah apply` again.");
+        .hint("Wait until it is done, then run the command again.");
     match holder {
         Ok(Some(row)) => {
             let (pid, user, name, from, since) = (

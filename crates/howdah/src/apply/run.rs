@@ -136,7 +136,7 @@ impl Runner<'_> {
         let exports: Vec<String> = missing.iter().map(|password| format!("{}=…", password.env)).collect();
         Err(Problem::new(Kind::Usage, format!("variable `{}` is not set", first.env))
             .detail(format!("passwords are missing: {}", roles.join(", ")))
-            .hint(format!("Set them and run `howdah apply` again: `export {}`.", exports.join(" "))))
+            .hint(format!("Set them and run the command again: `export {}`.", exports.join(" "))))
     }
 
     async fn step(&mut self, step: &Step, verifiers: &HashMap<String, String>) -> Result<(), Problem> {

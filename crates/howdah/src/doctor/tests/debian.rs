@@ -94,7 +94,7 @@ async fn the_systems_server_with_tls_and_without_checksums() {
         execute(&system.pools, "CREATE EXTENSION vector").await;
     }
 
-    let options = Options { recall: true, ..Options::default() };
+    let options = Options { recall: true, timeout_seconds: 120, ..Options::default() };
     let report = run(&system.pools, None, None, &options).await.expect("a report");
     for missing in &report.not_run {
         let check = check::find(&missing.check).expect("a check");
