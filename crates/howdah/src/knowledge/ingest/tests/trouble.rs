@@ -104,7 +104,8 @@ async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_compl
     let pools = Pools::new(cluster.target.clone(), 4);
     let client = connect::connect(&cluster.target).await.unwrap();
     let through = assert_whole(&client).await;
-    assert!(through >= 500, "{through}");
+    // Five batches were told of, the first of which is a short one.
+    assert!(through >= 413, "{through}");
     let rest = run(&pools, None, &resolved, request, Arc::new(super::super::Silent)).await.unwrap();
     assert_eq!((rest.unchanged as i64, rest.new as i64), (through, 6000 - through));
     assert_eq!(assert_whole(&client).await, 6000);
