@@ -5,7 +5,7 @@
 
 use crate::format::meta::{META, META_USED, Meta};
 use crate::format::{Fault, PageKind, Special, get_u32, put};
-use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target};
+use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target};
 
 /// A page that nobody else knows. It belongs to the caller, who writes it in a change with [`Target::fresh`]; a crash
 /// before that leaves it without owner, and vacuum finds it.
@@ -56,6 +56,33 @@ pub fn give<S: PageStore>(store: &S, pages: &[Block]) -> Result<(), Fault> {
         })?;
     }
     Ok(())
+}
+
+/// Puts a page that scans may still be on their way to on the free list, stamped now: what it holds stays until it is
+/// taken. Does nothing where `is_empty` does not hold, asked under the page's lock.
+pub fn give_as_it_is<S: PageStore>(
+    store: &S,
+    page: Block,
+    is_empty: impl FnOnce(&PageMut<'_>) -> bool,
+) -> Result<(), Fault> {
+    let stamp = store.stamp();
+    store.change(&[Target::old(META), Target::old(page)], |views| {
+        let [meta_page, freed] = views else { return Outcome::Abandon(Ok(())) };
+        let mut meta = match Meta::read(meta_page.body) {
+            Ok(meta) => meta,
+            Err(fault) => return Outcome::Abandon(Err(fault)),
+        };
+        if !is_empty(freed) {
+            return Outcome::Abandon(Ok(()));
+        }
+        // Neither kind of page has anything there that a scan reads.
+        put(freed.body, 0, meta.free.to_le_bytes());
+        *freed.special = Special { kind: PageKind::Free, stamp }.to_bytes();
+        meta.free = page;
+        meta.write(meta_page.body);
+        meta_page.used = META_USED;
+        Outcome::Commit(Ok(()))
+    })
 }
 
 /// The pages on the free list.

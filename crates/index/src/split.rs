@@ -20,7 +20,7 @@ use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, get_f32, refine};
 use crate::insert::{current, note_change};
 use crate::kmeans::{self, Points};
-use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
+use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
 use crate::quantize::encode::{CodedCentroid, Encoder, RowCode, decode};
 use crate::rng::Rng;
@@ -392,15 +392,15 @@ fn swap<S: PageStore>(
     })
 }
 
-/// Gives up the blocks and units of a list that has been replaced.
+/// Gives up the blocks and units of a list that has been replaced, and the pages that have nothing else.
 fn retire<S: PageStore>(store: &S, layout: &Layout, list: u32, old: &OldPages) -> Result<(), Fault> {
     for (page, blocks) in &old.scan {
         store.interrupts();
         let stamp = store.stamp();
-        store.change(&[Target::old(*page)], |views| {
-            let Some(view) = views.first_mut() else { return Outcome::Abandon(()) };
+        let empty = store.change(&[Target::old(*page)], |views| {
+            let Some(view) = views.first_mut() else { return Outcome::Abandon(false) };
             if Special::read(*page, view.special).map(|s| s.kind) != Ok(PageKind::Scan) {
-                return Outcome::Abandon(());
+                return Outcome::Abandon(false);
             }
             for index in blocks {
                 let mut block = BlockMut::new(layout, view.body, usize::from(*index));
@@ -408,17 +408,36 @@ fn retire<S: PageStore>(store: &S, layout: &Layout, list: u32, old: &OldPages) -
                     block.free(stamp);
                 }
             }
-            Outcome::Commit(())
+            Outcome::Commit(is_empty(layout, *page, PageKind::Scan, view))
         });
+        if empty {
+            pool::give_as_it_is(store, *page, |view| is_empty(layout, *page, PageKind::Scan, view))?;
+        }
     }
     for (page, mask) in &old.refine {
         store.interrupts();
         let stamp = store.stamp();
-        store.change(&[Target::old(*page)], |views| {
-            let Some(view) = views.first_mut() else { return Outcome::Abandon(()) };
+        let empty = store.change(&[Target::old(*page)], |views| {
+            let Some(view) = views.first_mut() else { return Outcome::Abandon(false) };
             refine::give_up(view.body, *mask, stamp);
-            Outcome::Commit(())
+            Outcome::Commit(is_empty(layout, *page, PageKind::Refine, view))
         });
+        if empty {
+            pool::give_as_it_is(store, *page, |view| is_empty(layout, *page, PageKind::Refine, view))?;
+        }
     }
     Ok(())
+}
+
+/// Whether the page is of this kind and nothing on it is in use.
+fn is_empty(layout: &Layout, page: Block, kind: PageKind, view: &PageMut<'_>) -> bool {
+    if Special::read(page, view.special).map(|s| s.kind) != Ok(kind) {
+        return false;
+    }
+    match kind {
+        PageKind::Scan => {
+            (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(|_| true))
+        }
+        _ => refine::in_use(view.body) == 0,
+    }
 }
