@@ -21,8 +21,9 @@ use crate::rng::Rng;
 use crate::space::Space;
 use crate::writer::Writer;
 
-/// Sampled rows a list: more do not move centroids by what a query would notice.
-const SAMPLE_A_LIST: usize = 50;
+/// Sampled rows a list. With 50 the lists of text embeddings are no better, those of generated vectors read a tenth fewer
+/// codes, and making them takes twice as long.
+const SAMPLE_A_LIST: usize = 32;
 /// Blocks a list may reach before its first split is tried, as a multiple of its target.
 pub const SPLIT_FACTOR: u32 = 2;
 /// Groups of lists compared closely when a row looks for its list in a build.
@@ -143,6 +144,8 @@ pub struct Trained {
     coded: Vec<CodedCentroid>,
     groups: Vec<usize>,
     rows: u64,
+    /// The levels of all centroids, one after the other.
+    packed: Vec<u8>,
     /// Decoded centroids and the means of their groups.
     centroids: Vec<f32>,
     means: Vec<f32>,
@@ -174,7 +177,8 @@ impl Trained {
             means.extend(mean);
         }
         let half_squares = kmeans::half_squares(Points { values: &means, width });
-        Self { options, layout, space, seed, coded, groups, rows, centroids, means, half_squares }
+        let packed = coded.iter().flat_map(|c| c.packed.iter().copied()).collect();
+        Self { options, layout, space, seed, coded, groups, rows, packed, centroids, means, half_squares }
     }
 
     /// Number of lists.
@@ -258,9 +262,11 @@ impl Trained {
         let small = Small::new(vector);
         let mut best = (f32::INFINITY, 0);
         for &(_, group) in scores.iter() {
-            for list in self.groups[group]..self.groups[group + 1] {
+            let (from, to) = (self.groups[group], self.groups[group + 1]);
+            let products = small.products(&self.packed[from * width / 2..to * width / 2]);
+            for (list, product) in (from..to).zip(products) {
                 let c = &self.coded[list];
-                let gap = c.square - 2.0 * c.scale * small.product(&c.packed);
+                let gap = c.square - 2.0 * c.scale * product;
                 if gap < best.0 {
                     best = (gap, list);
                 }

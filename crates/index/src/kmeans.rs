@@ -111,23 +111,43 @@ pub fn lloyd(
         if round == rounds || k == 1 && round == 1 {
             break;
         }
-        move_to_means(points, members, &owner, &mut centroids);
+        move_to_means(points, members, &owner, threads, &mut centroids);
     }
     (centroids, owner)
 }
 
-fn move_to_means(points: Points<'_>, members: &[u32], owner: &[u32], centroids: &mut [f32]) {
-    let width = points.width;
-    let k = centroids.len() / width;
-    let mut counts = vec![0u32; k];
-    let mut sums = vec![0.0f32; centroids.len()];
+/// Sums of each centroid's points in dimensions `from..to`, one centroid after the other.
+fn sums(points: Points<'_>, members: &[u32], owner: &[u32], k: usize, from: usize, to: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f32; k * (to - from)];
     for (&i, &o) in members.iter().zip(owner) {
-        counts[o as usize] += 1;
-        let sum = &mut sums[o as usize * width..(o as usize + 1) * width];
-        for (s, v) in sum.iter_mut().zip(points.row(i as usize)) {
+        let sum = &mut sums[o as usize * (to - from)..(o as usize + 1) * (to - from)];
+        for (s, v) in sum.iter_mut().zip(&points.row(i as usize)[from..to]) {
             *s += v;
         }
     }
+    sums
+}
+
+fn move_to_means(points: Points<'_>, members: &[u32], owner: &[u32], threads: usize, centroids: &mut [f32]) {
+    let width = points.width;
+    let k = centroids.len() / width;
+    let mut counts = vec![0u32; k];
+    owner.iter().for_each(|&o| counts[o as usize] += 1);
+    // Threads share dimensions, not points: the order of additions, and with it the result, does not depend on them.
+    let share = width.div_ceil(if members.len() < 1024 { 1 } else { threads.max(1) }).next_multiple_of(16);
+    let ranges: Vec<(usize, usize)> =
+        (0..width).step_by(share).map(|from| (from, (from + share).min(width))).collect();
+    let parts: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let (first, others) = ranges.split_first().unwrap_or((&(0, 0), &[]));
+        let of = |(from, to)| sums(points, members, owner, k, from, to);
+        let running: Vec<_> = others.iter().map(|range| scope.spawn(move || of(*range))).collect();
+        let joined = running.into_iter().map(|one| one.join().unwrap_or_default());
+        std::iter::once(of(*first)).chain(joined).collect()
+    });
+    let sum = |j: usize, t: usize| {
+        let (part, (from, to)) = (&parts[t / share], ranges[t / share]);
+        part[j * (to - from) + t - from]
+    };
     let Some(largest) = (0..k).max_by_key(|&j| counts[j]) else { return };
     for j in 0..k {
         let (from, count, nudge) =
@@ -135,7 +155,7 @@ fn move_to_means(points: Points<'_>, members: &[u32], owner: &[u32], centroids: 
         let part = 1.0 / count.max(1) as f32;
         for t in 0..width {
             let sign = if (t + j) % 2 == 0 { 1.0 + nudge } else { 1.0 - nudge };
-            centroids[j * width + t] = sums[from * width + t] * part * sign;
+            centroids[j * width + t] = sum(from, t) * part * sign;
         }
     }
 }
@@ -166,7 +186,7 @@ pub struct Centroids {
 /// About `k` centroids for a sample of points.
 #[must_use]
 pub fn train(points: Points<'_>, k: usize, threads: usize, seed: u64, pause: &dyn Fn()) -> Centroids {
-    const ROUNDS: usize = 8;
+    const ROUNDS: usize = 6;
     let mut rng = Rng::new(seed);
     let all: Vec<u32> = (0..points.len() as u32).collect();
     let k = k.clamp(1, points.len().max(1));

@@ -138,8 +138,8 @@ fn sample(source: &Source, sampler: &mut Sampler, rows: u64) {
     const RUN: u32 = 4;
     let blocks = source.blocks();
     let rows_a_block = (rows / u64::from(blocks.max(1))).max(1);
-    // Twice as many as fit, so that the reservoir still chooses.
-    let wanted = (2 * sampler.capacity() as u64).div_ceil(rows_a_block);
+    // A few more than fit, since some may be dead; each costs a look at its TOASTed value.
+    let wanted = (sampler.capacity() as u64 * 11 / 10).div_ceil(rows_a_block);
     let mut failed = None;
     let mut visit = |_tid, vector: &[f32]| {
         if let Err(fault) = sampler.push(vector) {
