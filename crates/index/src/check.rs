@@ -12,7 +12,7 @@ use crate::format::{Fault, PageKind, Special, refine};
 use crate::options::Metric;
 use crate::page::{Block, NO_BLOCK, PageRead, PageStore, Tid, VectorSource};
 use crate::pool;
-use crate::quantize::encode::decode;
+use crate::quantize::encode::{Encoder, RowCode, decode};
 
 /// Problems reported at most; the rest are counted.
 const MOST: usize = 100;
@@ -242,10 +242,20 @@ impl<S: PageStore> Walk<'_, S> {
         // The same holds for a row beside the origin, which is rounded to eight bits.
         let whole = if self.index.meta.metric == Metric::Cosine { 1.0 } else { dot(&vector, &vector) };
         let length = residual + 0.02 * dot(centroid, centroid) + 1e-4 * whole;
-        let error = (l2_squared(&row, &decoded) - rounding).max(0.0) / length.max(f32::MIN_POSITIVE);
+        let off =
+            |decoded: &[f32]| (l2_squared(&row, decoded) - rounding).max(0.0) / length.max(f32::MIN_POSITIVE);
+        let error = off(&decoded);
         self.report.worst_error = self.report.worst_error.max(error);
         let expected = 0.25f32.powi(layout.bits as i32) * 3.6 * (128.0 / layout.width as f32).max(1.0);
-        if error > DECODE_BOUND * expected {
+        // A lopsided residual has no better code: the one that it would get now says so.
+        let mut best = || {
+            let mut code = Vec::new();
+            Encoder::new(*layout, self.index.meta.metric).encode(tid, &row, centroid, &mut code);
+            let code = RowCode::new(layout, &code);
+            decode(self.index.meta.metric, layout, code.signs(), code.record(), centroid, &mut decoded);
+            off(&decoded)
+        };
+        if error > DECODE_BOUND * expected && error > 1.1 * best() {
             self.report.problem(format!(
                 "the code of row ({},{}) is off by {error:.4} of its residual",
                 tid.block, tid.offset

@@ -1,7 +1,7 @@
 //! The lists of an index, in memory: what each scan and insert looks at first.
 //!
 //! Read from the directory pages once and kept by the caller between scans; [`Index::refresh`] reads one page to see
-//! whether anything changed and then only the pages that did. Takes `dimensions / 2 + 50` bytes a list.
+//! whether anything changed and then only the pages that did. Takes `5 · dimensions / 8 + 60` bytes a list.
 
 use std::sync::Arc;
 
@@ -10,10 +10,15 @@ use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{self, META, Meta};
 use crate::format::{Fault, Layout, PageKind, Special};
 use crate::page::{Block, NO_BLOCK, PageRead, PageStore};
-use crate::quantize::Small;
 use crate::quantize::encode::CodedCentroid;
+use crate::quantize::{Query, Small};
+use crate::sketch::Sketch;
 use crate::space::Space;
 
+/// Values of all centroids from which on a sketch of them is looked at first: those of a quarter of a megabyte.
+const LARGE: usize = 1 << 19;
+/// Lists that look nearest among which the nearest is found.
+const NEAR: usize = 32;
 /// Times that pages are read again which changed while they were read.
 const ATTEMPTS: usize = 32;
 
@@ -23,7 +28,9 @@ pub struct Directory {
     layout: Layout,
     pages: Vec<Block>,
     entries: Vec<Option<Entry>>,
-    centroids: Vec<u8>,
+    /// Packed levels of all slots; shared with searches in progress, as `filled`.
+    centroids: Arc<Vec<u8>>,
+    sketch: Sketch,
     /// The lists that have blocks, with their slots; shared with searches in progress.
     filled: Arc<Vec<(u32, Entry)>>,
 }
@@ -34,7 +41,8 @@ impl Directory {
             layout,
             pages: Vec::new(),
             entries: Vec::new(),
-            centroids: Vec::new(),
+            centroids: Arc::default(),
+            sketch: Sketch::new(layout.width),
             filled: Arc::default(),
         };
         let mut next = head;
@@ -61,14 +69,19 @@ impl Directory {
         let at = self.pages.iter().position(|p| *p == page).unwrap_or_else(|| {
             self.pages.push(page);
             self.entries.resize(self.pages.len() * slots, None);
-            self.centroids.resize(self.pages.len() * slots * bytes, 0);
+            Arc::make_mut(&mut self.centroids).resize(self.pages.len() * slots * bytes, 0);
+            self.sketch.resize(self.pages.len() * slots);
             self.pages.len() - 1
         });
+        let centroids = Arc::make_mut(&mut self.centroids);
         for slot in 0..slots {
             let n = at * slots + slot;
             self.entries[n] = pages::entry(&self.layout, guard.body(), slot);
             let centroid = pages::centroid(&self.layout, guard.body(), slot);
-            self.centroids[n * bytes..(n + 1) * bytes].copy_from_slice(centroid);
+            centroids[n * bytes..(n + 1) * bytes].copy_from_slice(centroid);
+            if let Some(entry) = &self.entries[n] {
+                self.sketch.set(n, centroid, entry.scale, entry.square);
+            }
         }
         Ok(Front::read(guard.body()).next)
     }
@@ -128,6 +141,24 @@ impl Directory {
         out
     }
 
+    /// The packed levels of all slots, as they are now.
+    #[must_use]
+    pub fn packed_centroids(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.centroids)
+    }
+
+    /// Whether a first look at the lists saves time: with few of them, reading their centroids takes none worth saving.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.entries.len() * self.layout.width >= LARGE
+    }
+
+    /// Estimates of the products of a query with the centroids of all slots; of slots without a list any number.
+    #[must_use]
+    pub fn estimates(&self, query: &Query) -> Vec<f32> {
+        self.sketch.products(query)
+    }
+
     /// Products of a vector with the centroids of all slots; of slots without a list any number.
     #[must_use]
     pub fn products(&self, vector: &Small) -> Vec<f32> {
@@ -135,12 +166,27 @@ impl Directory {
         vector.products(&self.centroids).into_iter().zip(&self.entries).map(|(p, e)| scale(e) * p).collect()
     }
 
-    /// The list whose centroid is nearest to a vector in index space.
+    /// The list whose centroid is nearest to a vector in index space: of many lists, the nearest of those that look nearest.
     #[must_use]
-    pub fn nearest(&self, vector: &Small) -> Option<usize> {
-        let products = self.products(vector);
-        let gap = |(n, e): (usize, &Entry)| (e.square - 2.0 * products[n], n);
-        self.lists().map(gap).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, n)| n)
+    pub fn nearest(&self, vector: &[f32]) -> Option<usize> {
+        let by_gap = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0);
+        let nearest = |products: &[f32]| -> Vec<(f32, usize)> {
+            self.lists().map(|(n, e)| (e.square - 2.0 * products[n], n)).collect()
+        };
+        let small = Small::new(vector);
+        if !self.is_large() {
+            return nearest(&self.products(&small)).into_iter().min_by(by_gap).map(|(_, n)| n);
+        }
+        let mut looked = nearest(&self.estimates(&Query::new(vector.to_vec())));
+        if looked.len() > NEAR {
+            looked.select_nth_unstable_by(NEAR - 1, by_gap);
+            looked.truncate(NEAR);
+        }
+        let gap = |(_, n): (f32, usize)| {
+            let e = self.list(n)?;
+            Some((e.square - 2.0 * e.scale * small.product(self.packed(n)), n))
+        };
+        looked.into_iter().filter_map(gap).min_by(by_gap).map(|(_, n)| n)
     }
 }
 

@@ -13,7 +13,6 @@ use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, PageKind, Special, refine};
 use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
-use crate::quantize::Small;
 use crate::quantize::encode::{Encoder, RowCode};
 use crate::split;
 use crate::writer::find_room;
@@ -33,12 +32,11 @@ pub fn insert<S: PageStore, V: VectorSource>(
         set_origin(index, store, &rotated)?;
     }
     index.space.centre(&mut rotated);
-    let small = Small::new(&rotated);
     let mut encoder = Encoder::new(index.layout, index.meta.metric);
     let mut code = Vec::with_capacity(RowCode::bytes(&index.layout));
     loop {
         store.interrupts();
-        let Some(slot) = index.directory.nearest(&small) else {
+        let Some(slot) = index.directory.nearest(&rotated) else {
             return Err(Fault::Damaged { page: index.meta.directory, what: "the index has no list" });
         };
         code.clear();

@@ -24,6 +24,7 @@ pub mod quantize;
 pub mod rng;
 pub mod rotate;
 pub mod search;
+mod sketch;
 pub mod space;
 pub mod split;
 pub mod vacuum;

@@ -48,6 +48,26 @@ fn a_built_index_finds_what_it_was_asked_for() {
 }
 
 #[test]
+fn very_many_lists_are_found_by_a_sketch_of_them() {
+    for metric in METRICS {
+        let options = BuildOptions { lists: 4200, ..BuildOptions::new(metric, 128) };
+        let mut table = Table::blobs(20_000, 128, 300, 14);
+        let pages = build(&table, options);
+        let mut index = Index::open(&pages).unwrap();
+        assert!(index.directory.is_large(), "{} lists", index.meta.lists);
+        calibrate(&mut index, &pages, &mut table, 60).unwrap();
+        table.rows.extend(Table::blobs(400, 128, 300, 15).rows);
+        insert_rows(&mut index, &pages, &mut table, 20_000);
+        assert_sound(&pages, &mut table, 20_400);
+        let queries = queries(&table, 40);
+        for target in [0.9, 0.99] {
+            let found = recall(&pages, &mut table, &options, asked(target), &queries, 10);
+            assert!(found >= target - 0.05, "{metric:?}: asked {target}, found {found}");
+        }
+    }
+}
+
+#[test]
 fn an_index_born_empty_becomes_a_good_one() {
     for metric in METRICS {
         let options = BuildOptions::new(metric, 40);
@@ -64,6 +84,20 @@ fn an_index_born_empty_becomes_a_good_one() {
         let found = recall(&pages, &mut table, &options, asked(0.95), &queries, 10);
         assert!(found >= 0.92, "{metric:?}: {found}");
     }
+}
+
+#[test]
+fn a_grown_index_is_hardly_larger_than_a_built_one() {
+    let options = BuildOptions::new(Metric::L2, 256);
+    let mut table = Table::blobs(12_000, 256, 60, 13);
+    let built = build(&table, options);
+    let grown = empty(&options);
+    let mut index = Index::open(&grown).unwrap();
+    insert_rows(&mut index, &grown, &mut table, 0);
+    assert_sound(&grown, &mut table, 12_000);
+    // Every list was split and written anew many times: its old blocks and units are other lists' room now.
+    let ratio = f64::from(grown.pages()) / f64::from(built.pages());
+    assert!(ratio < 1.5, "{ratio:.2} times the pages of a built index");
 }
 
 #[test]

@@ -77,6 +77,21 @@ pub struct Work {
     pub exact: u64,
 }
 
+impl Work {
+    /// No work.
+    pub const NONE: Self = Self { rounds: 0, lists: 0, blocks: 0, refined: 0, exact: 0 };
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        self.lists += other.lists;
+        self.blocks += other.blocks;
+        self.refined += other.refined;
+        self.exact += other.exact;
+    }
+}
+
 /// A search in progress. Holds no page between calls.
 pub struct Search {
     layout: Layout,
@@ -117,7 +132,7 @@ impl Search {
         Ok(Self {
             layout: index.layout,
             space: Arc::clone(&index.space),
-            probes: Probes::new(index, &query.small, size, &options),
+            probes: Probes::new(index, &query, size, &options),
             tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
             vector: vector.to_vec(),
             offset,
@@ -201,6 +216,14 @@ impl Search {
         self.work
     }
 
+    /// Bytes of the index that it has read: centroids of all lists, blocks of codes, the low bits of those refined.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let layout = &self.layout;
+        let blocks = self.work.blocks * (layout.codes_bytes + layout.head_bytes) as u64;
+        self.probes.bytes() + blocks + self.work.refined * layout.record_bytes as u64
+    }
+
     fn round<S: PageStore, V: VectorSource>(&mut self, store: &S, source: &mut V) -> Result<(), Fault> {
         if self.work.rounds > 0 {
             let most = (self.options.memory / BYTES_A_ROW).max(64);
@@ -228,7 +251,7 @@ impl Search {
             // The lists have been replaced and their blocks taken for others, which the horizon forbids on a primary
             // but a standby may see: begin again with the lists as they are now.
             let index = Index::open(store)?;
-            self.probes = Probes::new(&index, &self.query.small, square(&self.query.rotated), &self.options);
+            self.probes = Probes::new(&index, &self.query, square(&self.query.rotated), &self.options);
             // Codes lie elsewhere now: what was returned is known by its distance only.
             self.seen.clear();
             self.restarted = true;

@@ -16,7 +16,7 @@ use crate::directory::Index;
 use crate::format::directory::Entry;
 use crate::format::scan::Place;
 use crate::options::{Metric, SearchOptions};
-use crate::quantize::Small;
+use crate::quantize::{Query, Small};
 
 /// Weight of a list's squared radius in its key.
 const RADIUS: f32 = 0.5;
@@ -26,6 +26,9 @@ const NEAR: f32 = 0.3;
 const RANK: f32 = 0.2;
 /// Lists ordered at a time.
 const CHUNK: usize = 64;
+/// Of many lists those that look nearest are looked at closely, so many for each that is ordered: then hardly one is missing
+/// from its place.
+const LOOKED: usize = 2;
 /// Indexes of so few rows are read whole, and nothing is left to chance: it costs less than deciding.
 const SMALL: u64 = 1000;
 /// What rounding the query into tables of small numbers does to estimates, in units of its squared length: as if it were
@@ -55,7 +58,8 @@ pub struct Probe {
     pub head: Place,
 }
 
-/// A list before it is looked at closely: its key, its product with the query, its place among the filled lists.
+/// A list before it is read: its key, its product with the query, its place among the filled lists. Of many lists key and
+/// product are estimates until it is looked at.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     key: f32,
@@ -67,8 +71,15 @@ struct Candidate {
 #[derive(Clone, Debug)]
 pub struct Probes {
     lists: Arc<Vec<(u32, Entry)>>,
+    /// Packed levels of all slots.
+    centroids: Arc<Vec<u8>>,
+    /// First the ordered ones, then others that have been looked at, then the rest.
     all: Vec<Candidate>,
     ordered: usize,
+    looked: usize,
+    /// Bytes of a centroid, and of all of them that were read at first.
+    bytes: [usize; 2],
+    radius: f32,
     square: f32,
     product: bool,
     first: f32,
@@ -78,6 +89,12 @@ pub struct Probes {
     /// codes are not independent.
     careful: bool,
     limit: Limit,
+}
+
+/// The key of a list whose centroid's product with the query is `inner`.
+fn key(product: bool, square: f32, radius: f32, inner: f32, e: &Entry) -> f32 {
+    let base = if product { -inner } else { square + e.square - 2.0 * inner };
+    base + radius * e.radius_squared
 }
 
 /// How far to read.
@@ -91,7 +108,7 @@ enum Limit {
 impl Probes {
     /// The lists of `index` for a query of this squared length.
     #[must_use]
-    pub fn new(index: &Index, query: &Small, square: f32, options: &SearchOptions) -> Self {
+    pub fn new(index: &Index, query: &Query, square: f32, options: &SearchOptions) -> Self {
         let product = index.meta.metric == Metric::InnerProduct;
         let rows = index.directory.rows();
         // Under inner product everything is half as large as in squared distances of vectors of unit length, and grows
@@ -105,13 +122,16 @@ impl Probes {
         }
         let careful = rows <= SMALL || index.meta.dimensions < FEW_DIMENSIONS;
         let lists = index.directory.filled();
-        let products = index.directory.products(query);
+        let large = index.directory.is_large();
+        let products =
+            if large { index.directory.estimates(query) } else { index.directory.products(&query.small) };
+        let key = |inner: f32, e: &Entry| key(product, square, radius, inner, e);
         let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
             let inner = products[*n as usize];
-            let base = if product { -inner } else { square + e.square - 2.0 * inner };
-            Candidate { key: base + radius * e.radius_squared, product: inner, at: at as u32 }
+            Candidate { key: key(inner, e), product: inner, at: at as u32 }
         };
         let all: Vec<Candidate> = lists.iter().enumerate().map(candidate).collect();
+        let bytes = index.layout.width / 2;
         let limit = if options.probes > 0 {
             Limit::Lists(options.probes as usize)
         } else if rows <= SMALL {
@@ -121,8 +141,12 @@ impl Probes {
         };
         Self {
             lists,
+            centroids: index.directory.packed_centroids(),
+            looked: if large { 0 } else { all.len() },
+            bytes: [bytes, all.len() * if large { bytes / 4 } else { bytes }],
             all,
             ordered: 0,
+            radius,
             square,
             product,
             first: 0.0,
@@ -145,17 +169,45 @@ impl Probes {
         self.all.is_empty()
     }
 
-    /// The list of rank `rank`, the most promising being 0.
-    pub fn get(&mut self, rank: usize) -> Option<Probe> {
-        if rank >= self.ordered && rank < self.all.len() {
-            let rest = &mut self.all[self.ordered..];
-            let chunk = CHUNK.max(self.ordered).min(rest.len());
-            if chunk < rest.len() {
-                rest.select_nth_unstable_by(chunk - 1, |a, b| a.key.total_cmp(&b.key));
+    /// Bytes of centroids that were read.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let [one, first] = self.bytes;
+        (first + if first < one * self.all.len() { one * self.looked } else { 0 }) as u64
+    }
+
+    /// Orders more of the lists.
+    fn order(&mut self, query: &Small) {
+        let chunk = CHUNK.max(self.ordered).min(self.all.len() - self.ordered);
+        let wanted = (LOOKED * (self.ordered + chunk)).min(self.all.len());
+        let by_key = |a: &Candidate, b: &Candidate| a.key.total_cmp(&b.key);
+        if self.looked < wanted {
+            let rest = &mut self.all[self.looked..];
+            let more = wanted - self.looked;
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more - 1, by_key);
             }
-            rest[..chunk].sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
-            self.ordered += chunk;
-            self.first = self.all[0].key;
+            for candidate in &mut rest[..more] {
+                let (n, e) = &self.lists[candidate.at as usize];
+                let packed = &self.centroids[*n as usize * self.bytes[0]..][..self.bytes[0]];
+                candidate.product = e.scale * query.product(packed);
+                candidate.key = key(self.product, self.square, self.radius, candidate.product, e);
+            }
+            self.looked = wanted;
+        }
+        let rest = &mut self.all[self.ordered..self.looked];
+        if chunk < rest.len() {
+            rest.select_nth_unstable_by(chunk - 1, by_key);
+        }
+        rest[..chunk].sort_unstable_by(by_key);
+        self.ordered += chunk;
+        self.first = self.all[0].key;
+    }
+
+    /// The list of rank `rank`, the most promising being 0. `query` is that of [`Probes::new`].
+    pub fn get(&mut self, rank: usize, query: &Small) -> Option<Probe> {
+        if rank >= self.ordered && rank < self.all.len() {
+            self.order(query);
         }
         let candidate = self.all.get(rank)?;
         let (_, e) = &self.lists[candidate.at as usize];

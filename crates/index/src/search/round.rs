@@ -151,7 +151,7 @@ impl Round {
             let mut batch: Vec<(usize, Probe)> = Vec::with_capacity(BATCH_LISTS);
             let size = (rank / 4).clamp(1, BATCH_LISTS);
             while batch.len() < size
-                && let Some(probe) = search.probes.get(rank)
+                && let Some(probe) = search.probes.get(rank, &search.query.small)
             {
                 let full = self.threshold.is_finite() && rank > 0;
                 if rank >= list_limit || full && search.probes.score(rank, self.threshold) > score_limit {
