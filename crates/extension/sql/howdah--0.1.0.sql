@@ -45,6 +45,11 @@ CREATE FUNCTION howdah_index_info(index regclass) RETURNS jsonb
 COMMENT ON FUNCTION howdah_index_info(regclass) IS
     'what a howdah index holds: lists, sizes, fill, and the recall that reading a share of it gives';
 
+CREATE FUNCTION howdah_session_work() RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'howdah_session_work_wrapper' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION howdah_session_work() IS
+    'what the scans of this session have done: lists and blocks read, codes refined, rows compared, bytes of indexes';
+
 CREATE FUNCTION howdah_index_check(index regclass) RETURNS SETOF text
     AS 'MODULE_PATHNAME', 'howdah_index_check_wrapper' LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION howdah_index_check(regclass) IS

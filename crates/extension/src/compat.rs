@@ -12,39 +12,61 @@ pub unsafe fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {
     matches!(unsafe { (*snapshot).snapshot_type }, SNAPSHOT_MVCC | SNAPSHOT_HISTORIC_MVCC)
 }
 
-/// Executes a query: [`crate::am::demand`] notes which, the hook that was there before or PostgreSQL does it.
-#[cfg(feature = "pg18")]
-#[pgrx::pg_guard]
-pub unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    rows: u64,
-) {
-    // SAFETY: everything is passed on as it came; what raises errors runs inside the guard that turns them into unwinding.
-    crate::am::demand::run(query, rows, |before| unsafe {
-        match before {
-            Some(before) => pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows)),
-            None => pg_sys::standard_ExecutorRun(query, direction, rows),
+/// Defines the hook `$name` of `ExecutorRun`. It calls `$run` with the query, the rows asked for (0 means all) and what
+/// executes the query: by the hook given to it or, without one, by PostgreSQL.
+macro_rules! executor_run_hook {
+    ($name:ident calls $run:path) => {
+        #[cfg(feature = "pg18")]
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            rows: u64,
+        ) {
+            // SAFETY: everything is passed on as it came; what raises errors runs inside the guard that turns them into
+            // unwinding.
+            $run(query, rows, |before: pg_sys::ExecutorRun_hook_type| unsafe {
+                match before {
+                    Some(before) => pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows)),
+                    None => pg_sys::standard_ExecutorRun(query, direction, rows),
+                }
+            });
         }
-    });
-}
 
-/// Executes a query: [`crate::am::demand`] notes which, the hook that was there before or PostgreSQL does it.
-#[cfg(not(feature = "pg18"))]
-#[pgrx::pg_guard]
-pub unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    rows: u64,
-    once: bool,
-) {
-    // SAFETY: everything is passed on as it came; what raises errors runs inside the guard that turns them into unwinding.
-    crate::am::demand::run(query, rows, |before| unsafe {
-        match before {
-            Some(before) => pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows, once)),
-            None => pg_sys::standard_ExecutorRun(query, direction, rows, once),
+        #[cfg(not(feature = "pg18"))]
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            rows: u64,
+            once: bool,
+        ) {
+            // SAFETY: as for the other majors.
+            $run(query, rows, |before: pg_sys::ExecutorRun_hook_type| unsafe {
+                match before {
+                    Some(before) => {
+                        pg_sys::ffi::pg_guard_ffi_boundary(|| before(query, direction, rows, once))
+                    }
+                    None => pg_sys::standard_ExecutorRun(query, direction, rows, once),
+                }
+            });
         }
-    });
+    };
+}
+pub(crate) use executor_run_hook;
+
+/// Makes a path worse than any that a setting has disabled: from 18 on that counts before all costs.
+///
+/// # Safety
+/// `path` is being costed.
+pub unsafe fn never_take(path: *mut pg_sys::IndexPath) {
+    #[cfg(feature = "pg18")]
+    // SAFETY: promised by the caller.
+    unsafe {
+        (*path).path.disabled_nodes = 2;
+    }
+    #[cfg(not(feature = "pg18"))]
+    let _ = path;
 }
 
 /// Counts an index scan for `pg_stat_user_indexes` (`pgstat_count_index_scan`), and for EXPLAIN from 18 on.

@@ -1,4 +1,5 @@
-//! What a user can ask about an index: `howdah_index_info`, `howdah_index_check`.
+//! What a user can ask about an index, `howdah_index_info` and `howdah_index_check`, and about the scans of a session,
+//! `howdah_session_work`.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,7 @@ use howdah_index::page::{PageRead, PageStore, Tid};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::am::{raise, report_error};
+use crate::am::{raise, report_error, scan};
 use crate::storage::cache::with_index;
 use crate::storage::line_pointers::LinePointers;
 use crate::storage::owner::AsOwner;
@@ -105,6 +106,21 @@ fn howdah_index_info(index: pg_sys::Oid) -> pgrx::JsonB {
         },
         "calibrated_at_rows": facts.measured_rows,
         "calibration": curve,
+    }))
+}
+
+/// What the scans of this session have done, those of the query that asks not counted, as one JSON document.
+#[pg_extern(sql = false)]
+fn howdah_session_work() -> pgrx::JsonB {
+    let scan::Done { scans, work, bytes } = scan::done();
+    pgrx::JsonB(serde_json::json!({
+        "scans": scans,
+        "rounds": work.rounds,
+        "lists": work.lists,
+        "blocks": work.blocks,
+        "refined": work.refined,
+        "compared": work.exact,
+        "bytes": bytes,
     }))
 }
 

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::options::search_options;
 use super::report::raise;
+use crate::compat;
 use crate::storage::cache::with_index;
 use crate::storage::pages::Pages;
 
@@ -35,6 +36,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         if (*path).indexorderbys.is_null() {
             // Never for anything but an ordered scan.
+            compat::never_take(path);
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
             (*selectivity, *pages_out) = (0.0, 0.0);
             return;

@@ -15,7 +15,7 @@ use howdah_index::options::SearchOptions;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::compat::executor_run;
+use crate::compat::executor_run_hook;
 use crate::storage::filter::Filter;
 
 /// Rows a hint may ask for at most: the planner's guess of a filter may be far off.
@@ -56,8 +56,10 @@ pub fn register() {
     }
 }
 
+executor_run_hook!(executor_run calls run);
+
 /// Executes `query` by `run`, which gets the hook that was there before.
-pub fn run(query: *mut pg_sys::QueryDesc, rows: u64, run: impl FnOnce(pg_sys::ExecutorRun_hook_type)) {
+fn run(query: *mut pg_sys::QueryDesc, rows: u64, run: impl FnOnce(pg_sys::ExecutorRun_hook_type)) {
     let _before = Before(RUNNING.replace(Running { query, rows }));
     run(PREVIOUS.get().copied().flatten());
 }
@@ -84,7 +86,7 @@ impl Demand {
             return None;
         }
         let limit = (rows > 0).then_some(rows as f64);
-        let mut visit = Visit { scan, limit, found: None };
+        let mut visit = Visit { scan, above: std::ptr::null_mut(), limit, found: None };
         // SAFETY: the query is being executed, since `run` clears it when it ends; so its plan's state is whole.
         unsafe { look((*query).planstate, (&raw mut visit).cast()) };
         visit.found
@@ -106,6 +108,8 @@ impl Demand {
 /// On the way down a plan: what is looked for, and how many rows the nodes above let through.
 struct Visit {
     scan: pg_sys::IndexScanDesc,
+    /// The node that is being walked down from; null at the top.
+    above: *mut pg_sys::PlanState,
     limit: Option<f64>,
     found: Option<Demand>,
 }
@@ -122,7 +126,8 @@ unsafe extern "C-unwind" fn look(node: *mut pg_sys::PlanState, context: *mut c_v
         if node.is_null() {
             return false;
         }
-        let above = visit.limit;
+        let (parent, limit) = (visit.above, visit.limit);
+        let above = if parent.is_null() || is_input(parent, node) { limit } else { None };
         visit.limit = match (*node).type_ {
             pg_sys::NodeTag::T_IndexScanState => {
                 let scan = &*node.cast::<pg_sys::IndexScanState>();
@@ -150,8 +155,30 @@ unsafe extern "C-unwind" fn look(node: *mut pg_sys::PlanState, context: *mut c_v
             }
             _ => None,
         };
+        visit.above = node;
         let found = pg_sys::planstate_tree_walker(node, Some(look), context);
-        visit.limit = above;
+        (visit.above, visit.limit) = (parent, limit);
         found
+    }
+}
+
+/// Whether the rows of `child` are what `parent` works on. The other nodes below it are subqueries, each read as far as an
+/// expression wants.
+///
+/// # Safety
+/// Both are of a plan that is being executed.
+unsafe fn is_input(parent: *mut pg_sys::PlanState, child: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: promised by the caller; a node's tag says what it is.
+    unsafe {
+        match (*parent).type_ {
+            pg_sys::NodeTag::T_SubqueryScanState => {
+                (*parent.cast::<pg_sys::SubqueryScanState>()).subplan == child
+            }
+            pg_sys::NodeTag::T_MergeAppendState => {
+                let merge = &*parent.cast::<pg_sys::MergeAppendState>();
+                (0..merge.ms_nplans as usize).any(|n| *merge.mergeplans.add(n) == child)
+            }
+            _ => (*parent).lefttree == child,
+        }
     }
 }

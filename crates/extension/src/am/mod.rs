@@ -11,7 +11,7 @@ mod insert;
 mod opclass;
 pub mod options;
 mod report;
-mod scan;
+pub mod scan;
 mod vacuum;
 mod workers;
 

@@ -3,8 +3,10 @@
 //! Distances are compared exactly inside the scan and rows come in strict order, so the executor has nothing to recheck.
 //! Rows that its filter would drop are mostly dropped here ([`super::demand`]).
 
+use std::cell::Cell;
+
 use howdah_index::options::SearchOptions;
-use howdah_index::search::{Dead, Search};
+use howdah_index::search::{Dead, Search, Work};
 use howdah_index::vacuum::mark_dead;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
@@ -32,6 +34,26 @@ struct Running {
     search: Search,
     rows: Rows,
     dead: Vec<Dead>,
+}
+
+thread_local! {
+    static DONE: Cell<Done> = const { Cell::new(Done { scans: 0, work: Work::NONE, bytes: 0 }) };
+}
+
+/// What the scans of a session have done.
+#[derive(Clone, Copy)]
+pub struct Done {
+    /// Scans that have ended.
+    pub scans: u64,
+    /// Their work.
+    pub work: Work,
+    /// Bytes of indexes that they read.
+    pub bytes: u64,
+}
+
+/// What the scans of this session have done so far.
+pub fn done() -> Done {
+    DONE.get()
 }
 
 /// Dead rows that are marked together: marking a page costs a log record.
@@ -200,6 +222,11 @@ unsafe fn begin(scan: pg_sys::IndexScanDesc, state: &Scan, pages: &Pages) -> Run
 /// `state` is that of `scan`, whose index is open.
 unsafe fn end(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     if let Some(mut running) = state.running.take() {
+        let mut done = DONE.get();
+        done.scans += 1;
+        done.work += running.search.work();
+        done.bytes += running.search.bytes();
+        DONE.set(done);
         running.rows.close();
         // SAFETY: promised by the caller.
         unsafe {

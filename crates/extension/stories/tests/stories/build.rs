@@ -77,25 +77,33 @@ fn progress_names_the_phases_of_a_build_and_their_totals() {
     let mut db = Server::shared(kit).database("progress");
     db.run("CREATE TABLE t (id bigint, v vector(64))");
     db.load("t", 0, Rows::new(64, 40, 4).take(30_000));
-    let builder = std::thread::spawn(|| {
-        Server::shared(kit).db("progress").run("CREATE INDEX t_v ON t USING howdah (v)");
-    });
-    let (mut phases, mut totals) = (BTreeSet::new(), 0);
-    while !builder.is_finished() {
-        for row in db.all("SELECT phase, tuples_total, tuples_done FROM pg_stat_progress_create_index") {
-            phases.insert(row.get::<_, String>(0));
-            let (total, done): (i64, i64) = (row.get(1), row.get(2));
-            // The total of the encoding is the planner's guess.
-            assert!(done <= 2 * total.max(15_000), "{done} of {total}");
-            totals = totals.max(total);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    builder.join().unwrap();
-    println!("phases seen: {phases:?}");
     let named = ["sampling rows", "making lists", "encoding rows", "writing pages", "measuring recall"];
-    let seen = named.iter().filter(|name| phases.contains(&format!("building index: {name}"))).count();
-    assert!(seen >= 3, "{phases:?}");
+    let (mut phases, mut totals) = (BTreeSet::new(), 0);
+    // On a busy machine a phase may pass between two looks: another build shows it.
+    for _ in 0..20 {
+        db.run("DROP INDEX IF EXISTS t_v");
+        let builder = std::thread::spawn(|| {
+            Server::shared(kit).db("progress").run("CREATE INDEX t_v ON t USING howdah (v)");
+        });
+        while !builder.is_finished() {
+            for row in db.all("SELECT phase, tuples_total, tuples_done FROM pg_stat_progress_create_index") {
+                phases.insert(row.get::<_, String>(0));
+                let (total, done): (i64, i64) = (row.get(1), row.get(2));
+                // The total of the encoding is the planner's guess.
+                assert!(done <= 2 * total.max(15_000), "{done} of {total}");
+                totals = totals.max(total);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        builder.join().unwrap();
+        if totals >= 25_000 && named.iter().all(|name| phases.contains(&format!("building index: {name}"))) {
+            break;
+        }
+    }
+    println!("phases seen: {phases:?}");
+    for name in named {
+        assert!(phases.contains(&format!("building index: {name}")), "no {name} in {phases:?}");
+    }
     assert!(totals >= 25_000, "{totals}");
     db.check("t_v");
 }

@@ -86,6 +86,34 @@ fn a_scan_prepares_what_the_plan_will_ask_for() {
 }
 
 #[test]
+fn a_session_tells_what_its_scans_have_done() {
+    let mut db = db_or_skip!("scan_work");
+    filled(&mut db, 20_000);
+    let work = |db: &mut Db, statement: &str, what: &str| -> i64 {
+        let count = format!("SELECT (howdah_session_work() ->> '{what}')::bigint");
+        let before: i64 = db.one(&count);
+        db.run(statement);
+        db.one::<i64>(&count) - before
+    };
+    let ordered = format!("ORDER BY v <-> '{}'", query(8));
+    let ten = format!("SELECT id FROM t {ordered} LIMIT 10");
+    assert_eq!(work(&mut db, &ten, "scans"), 1);
+    assert_eq!(work(&mut db, &ten, "rounds"), 1);
+    assert!(work(&mut db, &ten, "compared") >= 10);
+    assert!(work(&mut db, &ten, "refined") >= work(&mut db, &ten, "compared"));
+    let (blocks, bytes) = (work(&mut db, &ten, "blocks"), work(&mut db, &ten, "bytes"));
+    let size: i64 = db.one("SELECT pg_relation_size('t_v')");
+    assert!(blocks > 0 && bytes > 100 * blocks && bytes < size, "{blocks} blocks, {bytes} of {size} bytes");
+    assert_eq!(work(&mut db, "SELECT count(*) FROM t", "scans"), 0);
+    // A LIMIT says nothing of a subquery that an expression beside it reads to its end.
+    let all = format!("SELECT ARRAY(SELECT id FROM t {ordered})");
+    let (alone, limited) =
+        (work(&mut db, &all, "rounds"), work(&mut db, &format!("{all} LIMIT 4000"), "rounds"));
+    assert!(alone > 3, "{alone} rounds");
+    assert_eq!(alone, limited);
+}
+
+#[test]
 fn a_filter_is_asked_inside_the_scan_where_that_changes_nothing() {
     let mut db = db_or_skip!("scan_inside");
     filled(&mut db, 20_000);
@@ -210,6 +238,14 @@ fn no_setting_makes_a_query_fail() {
                 }
             }
         }
+    }
+    // Nor one that leaves the planner without a way it likes: such queries do not ask for an order.
+    for without in ["seqscan", "seqscan = off; SET enable_bitmapscan", "seqscan = off; SET enable_indexscan"]
+    {
+        db.run(&format!("SET enable_{without} = off"));
+        assert_eq!(db.one::<i64>("SELECT count(*) FROM t"), 3000);
+        assert_eq!(db.one::<i64>("SELECT count(*) FROM t WHERE v IS NOT NULL AND id < 10"), 10);
+        db.run("RESET ALL");
     }
     db.check("t_v");
 }

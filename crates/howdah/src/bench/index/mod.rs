@@ -5,6 +5,7 @@
 //! take turns, and the medians are kept. Filtered questions are asked the same way. Last come inserts into the built index
 //! and a VACUUM after one row in ten was deleted.
 
+mod bandwidth;
 pub mod data;
 pub mod peers;
 pub mod report;
@@ -78,6 +79,7 @@ async fn measure(
 ) -> Result<Report, Problem> {
     let admin = Session::open(&scratch.target).await?;
     let mut report = Report::new(scratch, options);
+    report.memory_bytes_a_second = bandwidth::measure();
     let mut peers = Vec::new();
     for peer in wanted {
         if scratch.install(&admin, peer.extension).await? {
@@ -117,9 +119,18 @@ struct Level {
     filter: Filter,
     wanted: f64,
     value: u32,
-    recall: f64,
-    least_rows: usize,
+    found: Found,
     costs: Vec<Cost>,
+}
+
+/// What came back for all questions at one effort.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    recall: f64,
+    /// Rows of the shortest answer.
+    least_rows: usize,
+    /// Bytes of the index that were read for a question, where the index says.
+    bytes: Option<f64>,
 }
 
 impl Bench<'_> {
@@ -174,21 +185,11 @@ impl Bench<'_> {
             for filter in Filter::EACH {
                 let mut known = Vec::new();
                 for wanted in &self.options.recalls {
-                    if let Some((value, (recall, least_rows))) =
-                        self.least(peer, filter, *wanted, &mut known).await?
-                    {
-                        let level = Level {
-                            peer: at,
-                            filter,
-                            wanted: *wanted,
-                            value,
-                            recall,
-                            least_rows,
-                            costs: Vec::new(),
-                        };
-                        levels.push(level);
+                    if let Some((value, found)) = self.least(peer, filter, *wanted, &mut known).await? {
+                        let costs = Vec::new();
+                        levels.push(Level { peer: at, filter, wanted: *wanted, value, found, costs });
                     } else {
-                        let best = known.iter().map(|(_, (recall, _))| *recall).fold(0.0, f64::max);
+                        let best = known.iter().map(|(_, found)| found.recall).fold(0.0, f64::max);
                         (self.progress)(&format!(
                             "{}: never reaches {wanted} where one row in {} passes, at most {best:.4}",
                             peer.name,
@@ -208,8 +209,8 @@ impl Bench<'_> {
         peer: &Peer,
         filter: Filter,
         wanted: f64,
-        known: &mut Vec<(u32, (f64, usize))>,
-    ) -> Result<Option<(u32, (f64, usize))>, Problem> {
+        known: &mut Vec<(u32, Found)>,
+    ) -> Result<Option<(u32, Found)>, Problem> {
         let (mut least, mut most) = (peer.effort.least, peer.effort.most);
         let mut best = None;
         // Start low: most of what is wanted is reached with little.
@@ -223,7 +224,7 @@ impl Bench<'_> {
                     found
                 }
             };
-            if found.0 >= wanted {
+            if found.recall >= wanted {
                 best = Some((next, found));
                 if next == least {
                     break;
@@ -247,15 +248,21 @@ impl Bench<'_> {
         Ok(best)
     }
 
-    /// Mean recall, and the least number of rows that came.
-    async fn recall(&self, peer: &Peer, filter: Filter, value: u32) -> Result<(f64, usize), Problem> {
+    async fn recall(&self, peer: &Peer, filter: Filter, value: u32) -> Result<Found, Problem> {
         let session = Session::open(&self.scratch.target).await?;
         let asking = session.prepare(peer, self.set, filter, value).await?;
         let answers = session.answers(&asking, self.set).await?;
+        let bytes = match peer.extension {
+            "howdah" => Some(session.number("SELECT (howdah_session_work() ->> 'bytes')::bigint").await?),
+            _ => None,
+        };
         let right: usize =
             answers.iter().enumerate().map(|(n, found)| self.set.right(filter, n, found)).sum();
-        let least = answers.iter().map(Vec::len).min().unwrap_or(0);
-        Ok((right as f64 / (NEAREST * answers.len()) as f64, least))
+        Ok(Found {
+            recall: right as f64 / (NEAREST * answers.len()) as f64,
+            least_rows: answers.iter().map(Vec::len).min().unwrap_or(0),
+            bytes: bytes.map(|all| all as f64 / answers.len() as f64),
+        })
     }
 
     /// Times all levels in rounds that take turns.
@@ -280,9 +287,10 @@ impl Bench<'_> {
         Point {
             one_in: level.filter.one_in(),
             wanted: level.wanted,
-            recall: level.recall,
+            recall: level.found.recall,
             effort: peer.effort.value(level.value).to_string(),
-            least_rows: level.least_rows,
+            least_rows: level.found.least_rows,
+            bytes: level.found.bytes,
             cpu_micros: median(level.costs.iter().map(|cost| cost.micros(count))),
             wall_micros: median(level.costs.iter().map(|cost| cost.wall_micros(count))),
         }

@@ -18,6 +18,9 @@ pub struct Report {
     pub server: String,
     /// Timed rounds.
     pub rounds: usize,
+    /// Bytes a second that one core reads from memory, front to back; 0 where it was not measured.
+    #[serde(default)]
+    pub memory_bytes_a_second: f64,
     /// What was left out, in words.
     pub notes: Vec<String>,
     /// By number of rows.
@@ -81,6 +84,9 @@ pub struct Point {
     pub effort: String,
     /// Rows of the shortest answer.
     pub least_rows: usize,
+    /// Bytes of the index read for a question, where the index says.
+    #[serde(default)]
+    pub bytes: Option<f64>,
     /// Microseconds of the backend for a question.
     pub cpu_micros: f64,
     /// Microseconds by the clock, from the client.
@@ -104,6 +110,7 @@ impl Report {
         Report {
             server: format!("PostgreSQL {}; {}", scratch.version, settings.join(", ")),
             rounds: options.rounds,
+            memory_bytes_a_second: 0.0,
             notes: Vec::new(),
             sizes: Vec::new(),
         }
@@ -170,6 +177,7 @@ impl Dated<'_, Report> {
         }
         for size in &report.sizes {
             size.write(&mut text);
+            size.write_reading(&mut text, report.memory_bytes_a_second);
         }
         report.write_growth(&mut text);
         text
@@ -252,6 +260,35 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// What an index reads of itself, as a share of what memory allows in the time that a question takes.
+    fn write_reading(&self, text: &mut String, bytes_a_second: f64) {
+        let points = self.peers.iter().flat_map(|peer| peer.points.iter().map(move |point| (peer, point)));
+        let mut rows = points.filter_map(|(peer, point)| Some((peer, point, point.bytes?))).peekable();
+        if rows.peek().is_none() || bytes_a_second <= 0.0 {
+            return;
+        }
+        let _ = write!(
+            text,
+            "\nRead of the index for a question, beside what one core reads from memory ({:.1} GB a second):\n\n\
+             | index | one row in | recall@10 wanted | MB | µs that memory takes | share of the question |\n|---|---|---|---|---|---|\n",
+            bytes_a_second / 1e9
+        );
+        for (peer, point, bytes) in rows {
+            let micros = bytes / bytes_a_second * 1e6;
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {:.2} | {micros:.0} | {:.0} % |",
+                peer.name,
+                point.one_in,
+                point.wanted,
+                bytes / 1e6,
+                100.0 * micros / point.cpu_micros
+            );
+        }
+    }
+}
+
 /// A number, and how many times smaller than `first` it is.
 fn beside(value: f64, first: f64, digits: usize) -> String {
     if value == first || !first.is_finite() || value <= 0.0 {
@@ -271,6 +308,7 @@ mod tests {
             recall: wanted,
             effort: "40".into(),
             least_rows: 10,
+            bytes: (factor > 1.0).then_some(1e6),
             cpu_micros: 800.0 / factor,
             wall_micros: 900.0 / factor,
         };
@@ -297,6 +335,7 @@ mod tests {
         let report = Report {
             server: "s".into(),
             rounds: 3,
+            memory_bytes_a_second: 2e10,
             notes: vec!["`x` left out".into()],
             sizes: vec![size(10), size(20)],
         };
@@ -308,6 +347,8 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("## How the costs grow"), "{page}");
+        assert!(page.contains("| howdah | 1 | 0.95 | 1.00 | 50 | 62 % |"), "{page}");
+        assert!(!page.contains("| hnsw | 1 | 0.95 | 1.00"), "{page}");
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(again, report);
     }

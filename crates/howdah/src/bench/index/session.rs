@@ -18,6 +18,10 @@ use crate::postgres::{Target, connect};
 /// Schema that holds everything.
 pub const SCHEMA: &str = "howdah_bench_index";
 
+/// Workers that a build may ask for, said of each table: PostgreSQL reckons with the size of the table alone, and one whose
+/// vectors are TOASTed looks small to it. `max_parallel_maintenance_workers` has the last word.
+const PARALLEL_WORKERS: u32 = 8;
+
 /// Time that something took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
@@ -125,7 +129,8 @@ impl Session {
         let d = set.dimensions;
         self.run(&format!(
             "DROP TABLE IF EXISTS {table};
-             CREATE TABLE {table} (id bigint NOT NULL, tenth int NOT NULL, hundredth int NOT NULL, e vector({d}))"
+             CREATE TABLE {table} (id bigint NOT NULL, tenth int NOT NULL, hundredth int NOT NULL, e vector({d}))
+             WITH (parallel_workers = {PARALLEL_WORKERS})"
         ))
         .await?;
         let vector = self.vector_type("vector").await?;
