@@ -44,7 +44,7 @@ impl Scratch {
         let instance = Instance::new(home, &format!("bench-index-{major}"), &Server::default(), programs)?;
         instance.init().await?;
         let facts = machine::read(&instance.layout.root);
-        let settings = settings(facts.memory_bytes, facts.cores);
+        let settings = settings(facts.memory_bytes, facts.cores, facts.shm_bytes);
         instance.configure(settings.iter().map(|(name, value)| (*name, value.as_str())))?;
         let running = instance.start().await?;
         Ok(Scratch { target: running.target.clone(), version, settings, instance, running: Some(running) })
@@ -86,7 +86,7 @@ impl Scratch {
 
 /// Settings under which a bench is about indexes: everything in memory, nothing else going on, writes as safe as in
 /// production but for the commit that is waited for.
-fn settings(memory: u64, cores: u32) -> Vec<(&'static str, String)> {
+fn settings(memory: u64, cores: u32, shared: Option<u64>) -> Vec<(&'static str, String)> {
     let megabytes = |part: u64| format!("{}MB", (memory / part) >> 20);
     vec![
         ("shared_buffers", megabytes(3)),
@@ -100,8 +100,9 @@ fn settings(memory: u64, cores: u32) -> Vec<(&'static str, String)> {
         ("autovacuum", "off".into()),
         ("max_wal_size", "32GB".into()),
         ("checkpoint_timeout", "1h".into()),
-        // Parallel builds of HNSW keep their graph in shared memory, which containers have little of otherwise.
-        ("dynamic_shared_memory_type", "mmap".into()),
+        // Parallel builds of HNSW keep their graph in shared memory. Files do where there is little, as in containers, but all
+        // of `maintenance_work_mem` is written to them first.
+        ("dynamic_shared_memory_type", if shared >= Some(memory / 4) { "posix" } else { "mmap" }.into()),
         ("max_connections", "50".into()),
     ]
 }
@@ -112,9 +113,14 @@ mod tests {
 
     #[test]
     fn memory_is_shared_out() {
-        let settings = settings(12 << 30, 2);
+        let settings = settings(12 << 30, 2, Some(64 << 20));
         let value = |name| settings.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str());
         assert_eq!(value("shared_buffers"), Some("4096MB"));
         assert_eq!(value("maintenance_work_mem"), Some("3072MB"));
+        assert_eq!(value("dynamic_shared_memory_type"), Some("mmap"));
+        assert!(
+            super::settings(12 << 30, 2, Some(8 << 30))
+                .contains(&("dynamic_shared_memory_type", "posix".into()))
+        );
     }
 }
