@@ -81,6 +81,12 @@ impl Sampler {
         self.capacity
     }
 
+    /// Whether the sample holds as many rows as it can.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.values.len() >= self.capacity * self.layout.width
+    }
+
     /// Shows the sampler a row's vector.
     pub fn push(&mut self, vector: &[f32]) -> Result<(), Fault> {
         self.seen += 1;
@@ -423,6 +429,7 @@ fn write_index<S: PageStore>(
         origin,
         directory: next,
         free: NO_BLOCK,
+        free_tail: NO_BLOCK,
         seed,
         changes: 1,
         next_list: lists.iter().map(|(e, _)| e.id).max().unwrap_or(0) + 1,

@@ -81,39 +81,33 @@ fn any_row<S: PageStore>(
     let slot = rows[rows.partition_point(|r| r.0 <= at)].1;
     let Some(entry) = index.directory.list(slot) else { return Ok(None) };
     let mut place = entry.head;
-    for _ in 0..rng.below(entry.blocks.max(1) as usize) {
+    let mut further = rng.below(entry.blocks.max(1) as usize);
+    while place.is_some() && store.has(place.page) {
         let guard = store.read(place.page);
-        let next = BlockView::new(&index.layout, guard.body(), usize::from(place.index)).next();
-        if !next.is_some() || !store.has(next.page) {
-            break;
+        let block = BlockView::new(&index.layout, guard.body(), usize::from(place.index));
+        // The list may have been replaced and its pages taken for others.
+        if Special::read(place.page, guard.special())?.kind != PageKind::Scan || block.list() != entry.id {
+            return Ok(None);
         }
-        place = next;
+        if further == 0 || !block.next().is_some() {
+            let lane = rng.below(index.layout.capacity);
+            return Ok((block.live() >> lane & 1 == 1).then(|| block.tid(lane)));
+        }
+        further -= 1;
+        place = block.next();
     }
-    if !place.is_some() {
-        return Ok(None);
-    }
-    let guard = store.read(place.page);
-    if Special::read(place.page, guard.special())?.kind != PageKind::Scan {
-        return Ok(None);
-    }
-    let block = BlockView::new(&index.layout, guard.body(), usize::from(place.index));
-    let lane = rng.below(index.layout.capacity);
-    Ok((block.live() >> lane & 1 == 1).then(|| block.tid(lane)))
+    Ok(None)
 }
 
 /// Measures the curve with `samples` queries. Empty when the index is too small for it to matter.
 pub fn measure<S: PageStore, V: VectorSource>(
-    index: &Index,
+    index: &mut Index,
     store: &S,
     source: &mut V,
     samples: usize,
 ) -> Result<Vec<Point>, Fault> {
-    let mut rows = Vec::new();
-    let mut total = 0;
-    for (slot, entry) in index.directory.lists() {
-        total += u64::from(entry.rows);
-        rows.push((total, slot));
-    }
+    let mut rows = rows_before(index);
+    let total = rows.last().map_or(0, |r| r.0);
     if total < 1000 {
         return Ok(Vec::new());
     }
@@ -126,12 +120,30 @@ pub fn measure<S: PageStore, V: VectorSource>(
         }
         store.interrupts();
         let Some(tid) = any_row(index, store, &mut rng, &rows)? else { continue };
-        if source.fetch(tid, &mut vector) {
+        if !source.fetch(tid, &mut vector) {
+            continue;
+        }
+        if one_query(index, store, source, tid, &vector, &mut notes)? {
             taken += 1;
-            one_query(index, store, source, tid, &vector, &mut notes)?;
+        } else {
+            // Who vacuums holds back nobody who splits lists.
+            index.refresh(store)?;
+            rows = rows_before(index);
         }
     }
     Ok(RANKS.iter().zip(notes).flat_map(|(rank, notes)| points(*rank, notes, taken, total)).collect())
+}
+
+/// Lists by slot, each with the rows up to its end.
+fn rows_before(index: &Index) -> Vec<(u64, usize)> {
+    let mut total = 0;
+    let lists = index.directory.lists();
+    lists
+        .map(|(slot, entry)| {
+            total += u64::from(entry.rows);
+            (total, slot)
+        })
+        .collect()
 }
 
 /// A true neighbour: the score of its list; or a list: its score and rows.
@@ -142,6 +154,7 @@ struct Note {
     neighbours: u32,
 }
 
+/// Notes what one query finds. False, with nothing noted, when a list was replaced meanwhile.
 fn one_query<S: PageStore, V: VectorSource>(
     index: &Index,
     store: &S,
@@ -149,11 +162,11 @@ fn one_query<S: PageStore, V: VectorSource>(
     own: Tid,
     vector: &[f32],
     notes: &mut [Vec<Note>],
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let wanted = RANKS[RANKS.len() - 1];
     let options = SearchOptions { expected_rows: wanted as u32 + 1, ..SearchOptions::default() };
     let mut search = Search::new(index, options, vector)?;
-    let found = search.exhaustive(store, source)?;
+    let Some(found) = search.exhaustive(store, source)? else { return Ok(false) };
     let found: Vec<(f32, u32)> = found.into_iter().filter(|f| f.1 != own).map(|f| (f.0, f.2)).collect();
     for (rank, notes) in RANKS.iter().zip(notes) {
         if found.len() < *rank {
@@ -170,7 +183,7 @@ fn one_query<S: PageStore, V: VectorSource>(
             notes.push(Note { score: probes.score(at, near), rows, neighbours: count });
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn points(rank: usize, mut notes: Vec<Note>, queries: usize, rows: u64) -> Vec<Point> {

@@ -1,7 +1,8 @@
 //! The lists of an index, in memory: what each scan and insert looks at first.
 //!
 //! Read from the directory pages once and kept by the caller between scans; [`Index::refresh`] reads one page to see
-//! whether anything changed and then only the pages that did. Takes `5 · dimensions / 8 + 60` bytes a list.
+//! whether anything changed and then only the pages that did. Takes `5 · dimensions / 8 + 60` bytes a list, and the centroids
+//! once more while a search that began before a change goes on.
 
 use std::sync::Arc;
 

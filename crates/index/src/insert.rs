@@ -95,7 +95,7 @@ fn set_origin<S: PageStore>(index: &mut Index, store: &S, rotated: &[f32]) -> Re
         Outcome::Commit(Ok(true))
     })?;
     if !set {
-        pool::give(store, &[page])?;
+        pool::give(store, page)?;
     }
     index.refresh(store)
 }
@@ -204,7 +204,7 @@ fn open_unit<S: PageStore>(index: &Index, store: &S, slot: usize, front: &Front)
         Outcome::Commit(true)
     });
     if !done {
-        pool::give(store, &[fresh])?;
+        pool::give(store, fresh)?;
     }
     Ok(if done { Place { page: fresh, index: 0 } } else { Place::NONE })
 }
@@ -255,7 +255,7 @@ fn add_block<S: PageStore>(
             .map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(true)))
     })?;
     if !done && found.is_none() {
-        pool::give(store, &[place.page])?;
+        pool::give(store, place.page)?;
     }
     index.refresh(store)
 }

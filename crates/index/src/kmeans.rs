@@ -141,7 +141,8 @@ fn move_to_means(points: Points<'_>, members: &[u32], owner: &[u32], threads: us
         let (first, others) = ranges.split_first().unwrap_or((&(0, 0), &[]));
         let of = |(from, to)| sums(points, members, owner, k, from, to);
         let running: Vec<_> = others.iter().map(|range| scope.spawn(move || of(*range))).collect();
-        let joined = running.into_iter().map(|one| one.join().unwrap_or_default());
+        let joined =
+            running.into_iter().map(|one| one.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
         std::iter::once(of(*first)).chain(joined).collect()
     });
     let sum = |j: usize, t: usize| {

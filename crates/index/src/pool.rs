@@ -1,11 +1,17 @@
 //! Free pages: where new pages come from and where old ones go.
 //!
-//! Free pages form a chain from the meta page, the last freed first. A page is taken only when its stamp is past, that
-//! is, when no scan that could still be on its way to it runs; when the first is not, the store adds one at the end.
+//! Free pages form a chain from the meta page, the one that was freed first at its head. A page is taken only when its
+//! stamp is past, that is, when no scan that could still be on its way to it runs; when the first is not, the others are
+//! not either, and the store adds one at the end. Every change of the chain changes the meta page. A free page with a
+//! stamp is on the chain, unless it says that it is loose ([`Special`]): nobody has to walk the chain, which others
+//! change meanwhile, to know which pages are on it.
 
 use crate::format::meta::{META, META_USED, Meta};
 use crate::format::{Fault, PageKind, Special, get_u32, put};
 use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target};
+
+/// Bytes of the number of the next free page, at the start of the body.
+const LINK: usize = 4;
 
 /// A page that nobody else knows. It belongs to the caller, who writes it in a change with [`Target::fresh`]; a crash
 /// before that leaves it without owner, and vacuum finds it.
@@ -27,65 +33,90 @@ pub fn take<S: PageStore>(store: &S) -> Result<Block, Fault> {
             return Outcome::Abandon(Ok(false));
         }
         meta.free = get_u32(page.body, 0);
+        if meta.free == NO_BLOCK {
+            meta.free_tail = NO_BLOCK;
+        }
         meta.write(meta_page.body);
         put(page.body, 0, NO_BLOCK.to_le_bytes());
-        *page.special = Special { kind: PageKind::Free, stamp: 0 }.to_bytes();
+        *page.special = Special::of(PageKind::Free);
         Outcome::Commit(Ok(true))
     })?;
     Ok(if taken { free } else { store.extend() })
 }
 
-/// Puts pages on the free list, stamped now. Nothing in the index may lead to them any more.
-pub fn give<S: PageStore>(store: &S, pages: &[Block]) -> Result<(), Fault> {
-    for &page in pages {
+/// Puts a page that came from [`take`] and that nobody else knows back on the free list.
+pub fn give<S: PageStore>(store: &S, page: Block) -> Result<(), Fault> {
+    chain(store, Target::fresh(page), |view| {
+        view.used = LINK;
+        true
+    })
+    .map(drop)
+}
+
+/// Puts a page on the free list that scans may still be on their way to: what they read of it stays until it is taken.
+/// Does nothing where `is_unused`, asked under the page's lock, says no. Returns whether it did.
+///
+/// The first four bytes of the body are written, which no scan reads of any page that lists lead to.
+pub fn give_as_it_is<S: PageStore>(
+    store: &S,
+    page: Block,
+    is_unused: impl Fn(&PageMut<'_>) -> bool,
+) -> Result<bool, Fault> {
+    chain(store, Target::old(page), |view| is_unused(view))
+}
+
+/// Chains a page behind the last, stamped now, where `may` says so.
+fn chain<S: PageStore>(
+    store: &S,
+    target: Target,
+    may: impl Fn(&mut PageMut<'_>) -> bool,
+) -> Result<bool, Fault> {
+    let page = target.block;
+    loop {
         store.interrupts();
         let stamp = store.stamp();
-        store.change(&[Target::old(META), Target::fresh(page)], |views| {
-            let [meta_page, freed] = views else { return Outcome::Abandon(Ok(())) };
+        let tail = Meta::read(store.read(META).body())?.free_tail;
+        if tail == page {
+            return Ok(false);
+        }
+        let mut targets = vec![Target::old(META), target];
+        targets.extend((tail != NO_BLOCK).then(|| Target::old(tail)));
+        let chained = store.change(&targets, |views| {
+            let [meta_page, given, last @ ..] = views else { return Outcome::Abandon(Ok(None)) };
             let mut meta = match Meta::read(meta_page.body) {
                 Ok(meta) => meta,
                 Err(fault) => return Outcome::Abandon(Err(fault)),
             };
-            put(freed.body, 0, meta.free.to_le_bytes());
-            freed.used = 4;
-            *freed.special = Special { kind: PageKind::Free, stamp }.to_bytes();
-            meta.free = page;
+            if meta.free_tail != tail {
+                return Outcome::Abandon(Ok(None));
+            }
+            if !may(given) {
+                return Outcome::Abandon(Ok(Some(false)));
+            }
+            // An older build put pages before the head and did not note the last.
+            let unknown = tail == NO_BLOCK && meta.free != NO_BLOCK;
+            let next = if unknown { meta.free } else { NO_BLOCK };
+            put(given.body, 0, next.to_le_bytes());
+            given.used = given.used.max(LINK);
+            *given.special = Special { kind: PageKind::Free, stamp, loose: false }.to_bytes();
+            match last.first_mut() {
+                Some(last) => put(last.body, 0, page.to_le_bytes()),
+                None => meta.free = page,
+            }
+            if !unknown {
+                meta.free_tail = page;
+            }
             meta.write(meta_page.body);
             meta_page.used = META_USED;
-            Outcome::Commit(Ok(()))
+            Outcome::Commit(Ok(Some(true)))
         })?;
-    }
-    Ok(())
-}
-
-/// Puts a page that scans may still be on their way to on the free list, stamped now: what it holds stays until it is
-/// taken. Does nothing where `is_empty` does not hold, asked under the page's lock.
-pub fn give_as_it_is<S: PageStore>(
-    store: &S,
-    page: Block,
-    is_empty: impl FnOnce(&PageMut<'_>) -> bool,
-) -> Result<(), Fault> {
-    let stamp = store.stamp();
-    store.change(&[Target::old(META), Target::old(page)], |views| {
-        let [meta_page, freed] = views else { return Outcome::Abandon(Ok(())) };
-        let mut meta = match Meta::read(meta_page.body) {
-            Ok(meta) => meta,
-            Err(fault) => return Outcome::Abandon(Err(fault)),
-        };
-        if !is_empty(freed) {
-            return Outcome::Abandon(Ok(()));
+        if let Some(done) = chained {
+            return Ok(done);
         }
-        // Neither kind of page has anything there that a scan reads.
-        put(freed.body, 0, meta.free.to_le_bytes());
-        *freed.special = Special { kind: PageKind::Free, stamp }.to_bytes();
-        meta.free = page;
-        meta.write(meta_page.body);
-        meta_page.used = META_USED;
-        Outcome::Commit(Ok(()))
-    })
+    }
 }
 
-/// The pages on the free list.
+/// The pages on the free list, in an index that nobody writes.
 pub fn list<S: PageStore>(store: &S) -> Result<Vec<Block>, Fault> {
     let mut pages = Vec::new();
     let mut next = Meta::read(store.read(META).body())?.free;
@@ -102,4 +133,65 @@ pub fn list<S: PageStore>(store: &S) -> Result<Vec<Block>, Fault> {
         next = get_u32(guard.body(), 0);
     }
     Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::create_empty;
+    use crate::memory::MemoryPages;
+    use crate::options::{BuildOptions, Metric};
+
+    fn given(pages: &MemoryPages, count: usize) -> Vec<Block> {
+        let taken: Vec<Block> = (0..count).map(|_| take(pages).unwrap()).collect();
+        taken.iter().for_each(|page| give(pages, *page).unwrap());
+        taken
+    }
+
+    #[test]
+    fn what_was_given_first_is_taken_first_and_only_when_it_is_past() {
+        let pages = MemoryPages::new();
+        create_empty(&pages, &BuildOptions::new(Metric::L2, 32), 1).unwrap();
+        let old = given(&pages, 3);
+        assert_eq!(list(&pages).unwrap(), old);
+        assert!(!old.contains(&take(&pages).unwrap()));
+        pages.end_scans();
+        let young = given(&pages, 1)[0];
+        assert_eq!(young, old[0], "the oldest is past and taken before a new page is made");
+        assert_eq!((take(&pages).unwrap(), take(&pages).unwrap()), (old[1], old[2]));
+        // Given back just now.
+        assert_ne!(take(&pages).unwrap(), young);
+        pages.end_scans();
+        assert_eq!(take(&pages).unwrap(), young);
+        assert_eq!(list(&pages).unwrap(), []);
+        assert_eq!(given(&pages, 2), list(&pages).unwrap());
+    }
+
+    #[test]
+    fn a_page_is_given_once_and_only_when_it_is_unused() {
+        let pages = MemoryPages::new();
+        create_empty(&pages, &BuildOptions::new(Metric::L2, 32), 1).unwrap();
+        let page = take(&pages).unwrap();
+        assert!(!give_as_it_is(&pages, page, |_| false).unwrap());
+        assert!(give_as_it_is(&pages, page, |_| true).unwrap());
+        assert!(!give_as_it_is(&pages, page, |_| true).unwrap());
+        assert_eq!(list(&pages).unwrap(), [page]);
+    }
+
+    #[test]
+    fn a_chain_without_a_tail_takes_pages_at_its_head() {
+        let pages = MemoryPages::new();
+        create_empty(&pages, &BuildOptions::new(Metric::L2, 32), 1).unwrap();
+        let old = given(&pages, 2);
+        pages.change(&[Target::old(META)], |views| {
+            let meta = Meta { free_tail: NO_BLOCK, ..Meta::read(views[0].body).unwrap() };
+            meta.write(views[0].body);
+            Outcome::Commit(())
+        });
+        let more = given(&pages, 1);
+        assert_eq!(list(&pages).unwrap(), [more[0], old[0], old[1]]);
+        pages.end_scans();
+        assert_eq!([0, 1, 2].map(|_| take(&pages).unwrap()), [more[0], old[0], old[1]]);
+        assert_eq!(given(&pages, 2), list(&pages).unwrap());
+    }
 }

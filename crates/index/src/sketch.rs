@@ -9,7 +9,7 @@ use crate::distance::{LANES, kernels};
 use crate::quantize::Query;
 
 /// The sign bits of the centroids in slots 0, 1, ….
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sketch {
     width: usize,
     /// 32 slots after 32 slots, as [`crate::distance::ScanBlock`] has codes.

@@ -419,6 +419,9 @@ fn retire<S: PageStore>(store: &S, layout: &Layout, list: u32, old: &OldPages) -
         let stamp = store.stamp();
         let empty = store.change(&[Target::old(*page)], |views| {
             let Some(view) = views.first_mut() else { return Outcome::Abandon(false) };
+            if Special::read(*page, view.special).map(|s| s.kind) != Ok(PageKind::Refine) {
+                return Outcome::Abandon(false);
+            }
             refine::give_up(view.body, *mask, stamp);
             Outcome::Commit(is_empty(layout, *page, PageKind::Refine, view))
         });

@@ -14,7 +14,7 @@ use crate::format::directory::{self as pages, Front};
 use crate::format::meta::{META, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
-use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
+use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
 use crate::search::Dead;
 use crate::split;
@@ -209,8 +209,6 @@ pub struct Cleaned {
 /// What one pass over all pages sees.
 #[derive(Default)]
 struct Census {
-    /// Stamp from before the free list was read: a page given back since carries this or a later one.
-    begun: u64,
     /// Lists that the directory had before the pass.
     known: HashSet<u32>,
     rows: HashMap<u32, u32>,
@@ -255,10 +253,9 @@ pub fn clean_up<S: PageStore, V: VectorSource>(
 }
 
 fn take_census<S: PageStore>(index: &mut Index, store: &S) -> Result<Census, Fault> {
-    let mut census = Census { begun: store.stamp(), ..Census::default() };
+    let mut census = Census::default();
     index.refresh(store)?;
     census.known = index.directory.lists().map(|(_, e)| e.id).collect();
-    let on_list: HashSet<Block> = pool::list(store)?.into_iter().collect();
     for page in 1..store.pages() {
         store.interrupts();
         if page % AHEAD == 1 {
@@ -270,8 +267,8 @@ fn take_census<S: PageStore>(index: &mut Index, store: &S) -> Result<Census, Fau
         match special.kind {
             PageKind::Scan => census_scan(index, store, page, guard.body(), &mut census),
             PageKind::Refine => census_refine(index, store, page, guard.body(), &mut census),
-            PageKind::Free if !on_list.contains(&page) => {
-                // Not chained: given out and never written. The stamp says whether that is long ago.
+            PageKind::Free if special.stamp == 0 || special.loose => {
+                // Given out and never written.
                 census.empty.push((page, PageKind::Free));
             }
             _ => {}
@@ -457,38 +454,40 @@ fn tend_lists<S: PageStore, V: VectorSource>(
 /// Puts pages without anything on the free list.
 fn free_pages<S: PageStore>(index: &Index, store: &S, census: &Census) -> Result<u32, Fault> {
     let layout = &index.layout;
+    let past = |stamp: u64| store.is_past(stamp);
     let mut freed = 0;
-    for (page, kind) in &census.empty {
+    for &(page, kind) in &census.empty {
         store.interrupts();
-        let stamp = store.stamp();
-        // First take the page out of use under its own lock, so that nobody takes room on it any more.
-        let taken = store.change(&[Target::old(*page)], |views| {
-            let Some(view) = views.first_mut() else { return Outcome::Abandon(false) };
-            let Ok(special) = Special::read(*page, view.special) else { return Outcome::Abandon(false) };
-            if special.kind != *kind {
-                return Outcome::Abandon(false);
-            }
-            let past = |s: u64| store.is_past(s);
-            let free = match kind {
-                PageKind::Scan => {
-                    (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(past))
+        let unused = |view: &PageMut<'_>| {
+            let Ok(special) = Special::read(page, view.special) else { return false };
+            special.kind == kind
+                && match kind {
+                    PageKind::Scan => {
+                        (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(past))
+                    }
+                    PageKind::Refine => refine::in_use(view.body) == 0 && past(refine::stamp(view.body)),
+                    _ => special.loose && past(special.stamp),
                 }
-                PageKind::Refine => refine::in_use(view.body) == 0 && past(refine::stamp(view.body)),
-                // Given back since the census began: on the free list already.
-                _ => special.stamp != 0 && special.stamp < census.begun && past(special.stamp),
-            };
-            if free || (*kind == PageKind::Free && special.stamp == 0) {
-                *view.special = Special { kind: PageKind::Free, stamp }.to_bytes();
-                return Outcome::Commit(free);
-            }
-            Outcome::Abandon(false)
-        });
-        if taken {
-            pool::give(store, &[*page])?;
-            freed += 1;
+        };
+        if kind == PageKind::Free {
+            mark_loose(store, page);
         }
+        freed += u32::from(pool::give_as_it_is(store, page, unused)?);
     }
     Ok(freed)
+}
+
+/// Stamps a page that was given out and is not yet written, or never will be.
+fn mark_loose<S: PageStore>(store: &S, page: Block) {
+    let stamp = store.stamp();
+    store.change(&[Target::old(page)], |views| {
+        let Some(view) = views.first_mut() else { return Outcome::Abandon(()) };
+        if Special::read(page, view.special) != Ok(Special { kind: PageKind::Free, stamp: 0, loose: false }) {
+            return Outcome::Abandon(());
+        }
+        *view.special = Special { kind: PageKind::Free, stamp, loose: true }.to_bytes();
+        Outcome::Commit(())
+    });
 }
 
 /// Tells the directory pages where there is room, so that new blocks and units go there.

@@ -1,5 +1,7 @@
 //! `CREATE INDEX` and `REINDEX`: a sample, lists, one pass that encodes every row, a sort, the pages.
 
+use std::cell::Cell;
+
 use howdah_index::build::{self, Loader, Sampler, Trained};
 use howdah_index::calibrate::{SAMPLES, calibrate};
 use howdah_index::directory::Index;
@@ -10,7 +12,7 @@ use pgrx::prelude::*;
 
 use super::options::build_options;
 use super::report::{self, raise};
-use super::workers::Workers;
+use super::workers::{SignalsBlocked, Workers};
 use crate::storage::pages::Pages;
 use crate::storage::rows::Rows;
 use crate::storage::scan_table::Source;
@@ -128,8 +130,11 @@ fn train(source: &Source, options: BuildOptions) -> Trained {
     let mut sampler = raise(Sampler::new(options, rows, memory() / 2, SEED));
     sample(source, &mut sampler, rows);
     report::phase(TRAINING);
+    let blocked = SignalsBlocked::new();
     sampler.train(rows, threads(), &|| {
-        pgrx::check_for_interrupts!();
+        blocked.lifted(|| {
+            pgrx::check_for_interrupts!();
+        })
     })
 }
 
@@ -137,22 +142,30 @@ fn train(source: &Source, options: BuildOptions) -> Trained {
 fn sample(source: &Source, sampler: &mut Sampler, rows: u64) {
     const RUN: u32 = 4;
     let blocks = source.blocks();
-    let rows_a_block = (rows / u64::from(blocks.max(1))).max(1);
-    // A few more than fit, since some may be dead; each costs a look at its TOASTed value.
-    let wanted = (sampler.capacity() as u64 * 11 / 10).div_ceil(rows_a_block);
+    // A few more than fit; each costs a look at its TOASTed value.
+    let wanted = (11 * sampler.capacity() as u64 * u64::from(blocks)).div_ceil(10 * rows.max(1));
     let mut failed = None;
+    let full = Cell::new(false);
     let mut visit = |_tid, vector: &[f32]| {
         if let Err(fault) = sampler.push(vector) {
             failed.get_or_insert(fault);
         }
+        full.set(sampler.is_full());
     };
     if wanted * 2 >= u64::from(blocks) {
         source.visit_blocks(0, u32::MAX, &mut visit);
     } else {
         let runs = (wanted as u32).div_ceil(RUN).max(1);
-        for run in 0..runs {
-            let first = (u64::from(blocks) * u64::from(run) / u64::from(runs)) as u32;
-            source.visit_blocks(first, RUN.min(blocks - first), &mut visit);
+        // Between these runs there is room for as many again, for a table with many NULLs, dead rows or rows that a partial
+        // index leaves out.
+        for half in [0, 1] {
+            for run in 0..runs {
+                let first = u64::from(blocks) * (2 * u64::from(run) + half) / (2 * u64::from(runs));
+                source.visit_blocks(first as u32, RUN.min(blocks - first as u32), &mut visit);
+            }
+            if full.get() {
+                break;
+            }
         }
     }
     raise(failed.map_or(Ok(()), Err));

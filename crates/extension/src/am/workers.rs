@@ -152,10 +152,11 @@ fn encode(
 }
 
 /// All signals blocked on this thread, and so on the threads it starts, until dropped.
-struct SignalsBlocked(libc::sigset_t);
+pub struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
-    fn new() -> Self {
+    /// Blocks them.
+    pub fn new() -> Self {
         // SAFETY: both sets are written by the calls before they are read.
         unsafe {
             let mut all = std::mem::zeroed();
@@ -163,6 +164,17 @@ impl SignalsBlocked {
             libc::sigfillset(&raw mut all);
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
             Self(before)
+        }
+    }
+
+    /// Lets signals come while `work` runs, which starts no threads.
+    pub fn lifted(&self, work: impl FnOnce()) {
+        // SAFETY: both sets are valid; when `work` unwinds, dropping this value does what is left out.
+        unsafe {
+            let mut all = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, &raw mut all);
+            work();
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Magic 4, version 1, metric 1, bits 1, flags 1, dimensions 4, origin page 4, directory head 4, free head 4, seed 8,
 //! changes 8, next list 4, list count 4, passes 8, lists when the curve was
-//! measured 4, reserved 4, then from byte 64 the calibration: measured rows 8, scale f32,
+//! measured 4, free tail 4 (0 when it is not known), then from byte 64 the calibration: measured rows 8, scale f32,
 //! count 4, points of 16 bytes; from byte 1024 the ring of changed directory pages, 512 × 4.
 
 use super::{Fault, MAGIC, VERSION, get_f32, get_u32, get_u64, put};
 use crate::options::{MAX_DIMENSIONS, Metric};
-use crate::page::Block;
+use crate::page::{Block, NO_BLOCK};
 
 /// Page number of the meta page.
 pub const META: Block = 0;
@@ -49,6 +49,8 @@ pub struct Meta {
     pub directory: Block,
     /// First free page.
     pub free: Block,
+    /// Last free page; [`crate::page::NO_BLOCK`] when there is none, or when an older build chained them.
+    pub free_tail: Block,
     /// Seed of the rotation.
     pub seed: u64,
     /// Directory changes so far.
@@ -101,6 +103,8 @@ impl Meta {
             origin: get_u32(body, 12),
             directory: get_u32(body, 16),
             free: get_u32(body, 20),
+            // Page 0 is this one.
+            free_tail: Some(get_u32(body, 60)).filter(|tail| *tail != META).unwrap_or(NO_BLOCK),
             seed: get_u64(body, 24),
             changes: get_u64(body, 32),
             next_list: get_u32(body, 40),
@@ -126,6 +130,8 @@ impl Meta {
         put(body, 44, self.lists.to_le_bytes());
         put(body, 48, self.passes.to_le_bytes());
         put(body, 56, self.measured_lists.to_le_bytes());
+        let tail = if self.free_tail == NO_BLOCK { META } else { self.free_tail };
+        put(body, 60, tail.to_le_bytes());
         put(body, CURVE_AT, self.measured_rows.to_le_bytes());
         put(body, CURVE_AT + 12, (self.curve.len().min(MAX_POINTS) as u32).to_le_bytes());
         for (i, point) in self.curve.iter().take(MAX_POINTS).enumerate() {

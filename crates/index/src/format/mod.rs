@@ -7,7 +7,7 @@
 //! | directory | lists: centroid, first block, counts ([`directory`]) |
 //! | scan | blocks of up to 32 sign codes with factors, TIDs and live bits ([`scan`]) |
 //! | refine | units of the remaining bits of codes ([`refine`]) |
-//! | free | nothing; stamped, chained from the meta page |
+//! | free | nothing of use; stamped, chained from the meta page ([`crate::pool`]) |
 //!
 //! A list is a chain of blocks; any block of any scan page may be the next, so several short lists share a page. A
 //! block points to the units that hold the low bits of its codes. All numbers are little-endian; all sizes follow from
@@ -32,7 +32,7 @@ pub const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PageKind {
-    /// Nothing. Also the kind of a page of zeroes.
+    /// Nothing of use. Also the kind of a page of zeroes.
     Free = 0,
     /// Page 0.
     Meta = 1,
@@ -46,20 +46,23 @@ pub enum PageKind {
     Refine = 5,
 }
 
-/// The special space: magic 4, version 1, kind 1, reserved 2, stamp 8.
+/// The special space: magic 4, version 1, kind 1, loose 1, reserved 1, stamp 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Special {
     /// What the page holds.
     pub kind: PageKind,
-    /// When a free page left the index; 0 otherwise.
+    /// When a free page left the index; 0 otherwise, and when it is given out again.
     pub stamp: u64,
+    /// Whether a free page is known to be lost: given out, never written, and stamped by a vacuum that waits until whoever
+    /// has it must have ended. All other free pages with a stamp are on the free list.
+    pub loose: bool,
 }
 
 impl Special {
     /// The special space of a page in use.
     #[must_use]
     pub fn of(kind: PageKind) -> [u8; PAGE_SPECIAL] {
-        Self { kind, stamp: 0 }.to_bytes()
+        Self { kind, stamp: 0, loose: false }.to_bytes()
     }
 
     /// The bytes of a special space.
@@ -69,6 +72,7 @@ impl Special {
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4] = VERSION;
         out[5] = self.kind as u8;
+        out[6] = u8::from(self.loose);
         out[8..].copy_from_slice(&self.stamp.to_le_bytes());
         out
     }
@@ -76,7 +80,7 @@ impl Special {
     /// Reads a special space.
     pub fn read(page: Block, bytes: &[u8; PAGE_SPECIAL]) -> Result<Self, Fault> {
         if bytes.iter().all(|b| *b == 0) {
-            return Ok(Self { kind: PageKind::Free, stamp: 0 });
+            return Ok(Self { kind: PageKind::Free, stamp: 0, loose: false });
         }
         if get_u32(bytes, 0) != MAGIC {
             return Err(Fault::Damaged { page, what: "the page does not belong to an index of this kind" });
@@ -87,7 +91,7 @@ impl Special {
         use PageKind::{Directory, Free, Meta, Origin, Refine, Scan};
         let kind = [Free, Meta, Origin, Directory, Scan, Refine].into_iter().find(|k| *k as u8 == bytes[5]);
         let kind = kind.ok_or(Fault::Damaged { page, what: "the page has an unknown kind" })?;
-        Ok(Self { kind, stamp: get_u64(bytes, 8) })
+        Ok(Self { kind, stamp: get_u64(bytes, 8), loose: bytes[6] != 0 })
     }
 }
 

@@ -189,21 +189,21 @@ impl Search {
         }
     }
 
-    /// Distances in index space, TIDs and ranks of lists of the rows wanted, having read all lists.
+    /// Distances in index space, TIDs and ranks of lists of the rows wanted, having read all lists; `None` when a list was
+    /// replaced meanwhile.
     pub(crate) fn exhaustive<S: PageStore, V: VectorSource>(
         &mut self,
         store: &S,
         source: &mut V,
-    ) -> Result<Vec<(f32, Tid, u32)>, Fault> {
+    ) -> Result<Option<Vec<(f32, Tid, u32)>>, Fault> {
         self.probes.read_all();
         self.work.rounds += 1;
         let mut round = Round::new(self.wanted, self.wanted);
-        round.read(self, store, source)?;
-        let found = round.ranked(self, source);
-        Ok(found
-            .into_iter()
-            .map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank))
-            .collect())
+        if !round.read(self, store, source)? {
+            return Ok(None);
+        }
+        let found = round.ranked(self, source).into_iter();
+        Ok(Some(found.map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank)).collect()))
     }
 
     pub(crate) fn probes(&self) -> &Probes {

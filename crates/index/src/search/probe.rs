@@ -77,8 +77,9 @@ pub struct Probes {
     all: Vec<Candidate>,
     ordered: usize,
     looked: usize,
-    /// Bytes of a centroid, and of all of them that were read at first.
-    bytes: [usize; 2],
+    centroid_bytes: usize,
+    /// Whether lists were sketched first.
+    sketched: bool,
     radius: f32,
     square: f32,
     product: bool,
@@ -131,7 +132,6 @@ impl Probes {
             Candidate { key: key(inner, e), product: inner, at: at as u32 }
         };
         let all: Vec<Candidate> = lists.iter().enumerate().map(candidate).collect();
-        let bytes = index.layout.width / 2;
         let limit = if options.probes > 0 {
             Limit::Lists(options.probes as usize)
         } else if rows <= SMALL {
@@ -143,7 +143,8 @@ impl Probes {
             lists,
             centroids: index.directory.packed_centroids(),
             looked: if large { 0 } else { all.len() },
-            bytes: [bytes, all.len() * if large { bytes / 4 } else { bytes }],
+            centroid_bytes: index.layout.width / 2,
+            sketched: large,
             all,
             ordered: 0,
             radius,
@@ -172,8 +173,9 @@ impl Probes {
     /// Bytes of centroids that were read.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let [one, first] = self.bytes;
-        (first + if first < one * self.all.len() { one * self.looked } else { 0 }) as u64
+        // A sketch has one bit of the four of each value.
+        let sketch = if self.sketched { self.all.len() * self.centroid_bytes / 4 } else { 0 };
+        (sketch + self.looked * self.centroid_bytes) as u64
     }
 
     /// Orders more of the lists.
@@ -189,7 +191,7 @@ impl Probes {
             }
             for candidate in &mut rest[..more] {
                 let (n, e) = &self.lists[candidate.at as usize];
-                let packed = &self.centroids[*n as usize * self.bytes[0]..][..self.bytes[0]];
+                let packed = &self.centroids[*n as usize * self.centroid_bytes..][..self.centroid_bytes];
                 candidate.product = e.scale * query.product(packed);
                 candidate.key = key(self.product, self.square, self.radius, candidate.product, e);
             }

@@ -15,7 +15,7 @@ mod session;
 use howdah_plan::problem::{Kind, Problem};
 
 use super::median;
-use crate::postgres::Home;
+use crate::postgres::{Home, fetch};
 use data::{Filter, NEAREST, Set, Source};
 use peers::{PEERS, Peer};
 use report::{Measured, Outcome, Point, Report};
@@ -79,7 +79,7 @@ async fn measure(
 ) -> Result<Report, Problem> {
     let admin = Session::open(&scratch.target).await?;
     let mut report = Report::new(scratch, options);
-    report.memory_bytes_a_second = bandwidth::measure();
+    report.memory_bytes_a_second = fetch::blocking(|| Ok(bandwidth::measure())).await?;
     let mut peers = Vec::new();
     for peer in wanted {
         if scratch.install(&admin, peer.extension).await? {
@@ -252,9 +252,9 @@ impl Bench<'_> {
         let session = Session::open(&self.scratch.target).await?;
         let asking = session.prepare(peer, self.set, filter, value).await?;
         let answers = session.answers(&asking, self.set).await?;
-        let bytes = match peer.extension {
-            "howdah" => Some(session.number("SELECT (howdah_session_work() ->> 'bytes')::bigint").await?),
-            _ => None,
+        let bytes = match peer.bytes_read {
+            Some(query) => Some(session.number(query).await?),
+            None => None,
         };
         let right: usize =
             answers.iter().enumerate().map(|(n, found)| self.set.right(filter, n, found)).sum();

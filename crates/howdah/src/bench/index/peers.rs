@@ -55,6 +55,8 @@ pub struct Peer {
     pub sent: Sent,
     /// Candidates compared exactly are asked for in SQL, and their number is the effort.
     pub reranks: bool,
+    /// Query for the bytes of the index that the session's scans have read, where it says.
+    pub bytes_read: Option<&'static str>,
     create: &'static str,
     order: &'static str,
 }
@@ -68,6 +70,7 @@ pub const PEERS: [Peer; 5] = [
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Vector,
         reranks: false,
+        bytes_read: None,
         create: "USING hnsw (e vector_cosine_ops) WITH (m = 16, ef_construction = 64)",
         order: "e <=> $1",
     },
@@ -78,6 +81,7 @@ pub const PEERS: [Peer; 5] = [
         session: "",
         sent: Sent::Vector,
         reranks: false,
+        bytes_read: Some("SELECT (howdah_session_work() ->> 'bytes')::bigint"),
         create: "USING howdah (e vector_cosine_ops)",
         order: "e <=> $1",
     },
@@ -88,6 +92,7 @@ pub const PEERS: [Peer; 5] = [
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Half,
         reranks: false,
+        bytes_read: None,
         create: "USING hnsw ((e::halfvec({d})) halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)",
         order: "(e::halfvec({d})) <=> $1",
     },
@@ -98,6 +103,7 @@ pub const PEERS: [Peer; 5] = [
         session: "SET hnsw.iterative_scan = strict_order",
         sent: Sent::Vector,
         reranks: true,
+        bytes_read: None,
         create: "USING hnsw ((binary_quantize(e)::bit({d})) bit_hamming_ops) WITH (m = 16, ef_construction = 64)",
         order: "(binary_quantize(e)::bit({d})) <~> binary_quantize($1)",
     },
@@ -108,6 +114,7 @@ pub const PEERS: [Peer; 5] = [
         session: "SET ivfflat.iterative_scan = relaxed_order; SET ivfflat.max_probes = 32768",
         sent: Sent::Vector,
         reranks: false,
+        bytes_read: None,
         create: "USING ivfflat (e vector_cosine_ops) WITH (lists = {lists})",
         order: "e <=> $1",
     },
