@@ -4,6 +4,8 @@
 //! the same one), held by a connection that does nothing else but watch. It ends with the connection, so a killed run
 //! never keeps it.
 
+use std::time::{Duration, Instant};
+
 use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::Client;
 
@@ -12,6 +14,9 @@ use crate::postgres::problem::from_pg;
 
 /// The number that all runs lock: "howdah" and a 1, as bytes.
 const KEY: i64 = 0x686f_7764_6168_0001;
+
+/// How long a run waits for the lock: on a busy machine the session of one that has ended may take so long to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a run calls itself to the server.
 pub(super) fn application_name(deployment: &str) -> String {
@@ -45,12 +50,19 @@ impl Lock {
             Err(problem) => return Err(problem),
         };
         let doing = "take the lock for `howdah apply`";
-        let row = client
-            .query_one("SELECT pg_try_advisory_lock($1)", &[&KEY])
-            .await
-            .map_err(|e| from_pg(&e, doing))?;
-        if !row.get::<_, bool>(0) {
-            return Err(held(&client).await);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let row = client
+                .query_one("SELECT pg_try_advisory_lock($1)", &[&KEY])
+                .await
+                .map_err(|e| from_pg(&e, doing))?;
+            if row.get::<_, bool>(0) {
+                break;
+            }
+            if Instant::now() >= end {
+                return Err(held(&client).await);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let name = application_name(deployment);
         client
@@ -80,7 +92,7 @@ impl Lock {
                 return Ok(());
             }
             tracing::info!(sessions = rows.len(), "ending what a killed `howdah apply` left running");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err(Problem::new(Kind::Conflict, "a killed `howdah apply` still has a statement running")
             .hint("Look for it in `pg_stat_activity` and end it with `pg_terminate_backend(pid)`."))

@@ -11,7 +11,7 @@ fn a_build_keeps_to_any_memory_and_any_number_of_threads() {
     let mut db = db_or_skip!("build_memory");
     db.run("CREATE TABLE t (id bigint, v vector(48))");
     db.load("t", 0, Rows::new(48, 40, 1).take(8000));
-    let queries: Vec<_> = Rows::new(48, 40, 1).skip(20_000).take(30).collect();
+    let queries: Vec<_> = Rows::new(48, 40, 1).skip(20_000).take(200).collect();
     for memory in ["1MB", "64MB"] {
         for threads in [0, 1, 2] {
             db.run(&format!(
@@ -20,6 +20,7 @@ fn a_build_keeps_to_any_memory_and_any_number_of_threads() {
             ));
             db.check("t_v");
             let recall = db.recall("t", "<=>", &queries, 10);
+            println!("{memory}, {threads} threads: {recall}");
             assert!(recall >= 0.95, "{memory}, {threads} threads: {recall}");
             db.run("DROP INDEX t_v");
         }
