@@ -12,7 +12,7 @@ use crate::format::{Fault, PageKind, Special};
 use crate::options::SearchOptions;
 use crate::page::{Outcome, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::rng::Rng;
-use crate::search::Search;
+use crate::search::{Neighbour, Search};
 
 /// Queries that a calibration samples.
 pub const SAMPLES: usize = 200;
@@ -167,16 +167,16 @@ fn one_query<S: PageStore, V: VectorSource>(
     let options = SearchOptions { expected_rows: wanted as u32 + 1, ..SearchOptions::default() };
     let mut search = Search::new(index, options, vector)?;
     let Some(found) = search.exhaustive(store, source)? else { return Ok(false) };
-    let found: Vec<(f32, u32)> = found.into_iter().filter(|f| f.1 != own).map(|f| (f.0, f.2)).collect();
+    let found: Vec<Neighbour> = found.into_iter().filter(|f| f.tid != own).collect();
     for (rank, notes) in RANKS.iter().zip(notes) {
         if found.len() < *rank {
             continue;
         }
-        let near = found[rank - 1].0;
+        let near = found[rank - 1].distance;
         let probes = search.probes();
         let mut neighbours = vec![0u32; probes.len()];
-        for (_, list) in &found[..*rank] {
-            neighbours[*list as usize] += 1;
+        for neighbour in &found[..*rank] {
+            neighbours[neighbour.rank as usize] += 1;
         }
         for (at, count) in neighbours.into_iter().enumerate() {
             let rows = probes.rows_at(at);

@@ -51,6 +51,17 @@ pub struct Hit {
     pub lane: u8,
 }
 
+/// A row found by reading everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neighbour {
+    /// Distance in index space.
+    pub distance: f32,
+    /// The row.
+    pub tid: Tid,
+    /// Rank of its list.
+    pub rank: u32,
+}
+
 /// A row that is dead to everybody, and where its code lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dead {
@@ -189,13 +200,12 @@ impl Search {
         }
     }
 
-    /// Distances in index space, TIDs and ranks of lists of the rows wanted, having read all lists; `None` when a list was
-    /// replaced meanwhile.
+    /// The rows wanted, having read all lists; `None` when a list was replaced meanwhile.
     pub(crate) fn exhaustive<S: PageStore, V: VectorSource>(
         &mut self,
         store: &S,
         source: &mut V,
-    ) -> Result<Option<Vec<(f32, Tid, u32)>>, Fault> {
+    ) -> Result<Option<Vec<Neighbour>>, Fault> {
         self.probes.read_all();
         self.work.rounds += 1;
         let mut round = Round::new(self.wanted, self.wanted);
@@ -203,7 +213,12 @@ impl Search {
             return Ok(None);
         }
         let found = round.ranked(self, source).into_iter();
-        Ok(Some(found.map(|(h, rank)| (self.space.to_index(h.distance, self.offset), h.tid, rank)).collect()))
+        let near = |(hit, rank): (Hit, u32)| Neighbour {
+            distance: self.space.to_index(hit.distance, self.offset),
+            tid: hit.tid,
+            rank,
+        };
+        Ok(Some(found.map(near).collect()))
     }
 
     pub(crate) fn probes(&self) -> &Probes {
