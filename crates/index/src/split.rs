@@ -408,10 +408,12 @@ fn retire<S: PageStore>(store: &S, layout: &Layout, list: u32, old: &OldPages) -
                     block.free(stamp);
                 }
             }
-            Outcome::Commit(is_empty(layout, *page, PageKind::Scan, view))
+            Outcome::Commit(is_unused(layout, *page, PageKind::Scan, view, |_| true))
         });
         if empty {
-            pool::give_as_it_is(store, *page, |view| is_empty(layout, *page, PageKind::Scan, view))?;
+            pool::give_as_it_is(store, *page, |view| {
+                is_unused(layout, *page, PageKind::Scan, view, |_| true)
+            })?;
         }
     }
     for (page, mask) in &old.refine {
@@ -423,24 +425,33 @@ fn retire<S: PageStore>(store: &S, layout: &Layout, list: u32, old: &OldPages) -
                 return Outcome::Abandon(false);
             }
             refine::give_up(view.body, *mask, stamp);
-            Outcome::Commit(is_empty(layout, *page, PageKind::Refine, view))
+            Outcome::Commit(is_unused(layout, *page, PageKind::Refine, view, |_| true))
         });
         if empty {
-            pool::give_as_it_is(store, *page, |view| is_empty(layout, *page, PageKind::Refine, view))?;
+            pool::give_as_it_is(store, *page, |view| {
+                is_unused(layout, *page, PageKind::Refine, view, |_| true)
+            })?;
         }
     }
     Ok(())
 }
 
-/// Whether the page is of this kind and nothing on it is in use.
-fn is_empty(layout: &Layout, page: Block, kind: PageKind, view: &PageMut<'_>) -> bool {
-    if Special::read(page, view.special).map(|s| s.kind) != Ok(kind) {
-        return false;
-    }
-    match kind {
-        PageKind::Scan => {
-            (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(|_| true))
+/// Whether the page is of this kind and nothing on it is in use or was given up at a stamp that is not `past`.
+pub(crate) fn is_unused(
+    layout: &Layout,
+    page: Block,
+    kind: PageKind,
+    view: &PageMut<'_>,
+    past: impl Fn(u64) -> bool,
+) -> bool {
+    let Ok(special) = Special::read(page, view.special) else { return false };
+    special.kind == kind
+        && match kind {
+            PageKind::Scan => {
+                (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(&past))
+            }
+            PageKind::Refine => refine::in_use(view.body) == 0 && past(refine::stamp(view.body)),
+            PageKind::Free => special.loose && past(special.stamp),
+            PageKind::Meta | PageKind::Origin | PageKind::Directory => false,
         }
-        _ => refine::in_use(view.body) == 0,
-    }
 }

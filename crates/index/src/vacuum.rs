@@ -458,20 +458,10 @@ fn free_pages<S: PageStore>(index: &Index, store: &S, census: &Census) -> Result
     let mut freed = 0;
     for &(page, kind) in &census.empty {
         store.interrupts();
-        let unused = |view: &PageMut<'_>| {
-            let Ok(special) = Special::read(page, view.special) else { return false };
-            special.kind == kind
-                && match kind {
-                    PageKind::Scan => {
-                        (0..layout.blocks_a_page).all(|n| BlockView::new(layout, view.body, n).is_free(past))
-                    }
-                    PageKind::Refine => refine::in_use(view.body) == 0 && past(refine::stamp(view.body)),
-                    _ => special.loose && past(special.stamp),
-                }
-        };
         if kind == PageKind::Free {
             mark_loose(store, page);
         }
+        let unused = |view: &PageMut<'_>| split::is_unused(layout, page, kind, view, past);
         freed += u32::from(pool::give_as_it_is(store, page, unused)?);
     }
     Ok(freed)

@@ -37,11 +37,11 @@ struct Running {
 }
 
 thread_local! {
-    static DONE: Cell<Done> = const { Cell::new(Done { scans: 0, work: Work::NONE, bytes: 0 }) };
+    static DONE: Cell<Done> = Cell::default();
 }
 
 /// What the scans of a session have done.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Done {
     /// Scans that have ended.
     pub scans: u64,

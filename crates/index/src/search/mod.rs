@@ -88,11 +88,6 @@ pub struct Work {
     pub exact: u64,
 }
 
-impl Work {
-    /// No work.
-    pub const NONE: Self = Self { rounds: 0, lists: 0, blocks: 0, refined: 0, exact: 0 };
-}
-
 impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
         self.rounds += other.rounds;
@@ -231,7 +226,7 @@ impl Search {
         self.work
     }
 
-    /// Bytes of the index that it has read: centroids of all lists, blocks of codes, the low bits of those refined.
+    /// Bytes of the index that it has read: centroids or, of many lists, their signs first; blocks of codes, the low bits of those refined.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let layout = &self.layout;
