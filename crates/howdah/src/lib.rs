@@ -6,12 +6,13 @@ pub mod bench;
 pub mod collections;
 pub mod daemon;
 pub mod doctor;
-pub mod embed;
 pub mod faces;
 pub mod knowledge;
 pub mod observe;
-pub mod postgres;
 pub mod skills;
+
+pub use howdah_embed as embed;
+pub use howdah_postgres as postgres;
 
 /// Runs the command line.
 pub fn run() -> std::process::ExitCode {

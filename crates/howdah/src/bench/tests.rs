@@ -69,7 +69,7 @@ async fn a_large_collection_is_measured() {
     let pools = Pools::new(target, 4);
     let embedders = Embedders::default();
     let vectors =
-        std::env::var_os("HOWDAH_BENCH_QUERIES").map(|path| queries::read_npy(path.as_ref()).unwrap());
+        std::env::var_os("HOWDAH_BENCH_QUERIES").map(|path| super::npy::read_npy(path.as_ref()).unwrap());
     for filter in [
         None,
         Some(json!({"metadata.bucket": 3})),

@@ -15,10 +15,7 @@ pub const REQUESTS_IN_FLIGHT: &str = "howdah_http_requests_in_flight";
 pub const SEARCHES: &str = "howdah_searches_total";
 /// Seconds a search took, by `collection` and `mode`.
 pub const SEARCH_SECONDS: &str = "howdah_search_seconds";
-/// Seconds one call of an embedder took, by `embedder` and `purpose`.
-pub const EMBED_SECONDS: &str = "howdah_embed_seconds";
-/// Texts embedded, by `embedder` and `purpose`.
-pub const EMBEDDED_TEXTS: &str = "howdah_embedded_texts_total";
+pub use howdah_embed::measure::{EMBED_SECONDS, EMBEDDED_TEXTS};
 /// Documents taken in, by `collection` and `outcome` (`written`, `unchanged`).
 pub const DOCUMENTS: &str = "howdah_documents_total";
 /// Connections of the pool, by `database` and `state` (`open`, `idle`, `waiting`).

@@ -7,7 +7,7 @@ use howdah_index::distance::{dot, l2_squared};
 use howdah_index::generate::TextLike;
 use howdah_plan::problem::{Kind, Problem};
 
-use crate::bench::queries::read_npy;
+use crate::npy::read_npy;
 
 /// Right answers known for each question.
 pub const NEAREST: usize = 10;

@@ -334,7 +334,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::postgres::testing;
+    use crate::testing;
 
     /// A directory that looks like an installed server.
     fn fake(dir: &Path, version: &str, pgvector: Option<&str>) -> PathBuf {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::Peer;
 use super::{Options, Scratch};
-use crate::bench::{self, Dated};
+use crate::{self as bench, Dated};
 
 /// Everything that was found in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

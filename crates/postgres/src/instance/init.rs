@@ -12,9 +12,9 @@ use std::process::Stdio;
 use howdah_plan::problem::{Kind, Problem};
 
 use super::{Instance, SUPERUSER, State, conf, log};
-use crate::postgres::fetch::blocking;
-use crate::postgres::user::cannot_write;
-use crate::postgres::{Secret, find};
+use crate::fetch::blocking;
+use crate::user::cannot_write;
+use crate::{Secret, find};
 
 /// First major whose own `C.UTF-8` needs no locale of the system.
 const BUILTIN_LOCALE: u32 = 17;

@@ -15,7 +15,7 @@ mod session;
 use howdah_plan::problem::{Kind, Problem};
 
 use super::median;
-use crate::postgres::{Home, fetch};
+use howdah_postgres::{Home, fetch};
 use data::{Filter, NEAREST, Set, Source};
 use peers::{PEERS, Peer};
 use report::{Measured, Outcome, Point, Report};

@@ -153,8 +153,8 @@ mod tests {
     use howdah_plan::spec::Server;
 
     use super::*;
-    use crate::postgres::instance::{Instance, Patience};
-    use crate::postgres::{Home, find, testing};
+    use crate::instance::{Instance, Patience};
+    use crate::{Home, find, testing};
 
     #[tokio::test]
     async fn a_good_server_passes_and_is_left_as_it_was() {
@@ -181,7 +181,7 @@ mod tests {
             ))
             .await
             .unwrap();
-        let target = database.target.as_role(&role, Some(crate::postgres::Secret::new("x")));
+        let target = database.target.as_role(&role, Some(crate::Secret::new("x")));
         let pools = Pools::new(target, 2);
         let problem = preflight(&pools, &database.name).await.unwrap_err();
         assert_eq!(problem.kind, Kind::Forbidden);

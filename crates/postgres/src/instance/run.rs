@@ -13,8 +13,8 @@ use tokio::process::Child;
 use tokio::time::sleep;
 
 use super::{Instance, Layout, State, log, process};
-use crate::postgres::user::cannot_write;
-use crate::postgres::{Target, connect};
+use crate::user::cannot_write;
+use crate::{Target, connect};
 
 /// How long a server may say nothing at all while it starts.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -439,6 +439,6 @@ fn file_size(path: &Path) -> u64 {
 
 /// Said when less is free than the server needs for a segment of its write-ahead log.
 fn full_disk(data: &Path) -> Option<String> {
-    let free = crate::postgres::machine::disk_free(data)?;
+    let free = crate::machine::disk_free(data)?;
     (free < 16 << 20).then(|| format!("{free} bytes are free at `{}`", data.display()))
 }

@@ -9,6 +9,7 @@ mod fetch;
 #[cfg(test)]
 mod golden;
 mod local;
+pub mod measure;
 mod prompts;
 mod provider;
 mod remote;
@@ -26,8 +27,7 @@ use howdah_plan::spec::{self, EmbedderKind, Spec};
 use indexmap::IndexMap;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::observe::measure;
-use crate::postgres::Home;
+use howdah_postgres::Home;
 use prompts::Prompts;
 
 pub use fetch::DEFAULT_MODEL;

@@ -12,8 +12,8 @@ use tokio_postgres::{Client, Statement};
 
 use super::data::{Filter, Set};
 use super::peers::{Peer, Sent};
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Target, connect};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Target, connect};
 
 /// Schema that holds everything.
 pub const SCHEMA: &str = "howdah_bench_index";

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use howdah_plan::problem::{Kind, Problem};
 
-use crate::postgres::Home;
-use crate::postgres::fetch;
+use howdah_postgres::Home;
+use howdah_postgres::fetch;
 
 /// The model that Howdah fetches by itself: English, 384 dimensions, 256 tokens, Apache-2.0.
 pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";

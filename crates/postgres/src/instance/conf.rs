@@ -10,7 +10,7 @@ use std::path::Path;
 use howdah_plan::problem::Problem;
 
 use super::Instance;
-use crate::postgres::user::cannot_write;
+use crate::user::cannot_write;
 
 /// File name of the managed settings, in the data directory.
 pub(super) const MANAGED: &str = "howdah.conf";

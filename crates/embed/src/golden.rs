@@ -21,7 +21,7 @@ fn data() -> Option<PathBuf> {
 }
 
 async fn model() -> Model {
-    let home = crate::postgres::testing::home();
+    let home = howdah_postgres::testing::home();
     Model::load(&super::fetch::default_model(&home).await.unwrap()).unwrap()
 }
 

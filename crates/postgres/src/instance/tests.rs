@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::postgres::testing::SmallDisk;
-use crate::postgres::{bundle, connect, testing};
+use crate::testing::SmallDisk;
+use crate::{bundle, connect, testing};
 
 /// An instance in a directory of its own that ends with the test, whatever happens.
 struct Scene {
@@ -284,7 +284,7 @@ async fn a_disk_that_fills_up_while_working_keeps_what_was_committed() {
         .batch_execute("CREATE TABLE big AS SELECT repeat('x', 500) AS x, generate_series(1, 1000000) AS n")
         .await
         .unwrap_err();
-    let problem = crate::postgres::problem::from_pg(&error, "fill the disk");
+    let problem = crate::problem::from_pg(&error, "fill the disk");
     assert!(matches!(problem.kind, Kind::Machine | Kind::Unreachable), "{problem:?}");
     drop(client);
     drop(running);
@@ -308,7 +308,7 @@ async fn kept_row(instance: &Instance) -> Result<String, Problem> {
     let running = instance.start().await?;
     let client = connect::connect(&running.target).await?;
     let row = client.query_one("SELECT n::text FROM kept", &[]).await;
-    row.map(|row| row.get(0)).map_err(|e| crate::postgres::problem::from_pg(&e, "read the row"))
+    row.map(|row| row.get(0)).map_err(|e| crate::problem::from_pg(&e, "read the row"))
 }
 
 #[tokio::test]
@@ -394,7 +394,7 @@ async fn a_client_that_stays_is_cut_off() {
     let client = connect::connect(&running.target).await.unwrap();
     assert_eq!(running.stop(QUICK).await.unwrap(), Stopped::Fast);
     let error = client.batch_execute("SELECT 1").await.unwrap_err();
-    let problem = crate::postgres::problem::from_pg(&error, "ask");
+    let problem = crate::problem::from_pg(&error, "ask");
     assert_eq!((problem.kind, problem.do_now), (Kind::Unreachable, DoNow::Retry), "{problem:?}");
 }
 

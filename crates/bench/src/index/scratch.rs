@@ -6,8 +6,8 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
 
 use super::session::Session;
-use crate::postgres::instance::{Patience, Running};
-use crate::postgres::{Home, Instance, Target, bundle, fetch, machine};
+use howdah_postgres::instance::{Patience, Running};
+use howdah_postgres::{Home, Instance, Target, bundle, fetch, machine};
 
 /// A running server.
 #[derive(Debug)]
