@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod faces;
 pub mod knowledge;
 pub mod observe;
+pub mod runtime;
 pub mod skills;
 
 pub use howdah_embed as embed;

@@ -47,6 +47,8 @@ pub enum Kind {
     TooLarge,
     /// Too many requests in a short time.
     RateLimited,
+    /// Everything that could do it is taken, and stayed so for as long as it could be waited for.
+    Busy,
     /// It works, but not as promised (a gate for CI).
     Degraded,
     /// The machine lacks something: disk, memory, a program, an extension.
@@ -72,7 +74,7 @@ pub struct Row {
 
 impl Kind {
     /// All kinds, in the order of the table.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Usage,
         Kind::NotFound,
         Kind::Unreachable,
@@ -82,6 +84,7 @@ impl Kind {
         Kind::Conflict,
         Kind::TooLarge,
         Kind::RateLimited,
+        Kind::Busy,
         Kind::Degraded,
         Kind::Machine,
         Kind::Failed,
@@ -104,6 +107,7 @@ impl Kind {
             Kind::Conflict => (6, 409, Retry, "conflict"),
             Kind::TooLarge => (2, 413, FixInput, "too_large"),
             Kind::RateLimited => (1, 429, Retry, "rate_limited"),
+            Kind::Busy => (3, 503, Retry, "busy"),
             Kind::Degraded => (7, 503, FixMachine, "degraded"),
             Kind::Machine => (1, 503, FixMachine, "machine"),
             Kind::Failed => (1, 422, FixInput, "failed"),

@@ -2,7 +2,7 @@
 //!
 //! The only room that touches PostgreSQL's programs and connections. [`find`] decides where the server comes from (a
 //! declared address, the machine's own, the portable bundle), [`instance`] initialises, starts and stops one,
-//! [`connect`] talks to any, [`preflight`] refuses at once what cannot work, with the steps that end it. Nothing here
+//! [`connect`] talks to any, [`pool`] shares connections among those who ask, [`preflight`] refuses at once what cannot work, with the steps that end it. Nothing here
 //! hears of skills, collections or models.
 
 pub mod bundle;
@@ -14,6 +14,7 @@ pub mod home;
 pub mod instance;
 pub mod machine;
 pub mod param;
+pub mod pool;
 pub mod preflight;
 pub mod problem;
 pub mod secret;
@@ -25,9 +26,9 @@ mod tests;
 mod tls;
 pub mod user;
 
-pub use connect::Pools;
 pub use home::Home;
 pub use instance::{Instance, Layout};
+pub use pool::{Lease, Own, Pools, Purpose};
 pub use preflight::{Preflight, preflight};
 pub use secret::Secret;
 pub use target::{Host, SslMode, Target};

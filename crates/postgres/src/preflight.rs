@@ -38,8 +38,8 @@ pub struct Preflight {
 /// `machine` when the server is too old, or pgvector is missing or has a known fault; `forbidden` when it may not be
 /// created; what connecting says. The hint holds the steps for the platform.
 pub async fn preflight(pools: &Pools, database: &str) -> Result<Preflight, Problem> {
-    let mut client = pools.raw(database).await?;
-    let facts = facts(&client, pools.target()).await?;
+    let mut client = pools.own(database).await?;
+    let facts = facts(&client, &pools.target()).await?;
     let platform = platform::detect(&facts);
     let mut candidate = candidate(&client, database, &facts).await?;
     let row = client
@@ -226,8 +226,8 @@ mod tests {
         let detail = problem.detail.unwrap();
         assert!(detail.contains("Debian") && detail.contains("PostgreSQL 15."), "{detail}");
         assert!(problem.hint.unwrap().contains("apt-get install -y postgresql-15-pgvector"));
-        let client = pools.raw("postgres").await.unwrap();
-        assert_eq!(platform_of(&client, pools.target()).await.unwrap().id, Id::Debian);
+        let client = pools.own("postgres").await.unwrap();
+        assert_eq!(platform_of(&client, &pools.target()).await.unwrap().id, Id::Debian);
         drop(client);
         running.stop(Patience::default()).await.unwrap();
         let _ = std::fs::remove_dir_all(dir);

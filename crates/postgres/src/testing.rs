@@ -74,7 +74,7 @@ pub struct TestDatabase {
 
 impl TestDatabase {
     /// A pooled connection to it.
-    pub async fn client(&self) -> deadpool_postgres::Object {
+    pub async fn client(&self) -> crate::Lease {
         self.pools.get(&self.name).await.expect("a connection to the test database")
     }
 

@@ -11,14 +11,14 @@ use howdah_plan::spec::Server;
 
 use super::instance::{Instance, Patience, Running};
 use super::problem::from_pg;
-use super::{Home, Host, Pools, Secret, SslMode, Target, connect, find, testing};
+use super::{Home, Host, Secret, SslMode, Target, connect, find, testing};
 
 async fn refused(target: &Target) -> Problem {
     connect::connect(target).await.expect_err("must not connect")
 }
 
 /// What the server says to `sql`, as a problem.
-async fn said(client: &impl deadpool_postgres::GenericClient, sql: &str) -> Problem {
+async fn said(client: &super::Lease, sql: &str) -> Problem {
     from_pg(&client.batch_execute(sql).await.unwrap_err(), "do it")
 }
 
@@ -45,23 +45,11 @@ async fn each_refusal_of_the_server_is_of_its_kind() {
 #[tokio::test]
 async fn a_lock_that_somebody_holds_is_a_conflict_to_retry() {
     let database = testing::database().await;
-    let holder = database.pools.raw(&database.name).await.unwrap();
+    let holder = database.pools.own(&database.name).await.unwrap();
     holder.batch_execute("CREATE TABLE held (n int)").await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE held").await.unwrap();
     let problem = said(&database.client().await, "SET lock_timeout = 20; SELECT * FROM held").await;
     assert_eq!((problem.kind, problem.do_now), (Kind::Conflict, DoNow::Retry));
-}
-
-#[tokio::test]
-async fn a_time_limit_holds_for_the_transaction_only() {
-    let database = testing::database().await;
-    let mut client = database.client().await;
-    let transaction = client.transaction().await.unwrap();
-    connect::limit_statements(&transaction, Duration::from_millis(20)).await.unwrap();
-    assert_eq!(said(&transaction, "SELECT pg_sleep(5)").await.kind, Kind::Timeout);
-    transaction.rollback().await.unwrap();
-    let row = client.query_one("SHOW statement_timeout", &[]).await.unwrap();
-    assert_eq!(row.get::<_, String>(0), "0");
 }
 
 #[tokio::test]
@@ -80,22 +68,6 @@ async fn a_database_that_is_not_there_and_a_port_where_nobody_is_are_told_apart(
     let problem = refused(&target).await;
     assert_eq!(problem.message, format!("nothing listens at `127.0.0.1:{port}`"));
     assert_eq!(problem.kind.row().exit, 3);
-}
-
-#[tokio::test]
-async fn busy_connections_are_waited_for_and_then_said_to_be_busy() {
-    let database = testing::empty_database().await;
-    let mut target = database.target.clone();
-    target.connect_timeout = Duration::from_millis(100);
-    let pools = Pools::new(target, 1);
-    let held = pools.get(&database.name).await.unwrap();
-    let problem = pools.get(&database.name).await.err().unwrap();
-    assert_eq!(problem.kind, Kind::Timeout);
-    assert!(problem.message.contains("are busy"), "{problem}");
-    drop(held);
-    drop(pools.get(&database.name).await.unwrap());
-    assert_eq!(pools.usage(), (1, 1));
-    pools.close();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
@@ -14,47 +14,13 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use howdah_plan::problem::{Kind, Problem};
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::key::Key;
-use crate::skills::Scope;
 
 /// How long a verdict is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(2);
 /// Most verdicts remembered at a time.
 const MOST: usize = 10_000;
-
-/// Who is asking.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The key's id; `None` for the person who owns the instance's files, and where no key is needed.
-    pub key: Option<Uuid>,
-    /// The key's name, for the log.
-    pub name: String,
-    /// The widest thing the key allows.
-    pub scope: Scope,
-}
-
-impl Caller {
-    /// Whoever can read the instance's own token.
-    pub fn owner() -> Self {
-        Caller { key: None, name: "owner".into(), scope: Scope::Admin }
-    }
-
-    /// Anybody, where the declaration asks for no key.
-    pub fn anybody() -> Self {
-        Caller { key: None, name: "anybody".into(), scope: Scope::Admin }
-    }
-
-    /// # Errors
-    /// `forbidden` when the key does not allow `needed`.
-    pub fn may(&self, needed: Scope) -> Result<(), Problem> {
-        if self.scope >= needed {
-            return Ok(());
-        }
-        Err(Problem::new(Kind::Forbidden, format!("this key lacks the scope `{}`", needed.name()))
-            .detail(format!("key `{}` has the scope `{}`", self.name, self.scope.name()))
-            .hint(format!("Make a key that has it: `howdah keys create NAME --scope {}`.", needed.name())))
-    }
-}
 
 /// What the database said of a key.
 #[derive(Debug, Clone)]
@@ -70,18 +36,38 @@ struct Memory {
     since: Instant,
 }
 
+struct Limiter {
+    per_second: u32,
+    of_keys: Option<DefaultKeyedRateLimiter<Uuid>>,
+}
+
+impl Limiter {
+    fn new(per_second: u32) -> Self {
+        let of_keys = NonZeroU32::new(per_second).map(|most| RateLimiter::keyed(Quota::per_second(most)));
+        Limiter { per_second, of_keys }
+    }
+}
+
 /// Remembers verdicts and counts requests.
 pub struct Gate {
     memory: Mutex<HashMap<[u8; 32], Memory>>,
-    limiter: Option<DefaultKeyedRateLimiter<Uuid>>,
+    limiter: RwLock<Limiter>,
     owner: Option<[u8; 32]>,
 }
 
 impl Gate {
     /// A gate that lets each key ask `per_second` times a second (0: without limit) and knows the instance's own token.
     pub fn new(per_second: u32, owner: Option<&Key>) -> Self {
-        let limiter = NonZeroU32::new(per_second).map(|most| RateLimiter::keyed(Quota::per_second(most)));
+        let limiter = RwLock::new(Limiter::new(per_second));
         Gate { memory: Mutex::default(), limiter, owner: owner.map(Key::hash) }
+    }
+
+    /// Lets each key ask so many times a second from now on (0: without limit).
+    pub fn allow(&self, per_second: u32) {
+        let mut limiter = self.limiter.write().unwrap_or_else(PoisonError::into_inner);
+        if limiter.per_second != per_second {
+            *limiter = Limiter::new(per_second);
+        }
     }
 
     /// Whether the key is the token in the instance's directory.
@@ -123,7 +109,8 @@ impl Gate {
     /// # Errors
     /// The time to wait, when it asks too often.
     pub fn count(&self, caller: &Caller) -> Result<(), Duration> {
-        let (Some(limiter), Some(key)) = (&self.limiter, caller.key) else { return Ok(()) };
+        let limiter = self.limiter.read().unwrap_or_else(PoisonError::into_inner);
+        let (Some(limiter), Some(key)) = (&limiter.of_keys, caller.key) else { return Ok(()) };
         limiter.check_key(&key).map_err(|early| early.wait_time_from(DefaultClock::default().now()))
     }
 
@@ -147,9 +134,10 @@ pub fn wrong_key() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::scope::Scope;
 
     fn reader() -> Caller {
-        Caller { key: Some(Uuid::from_u128(7)), name: "app".into(), scope: Scope::Read }
+        Caller { key: Some(Uuid::from_u128(7)), name: "app".into(), tenant: None, scope: Scope::Read }
     }
 
     #[test]

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::gate::{Caller, Verdict, wrong_key};
+use super::caller::Caller;
+use super::gate::{Verdict, wrong_key};
 use super::key::Key;
+use super::scope::Scope;
 use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
-use crate::skills::Scope;
 
 /// A key, without the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,10 +59,10 @@ pub enum State {
 const COLUMNS: &str = "id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at";
 
 /// The keys of one database.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Store<'a> {
     /// How to get there.
-    pub pools: &'a Pools,
+    pub pools: Pools,
     /// The database that keeps them.
     pub database: &'a str,
 }
@@ -145,7 +146,7 @@ impl Store<'_> {
             // A read-only server still answers searches.
             tracing::debug!(%error, "the use of a key was not noted");
         }
-        let caller = Caller { key: Some(known.id), name: known.name, scope: known.scope };
+        let caller = Caller { key: Some(known.id), name: known.name, tenant: None, scope: known.scope };
         Ok(Verdict::Good(caller, known.expires_at))
     }
 }
@@ -210,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_works_until_it_is_revoked_and_only_its_hash_is_kept() {
         let database = prepared().await;
-        let store = Store { pools: &database.pools, database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name };
         let (key, made) = store.create("app", Scope::Write, None).await.unwrap();
         let Verdict::Good(caller, None) = store.look_up(&key).await.unwrap() else { panic!("a good key") };
         assert_eq!((caller.key, caller.scope), (Some(made.id), Scope::Write));
@@ -235,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn an_expired_key_is_refused_and_listed_as_such() {
         let database = prepared().await;
-        let store = Store { pools: &database.pools, database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name };
         let past = Timestamp::now() - jiff::SignedDuration::from_secs(1);
         let (key, _) = store.create("old", Scope::Read, Some(past)).await.unwrap();
         let Verdict::Bad(problem) = store.look_up(&key).await.unwrap() else { panic!("an expired key") };

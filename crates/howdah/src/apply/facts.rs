@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::postgres::pool::Transaction;
 use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
 use howdah_plan::migrate::{declared_tables, home};
 use howdah_plan::own;
@@ -15,7 +16,6 @@ use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::{quote_ident, quote_literal};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio_postgres::Transaction;
 
 use crate::postgres::problem::from_pg;
 use crate::postgres::{Pools, Target};

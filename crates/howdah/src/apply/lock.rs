@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::Client;
 
-use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
+use crate::postgres::{Own, Pools};
 
 /// The number that all runs lock: "howdah" and a 1, as bytes.
 const KEY: i64 = 0x686f_7764_6168_0001;
@@ -31,7 +31,7 @@ pub(super) fn application_name(deployment: &str) -> String {
 /// The lock. Held until dropped.
 pub(super) struct Lock {
     /// The connection that holds it; free to be used for looking.
-    pub(super) client: Client,
+    pub(super) client: Own,
 }
 
 impl Lock {
@@ -40,12 +40,12 @@ impl Lock {
     /// # Errors
     /// `conflict` when another run holds it, with who that is.
     pub(super) async fn take(pools: &Pools, deployment: &str) -> Result<Lock, Problem> {
-        let client = match pools.raw("postgres").await {
+        let client = match pools.own("postgres").await {
             Ok(client) => client,
             Err(problem)
                 if matches!(problem.kind, Kind::NotFound | Kind::Forbidden | Kind::Unauthenticated) =>
             {
-                pools.raw(&pools.target().database).await?
+                pools.own(&pools.target().database).await?
             }
             Err(problem) => return Err(problem),
         };

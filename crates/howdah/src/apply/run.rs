@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use super::lock::{Lock, application_name};
 use super::{Event, Options, Outcome, Progress, build, facts};
 use crate::postgres::problem::from_pg;
-use crate::postgres::{Pools, preflight};
+use crate::postgres::{Own, Pools, preflight};
 
 /// How often a plan is made anew. The first pass does it all unless somebody else changes things meanwhile.
 const PASSES: usize = 3;
@@ -89,9 +89,9 @@ struct Runner<'a> {
     progress: Progress<'a>,
     lock: Lock,
     /// Connections of this run's own, by database.
-    sessions: HashMap<String, Client>,
+    sessions: HashMap<String, Own>,
     /// Looks on while an index is built, from the same database: only there an access method's phases have names.
-    watcher: Option<Client>,
+    watcher: Option<Own>,
     live: Live,
     done: Vec<String>,
 }
@@ -156,7 +156,7 @@ impl Runner<'_> {
         let reloads = step.sql.iter().any(|sql| sql.contains("pg_reload_conf()"));
         self.session(&database).await?;
         self.watcher = match &step.build {
-            Some(_) => self.pools.raw(&database).await.ok(),
+            Some(_) => self.pools.own(&database).await.ok(),
             None => None,
         };
         let Some(client) = self.sessions.get(&database) else {
@@ -211,7 +211,7 @@ impl Runner<'_> {
         if self.sessions.get(database).is_some_and(|client| !client.is_closed()) {
             return Ok(());
         }
-        let client = self.pools.raw(database).await?;
+        let client = self.pools.own(database).await?;
         let mut schemas = vec!["public".to_owned()];
         if let Some(live) = self.live.databases.get(database) {
             for extension in live.inside.extensions.values() {

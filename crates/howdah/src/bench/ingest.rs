@@ -26,7 +26,8 @@ use tokio_postgres::Client;
 
 use super::median;
 use crate::embed::{Embedder, Purpose};
-use crate::knowledge::ingest::{self, Copy, IngestReport, Request, Silent};
+use crate::knowledge::ingest::{self, Copy, IngestReport, Request};
+use crate::observe::progress::Silent;
 use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
 
@@ -107,7 +108,7 @@ pub async fn run(
 ) -> Result<Report, Problem> {
     let directory = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|e| cannot_write(&directory, &e))?;
-    let client = pools.raw(database).await?;
+    let client = pools.own(database).await?;
     let outcome = measure(pools, &client, database, embedder, options, &directory, progress).await;
     let swept = sweep(&client, true).await;
     let _ = std::fs::remove_dir_all(&directory);

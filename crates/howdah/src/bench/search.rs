@@ -169,7 +169,7 @@ async fn timed<T>(asking: impl Future<Output = Result<T, Problem>>) -> Result<Du
 
 /// The prepared statement over a connection of its own.
 struct Raw {
-    client: tokio_postgres::Client,
+    client: crate::postgres::Own,
     prepared: tokio_postgres::Statement,
     params: Vec<Vec<howdah_plan::search::param::Param>>,
     access: &'static str,
@@ -182,7 +182,7 @@ impl Raw {
         facts: &scan::Facts,
         requests: &[SearchRequest],
     ) -> Result<Raw, Problem> {
-        let client = pools.raw(&resolved.database).await?;
+        let client = pools.own(&resolved.database).await?;
         let failed = |e: tokio_postgres::Error| from_pg(&e, "prepare the statement");
         let mut built = Vec::with_capacity(requests.len());
         let mut access = "exact";

@@ -153,7 +153,7 @@ pub async fn list(pools: &Pools, spec: &Spec) -> Result<Vec<Description>, Proble
 pub async fn describe(pools: &Pools, resolved: &Resolved, exact: bool) -> Result<Description, Problem> {
     let failed = |e: tokio_postgres::Error| from_pg(&e, "describe a collection");
     let client = pools.get(&resolved.database).await?;
-    let facts = facts::read(&**client, resolved).await?;
+    let facts = facts::read(&client, resolved).await?;
     let (schema, table) = (&resolved.schema, &resolved.table);
     let sizes =
         client.query_one(SIZES, &[schema, table, &resolved.columns.embedding]).await.map_err(failed)?;

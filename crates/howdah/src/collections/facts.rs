@@ -10,11 +10,11 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::scan::{Access, Facts, IndexFacts};
 use howdah_plan::spec::resolve::Resolved;
 use howdah_plan::spec::{Metric, Storage};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 
-use super::kept::Kept;
-use crate::postgres::Pools;
+use super::cache::Cache;
 use crate::postgres::problem::from_pg;
+use crate::postgres::{Lease, Pools};
 
 /// How long facts are kept.
 const FRESH: Duration = Duration::from_secs(5);
@@ -55,15 +55,14 @@ JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3
 WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
 ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
-static FACTS: Kept<Arc<Facts>> = Kept::new();
+/// The facts that are remembered.
+#[derive(Default)]
+struct Remembered(Cache<Arc<Facts>>);
 
-/// What tells one collection's table from all others.
-pub fn key(pools: &Pools, resolved: &Resolved) -> String {
-    let target = pools.target();
+/// What tells one collection's table from all others of the server.
+pub fn key(resolved: &Resolved) -> String {
     format!(
-        "{:?}\0{}\0{}\0{}\0{}\0{:?}\0{}\0{}",
-        target.host,
-        target.port,
+        "{}\0{}\0{}\0{:?}\0{}\0{}",
         resolved.database,
         resolved.schema,
         resolved.table,
@@ -78,27 +77,27 @@ pub fn key(pools: &Pools, resolved: &Resolved) -> String {
 /// # Errors
 /// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
 pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<Facts>, Problem> {
-    let key = key(pools, resolved);
-    if let Some(facts) = FACTS.get(&key, FRESH) {
+    let key = key(resolved);
+    let remembered = pools.remembered::<Remembered>();
+    if let Some(facts) = remembered.0.get(&key, FRESH) {
         return Ok(facts);
     }
     let client = pools.get(&resolved.database).await?;
-    let facts = Arc::new(read(&**client, resolved).await?);
-    FACTS.keep(key, Arc::clone(&facts), FRESH);
+    let facts = Arc::new(read(&client, resolved).await?);
+    remembered.0.put(key, Arc::clone(&facts), FRESH);
     Ok(facts)
 }
 
 /// Forgets what is kept about a collection, for those who have just changed its table or indexes.
 pub fn forget(pools: &Pools, resolved: &Resolved) {
-    let key = key(pools, resolved);
-    FACTS.forget(&key);
+    pools.remembered::<Remembered>().0.forget(&key(resolved));
 }
 
 /// Reads the facts of a collection's table from the catalogue.
 ///
 /// # Errors
 /// As [`of`].
-pub async fn read(client: &impl GenericClient, resolved: &Resolved) -> Result<Facts, Problem> {
+pub async fn read(client: &Lease, resolved: &Resolved) -> Result<Facts, Problem> {
     let columns = &resolved.columns;
     let (table, indexes) = futures_util::future::join(
         client.query_opt(TABLE, &[&resolved.schema, &resolved.table, &columns.id, &columns.embedding]),

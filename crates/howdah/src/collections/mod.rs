@@ -3,9 +3,9 @@
 //! [`facts`] is what a search has to know of a table, kept for a few seconds; [`describe`] is what a person wants to know;
 //! [`rows`] gets and deletes single rows. All of it looks at the live database, for own and adopted tables alike.
 
+pub mod cache;
 pub mod describe;
 pub mod facts;
-pub mod kept;
 pub mod rows;
 #[cfg(test)]
 mod tests;

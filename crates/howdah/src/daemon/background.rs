@@ -12,7 +12,8 @@ use nix::sys::signal::Signal;
 use super::declaration::Declaration;
 use super::place::{Place, Running};
 use super::run::STOPPING;
-use super::steps::{Event, Follower};
+use super::steps::Follower;
+use crate::observe::progress::Event;
 
 /// A log larger than this is put aside at the next start.
 const LARGE_LOG: u64 = 16 << 20;

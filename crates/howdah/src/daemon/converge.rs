@@ -7,26 +7,26 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::EmbedderKind;
 
 use super::declaration::Declaration;
-use super::steps::{self, Report, Step};
 use crate::apply;
 use crate::embed::Purpose;
-use crate::knowledge::ingest::{BadRecord, Event, IngestReport, Input, Progress, Request};
-use crate::skills::Context;
+use crate::knowledge::ingest::{BadRecord, IngestReport, Input, Request};
+use crate::observe::progress::{Event, Progress, Step};
+use crate::runtime::Context;
 use crate::skills::plan::Apply;
 
 /// Applies the declaration, without what destroys.
 ///
 /// # Errors
 /// What applying says.
-pub async fn structure(context: &Context, report: &dyn Report) -> Result<(), Problem> {
+pub async fn structure(context: &Context, report: &dyn Progress) -> Result<(), Problem> {
     let step = Step::begin(report, "applying the declaration");
     let told = Mutex::new(0_usize);
     let progress = |event: apply::Event| match event {
         apply::Event::Step { number, of, .. } => {
             *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = number;
-            step.progress(number as u64, of as u64, "steps");
+            step.advanced(number as u64, of as u64, "steps");
         }
-        apply::Event::Building(building) => step.progress(building.done, building.total, building.unit),
+        apply::Event::Building(building) => step.advanced(building.done, building.total, building.unit),
         apply::Event::Planned(_) | apply::Event::Done { .. } | apply::Event::Note(_) => {}
     };
     let outcome = context.apply(Apply::default(), &progress).await?;
@@ -54,11 +54,11 @@ pub async fn structure(context: &Context, report: &dyn Report) -> Result<(), Pro
 pub async fn documents(
     context: &Context,
     declaration: &Declaration,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<u64, Problem> {
     let (mut loaded, mut left_out) = (0, Vec::new());
     let mut more = 0;
-    for (name, collection) in context.spec.collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
+    for (name, collection) in context.spec().collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
         let step = Step::begin(report, format!("loading the documents of `{name}`"));
         let done = load(context, declaration, name, &collection.documents, &step).await?;
         let mut note = if done.wrote_nothing() {
@@ -75,7 +75,7 @@ pub async fn documents(
         }
         step.done(note);
         for bad in &done.bad_records {
-            report.tell(steps::Event::LeftOut { place: bad.place(), reason: bad.reason.clone() });
+            report.tell(Event::LeftOut { place: bad.place(), reason: bad.reason.clone() });
         }
         loaded += done.documents;
         more += done.bad - done.bad_records.len() as u64;
@@ -92,10 +92,16 @@ pub async fn documents(
 }
 
 /// A declared path that cannot be looked into.
-fn unreadable(path: &str) -> Option<BadRecord> {
-    let looked = std::fs::metadata(path)
-        .and_then(|facts| if facts.is_dir() { std::fs::read_dir(path).map(|_| ()) } else { Ok(()) });
+fn unreadable(base: &Path, path: &str) -> Option<BadRecord> {
+    let there = base.join(path);
+    let looked = std::fs::metadata(&there)
+        .and_then(|facts| if facts.is_dir() { std::fs::read_dir(&there).map(|_| ()) } else { Ok(()) });
     looked.err().map(|error| BadRecord::new(path, None, format!("cannot be read: {error}")))
+}
+
+/// A declared path, from wherever this process works.
+fn absolute(base: &Path, path: &str) -> String {
+    base.join(path).to_string_lossy().into_owned()
 }
 
 async fn load(
@@ -105,19 +111,20 @@ async fn load(
     documents: &[String],
     step: &Step<'_>,
 ) -> Result<IngestReport, Problem> {
-    // A document is called what the declaration calls it, so the paths are read from where the declaration stands.
-    std::env::set_current_dir(declaration.directory()).map_err(|error| {
-        Problem::new(Kind::Machine, "cannot enter the directory of the declaration").detail(error.to_string())
-    })?;
-    let unreadable: Vec<BadRecord> = documents.iter().filter_map(|path| unreadable(path)).collect();
+    // Paths are read from where the declaration stands, and a document is called what the declaration calls it.
+    let base = declaration.directory();
+    let unreadable: Vec<BadRecord> = documents.iter().filter_map(|path| unreadable(base, path)).collect();
     let readable: Vec<&String> =
         documents.iter().filter(|path| unreadable.iter().all(|bad| bad.file != **path)).collect();
-    let inputs = readable.iter().map(|path| Input::Path((*path).clone())).collect();
+    let inputs = readable.iter().map(|path| Input::Path(absolute(base, path))).collect();
     let directories: Vec<&&String> =
-        readable.iter().filter(|path| Path::new(path.as_str()).is_dir()).collect();
+        readable.iter().filter(|path| base.join(path.as_str()).is_dir()).collect();
     let named = |path: &&&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
     let prune = !directories.is_empty() && directories.iter().all(named);
-    let change = |request: &mut Request| (request.prune, request.skip_bad) = (prune, true);
+    let change = |request: &mut Request| {
+        (request.prune, request.skip_bad) = (prune, true);
+        request.base = Some(base.to_owned());
+    };
     let mut report = ingest(context, name, change, inputs, step).await?;
     report.bad += unreadable.len() as u64;
     report.bad_records.extend(unreadable);
@@ -132,38 +139,30 @@ async fn ingest(
     step: &Step<'_>,
 ) -> Result<IngestReport, Problem> {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let ingesting = context.ingest(name, change, inputs, Arc::new(Told(told)));
+    let progress = Arc::new(move |event| {
+        // Whoever listened has given up; the ingest ends by itself.
+        let _ = told.send(event);
+    });
+    let ingesting = context.ingest(&context.runtime.pools, name, change, inputs, progress);
     tokio::pin!(ingesting);
     loop {
         tokio::select! {
             report = &mut ingesting => return report,
-            Some(event) = heard.recv() => match event {
-                Event::Advanced(at) => match at.bytes_total {
-                    Some(total) => step.progress(at.bytes_done, total, "bytes"),
-                    None => step.progress(at.documents, 0, "documents"),
-                },
-                Event::Started { .. } | Event::LoadingModel(_) | Event::Bad(_) | Event::Stopping => {}
-            },
+            Some(event) = heard.recv() => {
+                if let Event::Advanced { done, total, unit, .. } = event {
+                    step.advanced(done, total, &unit);
+                }
+            }
         }
-    }
-}
-
-/// Passes what happens on to whoever shows the steps.
-struct Told(tokio::sync::mpsc::UnboundedSender<Event>);
-
-impl Progress for Told {
-    fn event(&self, event: Event) {
-        // Whoever listened has given up; the ingest ends by itself.
-        let _ = self.0.send(event);
     }
 }
 
 /// Loads the models that run in this process, so that the first search does not wait for it. One that cannot be loaded is
 /// told and left: searches by word do not need it.
-pub async fn models(context: &Context, report: &dyn Report) {
-    for (name, embedder) in context.embedders.iter() {
-        let declared = context.spec.embedders.get(name);
-        let used = context.spec.collections.values().any(|one| one.embedder.as_deref() == Some(name));
+pub async fn models(context: &Context, report: &dyn Progress) {
+    for (name, embedder) in context.declared.embedders.iter() {
+        let declared = context.spec().embedders.get(name);
+        let used = context.spec().collections.values().any(|one| one.embedder.as_deref() == Some(name));
         if !used || declared.is_none_or(|one| one.kind != EmbedderKind::Local) {
             continue;
         }

@@ -15,11 +15,10 @@ use super::place::Place;
 use super::run::STOPPING;
 use super::server;
 use crate::access::gate::Gate;
-use crate::embed::Embedders;
 use crate::postgres::find;
 use crate::postgres::instance::{Layout, Patience, State, Stopped};
 use crate::postgres::{Home, Pools, Target, machine};
-use crate::skills::Context;
+use crate::runtime::{Context, Declared, Runtime};
 
 /// Connections a command keeps at the most.
 const CONNECTIONS: usize = 4;
@@ -40,22 +39,22 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let home = home()?;
     let target = target(declaration, &home)?;
     let place = Place::existing(declaration, &home.instances());
-    let spec = Arc::new(declaration.spec.clone());
+    let declared = Declared::new(declaration.spec.clone(), &home)?;
+    let spec = Arc::clone(&declared.spec);
     let own = find::declared(&spec.server)?.is_none();
     let layout = place.as_ref().filter(|_| own).map(|place| Layout::new(&home, &place.id, &spec.server));
-    Ok(Arc::new(Context {
-        embedders: Embedders::from_spec(&spec, &home)?,
+    let runtime = Runtime {
         declaration: declaration.path.clone(),
         home,
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
-        gate: Arc::new(Gate::new(0, None)),
+        gate: Gate::new(0, None),
         started: Instant::now(),
         rest: None,
         tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
         machine: layout.map(|layout| machine::read(&layout.data)),
-        spec,
-    }))
+    };
+    Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
 }
 
 /// The address to show: over TCP, without the password.
@@ -64,13 +63,9 @@ pub fn shown(spec: &Spec, layout: Option<&Layout>, target: &Target) -> String {
     over_tcp.as_ref().unwrap_or(target).with_database(database(spec)).url()
 }
 
-/// The database that keeps Howdah's own tables for the whole instance.
+/// The database to show where none is named: the one that keeps Howdah's own tables, else the server's.
 pub fn database(spec: &Spec) -> &str {
-    spec.api
-        .database
-        .as_deref()
-        .or_else(|| spec.databases.keys().next().map(String::as_str))
-        .unwrap_or("postgres")
+    spec.home_database().unwrap_or("postgres")
 }
 
 /// Where PostgreSQL is for this declaration now.

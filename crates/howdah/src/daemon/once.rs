@@ -18,7 +18,7 @@ use super::hold::{self, Claim, Held, Holder};
 use super::local;
 use super::place::Place;
 use super::server::{self, Server};
-use super::steps::{Event, Report};
+use crate::observe::progress::{Event, Progress};
 use crate::postgres::find;
 use crate::postgres::instance::{Layout, Patience, Running, State};
 
@@ -116,7 +116,7 @@ impl Started {
 /// The steps of the start are not the answer that was asked for.
 struct Unseen;
 
-impl Report for Unseen {
+impl Progress for Unseen {
     fn tell(&self, event: Event) {
         tracing::debug!(?event, "start");
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::spec::Spec;
 use howdah_plan::tune::{Machine, Tuned};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,14 +22,14 @@ use super::place::{Place, Running};
 use super::process::Identity;
 use super::server::{self, Server};
 use super::serving::{Serve, Serving};
-use super::steps::{Event, Report, ToFile, ToLog};
+use super::steps::ToFile;
 use super::{converge, local};
 use crate::access::gate::Gate;
-use crate::embed::Embedders;
 use crate::observe::measure;
+use crate::observe::progress::{Event, Progress, ToLog};
 use crate::postgres::instance::{self, Instance, Patience};
 use crate::postgres::{Home, Pools, machine};
-use crate::skills::Context;
+use crate::runtime::{Context, Declared, Runtime, declared};
 
 /// Runs the instance until it is told to stop.
 ///
@@ -42,7 +43,7 @@ pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Resu
         |holder: &Holder| tracing::info!(command = holder.command, "waiting for a command to finish");
     let claim = hold::wait(&place, None, waiting).await.map_err(one)?;
     let _held = claim.held(&place).map_err(one)?;
-    let report: Box<dyn Report> =
+    let report: Box<dyn Progress> =
         if detached { Box::new(ToFile::create(&place.steps_file()).map_err(one)?) } else { Box::new(ToLog) };
     let mut signals = Signals::listen().map_err(one)?;
     let daemon = Daemon { declaration, home, place, report, serve };
@@ -63,7 +64,7 @@ struct Daemon {
     declaration: Declaration,
     home: Home,
     place: Place,
-    report: Box<dyn Report>,
+    report: Box<dyn Progress>,
     serve: Serve,
 }
 
@@ -101,20 +102,20 @@ impl Signals {
 }
 
 /// PostgreSQL under supervision, where it is Howdah's own.
-struct Kept {
+struct Supervised {
     stop: watch::Sender<bool>,
     events: mpsc::UnboundedReceiver<instance::Event>,
     task: JoinHandle<Result<instance::Stopped, Problem>>,
 }
 
-impl Kept {
-    fn supervise(instance: Instance, running: instance::Running) -> Self {
+impl Supervised {
+    fn start(instance: Instance, running: instance::Running) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (tell, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             instance::supervise(&instance, running, stopped, tell, Patience::default()).await
         });
-        Kept { stop, events, task }
+        Supervised { stop, events, task }
     }
 
     async fn end(self) {
@@ -143,16 +144,17 @@ impl Daemon {
                 (server::remembered(&self.place), Some(machine::read(&instance.layout.data)))
             }
         };
-        let mut kept = match reached {
+        let mut supervised = match reached {
             Server::There(_) => None,
-            Server::Own(instance, running) => Some(Kept::supervise(*instance, *running)),
+            Server::Own(instance, running) => Some(Supervised::start(*instance, *running)),
         };
         let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
-        let ended = self.serve_until_told(signals, &mut kept, pools.clone(), (tuned, machine), shown).await;
+        let ended =
+            self.serve_until_told(signals, &mut supervised, pools.clone(), (tuned, machine), shown).await;
         notify("STOPPING=1");
         pools.close();
-        if let Some(kept) = kept {
-            kept.end().await;
+        if let Some(supervised) = supervised {
+            supervised.end().await;
         }
         ended
     }
@@ -160,7 +162,7 @@ impl Daemon {
     async fn serve_until_told(
         &self,
         signals: &mut Signals,
-        kept: &mut Option<Kept>,
+        supervised: &mut Option<Supervised>,
         pools: Pools,
         own: (Vec<Tuned>, Option<Machine>),
         shown: String,
@@ -170,7 +172,7 @@ impl Daemon {
             one(Problem::new(Kind::Machine, "the REST address is not known").detail(error.to_string()))
         })?;
         let token = self.place.make_token().map_err(one)?;
-        let gate = Arc::new(Gate::new(self.declaration.spec.api.requests_per_second, Some(&token)));
+        let gate = Gate::new(self.declaration.spec.api.requests_per_second, Some(&token));
         let rest = format!("http://{address}");
         let context = self.context(pools, gate, own, (rest.clone(), shown.clone())).map_err(one)?;
 
@@ -179,6 +181,7 @@ impl Daemon {
             done = starting => done.map_err(one)?,
             () = signals.stop() => return Err(one(told_to_stop())),
         }
+        context.take_limits().await.map_err(one)?;
         let serving = (self.serve)(context.clone(), listener);
         let mut running = self.running(rest, shown).map_err(one)?;
         self.place.write_running(&running).map_err(one)?;
@@ -203,24 +206,24 @@ impl Daemon {
         serving.ready();
         self.report.tell(Event::Ready { left_out });
         notify("READY=1");
-        self.wait(signals, kept, &*serving).await;
+        self.wait(signals, supervised, &*serving).await;
         serving.stop().await;
         Ok(())
     }
 
     /// Until told to stop: notes what happens to PostgreSQL, reads the declaration again when asked.
-    async fn wait(&self, signals: &mut Signals, kept: &mut Option<Kept>, serving: &dyn Serving) {
+    async fn wait(&self, signals: &mut Signals, supervised: &mut Option<Supervised>, serving: &dyn Serving) {
         loop {
             let event = async {
-                match kept {
-                    Some(kept) => kept.events.recv().await,
+                match supervised {
+                    Some(supervised) => supervised.events.recv().await,
                     None => None,
                 }
             };
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => self.reload(serving),
+                _ = signals.hangup.recv() => self.reload(serving).await,
                 Some(event) = event => self.note(event, serving),
                 else => break,
             }
@@ -236,31 +239,24 @@ impl Daemon {
             }
             instance::Event::StartFailed { .. } => {}
             instance::Event::Up { port, .. } => {
-                let before = serving.context();
-                if before.pools.target().port != port {
-                    let mut target = before.pools.target().clone();
-                    target.port = port;
-                    let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
-                    serving.replace(Arc::new(Context { pools, ..(*before).clone() }));
+                let pools = &serving.context().runtime.pools;
+                let target = pools.target();
+                if target.port != port {
+                    pools.move_to(crate::postgres::Target { port, ..target });
                 }
             }
         }
     }
 
-    /// Reads the declaration again. What needs a start of its own (addresses, limits) waits for the next `howdah up`.
-    fn reload(&self, serving: &dyn Serving) {
-        let replaced = Declaration::read(&self.declaration.path).and_then(|fresh| {
-            let embedders = Embedders::from_spec(&fresh.spec, &self.home).map_err(one)?;
-            let before = serving.context();
-            let spec = Arc::new(fresh.spec);
-            serving.replace(Arc::new(Context { spec, embedders, ..(*before).clone() }));
-            if let Some(running) = self.place.running() {
-                self.place.write_running(&Running { declaration: fresh.hash, ..running }).map_err(one)?;
+    /// Reads the declaration again: what can change while requests are answered changes now, the rest is named and waits for
+    /// the next `howdah up`, which sees by the hash that is written down that this server is not current.
+    async fn reload(&self, serving: &dyn Serving) {
+        match self.read_again(serving).await {
+            Ok(waiting) if waiting.is_empty() => tracing::info!("the declaration was read again"),
+            Ok(waiting) => {
+                let keys = waiting.join(", ");
+                tracing::warn!(keys, "the declaration was read again; these keys wait for `howdah up`");
             }
-            Ok(())
-        });
-        match replaced {
-            Ok(()) => tracing::info!("the declaration was read again"),
             Err(problems) => {
                 for problem in problems {
                     tracing::error!(detail = problem.detail, "the declaration was not read again: {problem}");
@@ -269,17 +265,32 @@ impl Daemon {
         }
     }
 
+    async fn read_again(&self, serving: &dyn Serving) -> Result<Vec<&'static str>, Vec<Problem>> {
+        let fresh = Declaration::read(&self.declaration.path)?;
+        refuse_open_address(&fresh.spec, serving.context().runtime.rest.as_deref()).map_err(one)?;
+        let waiting = declared::needs_restart(&self.declaration.spec, &fresh.spec);
+        let declared = Declared::new(fresh.spec, &self.home).map_err(one)?;
+        let context =
+            Context { runtime: Arc::clone(&serving.context().runtime), declared: Arc::new(declared) };
+        context.take_limits().await.map_err(one)?;
+        serving.replace(Arc::new(context));
+        if waiting.is_empty()
+            && let Some(running) = self.place.running()
+        {
+            self.place.write_running(&Running { declaration: fresh.hash, ..running }).map_err(one)?;
+        }
+        Ok(waiting)
+    }
+
     fn context(
         &self,
         pools: Pools,
-        gate: Arc<Gate>,
+        gate: Gate,
         (tuned, machine): (Vec<Tuned>, Option<Machine>),
         (rest, address): (String, String),
     ) -> Result<Arc<Context>, Problem> {
-        let spec = Arc::new(self.declaration.spec.clone());
-        Ok(Arc::new(Context {
-            embedders: Embedders::from_spec(&spec, &self.home)?,
-            spec,
+        let declared = Declared::new(self.declaration.spec.clone(), &self.home)?;
+        let runtime = Runtime {
             declaration: self.declaration.path.clone(),
             home: self.home.clone(),
             pools,
@@ -289,7 +300,8 @@ impl Daemon {
             rest: Some(rest),
             tuned,
             machine,
-        }))
+        };
+        Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
     }
 
     fn running(&self, rest: String, database: String) -> Result<Running, Problem> {
@@ -313,13 +325,7 @@ impl Daemon {
             Problem::new(Kind::Usage, format!("`api.listen` is not an address: `{}`", api.listen))
                 .hint("Write an IP address and a port, as in `127.0.0.1:8080`.")
         })?;
-        if !api.require_key && !address.ip().is_loopback() {
-            return Err(Problem::new(
-                Kind::Usage,
-                format!("`api.require_key` is off and `{address}` is not loopback"),
-            )
-            .hint("Turn `api.require_key` on, or listen on `127.0.0.1`."));
-        }
+        refuse_open_address(&self.declaration.spec, Some(&format!("http://{address}")))?;
         let remembered = self.place.directory.join("rest.port");
         if address.port() == 0
             && let Some(port) =
@@ -339,6 +345,19 @@ impl Daemon {
             let _ = std::fs::write(&remembered, bound.port().to_string());
         }
         Ok(listener)
+    }
+}
+
+/// An address that others can reach wants a key.
+fn refuse_open_address(spec: &Spec, rest: Option<&str>) -> Result<(), Problem> {
+    let address = rest.and_then(|rest| rest.strip_prefix("http://")?.parse::<SocketAddr>().ok());
+    match address {
+        Some(address) if !spec.api.require_key && !address.ip().is_loopback() => {
+            let message = format!("`api.require_key` is off and `{address}` is not loopback");
+            Err(Problem::new(Kind::Usage, message)
+                .hint("Turn `api.require_key` on, or listen on `127.0.0.1`."))
+        }
+        _ => Ok(()),
     }
 }
 

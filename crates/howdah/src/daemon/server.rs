@@ -9,7 +9,7 @@ use howdah_plan::tune::{self, Tuned};
 
 use super::declaration::Declaration;
 use super::place::Place;
-use super::steps::{Report, Step};
+use crate::observe::progress::{Progress, Step};
 use crate::postgres::find::{self, Found};
 use crate::postgres::instance::{Instance, Layout, Running};
 use crate::postgres::{Home, Pools, Target, machine, preflight};
@@ -48,7 +48,7 @@ pub async fn reach(
     declaration: &Declaration,
     home: &Home,
     place: &Place,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Server, Problem> {
     let server = &declaration.spec.server;
     let step = Step::begin(report, "finding PostgreSQL");

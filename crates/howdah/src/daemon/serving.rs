@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 
-use crate::skills::Context;
+use crate::runtime::Context;
 
 /// Opens the face on a listener. It answers at once, and says that it is not ready yet.
 pub type Serve = fn(Arc<Context>, TcpListener) -> Box<dyn Serving>;

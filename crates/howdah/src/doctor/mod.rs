@@ -53,7 +53,7 @@ pub async fn run(
 ) -> Result<Report, Problem> {
     let selected = select(&options.checks)?;
     let session = Session::open(pools, &pools.target().database, options).await?;
-    let server = Server::read(&session, pools.target(), spec, machine, options).await?;
+    let server = Server::read(&session, &pools.target(), spec, machine, options).await?;
     let databases = choose(&server, &options.databases)?;
 
     let on_server = async { ask_all(session, &server, None, of_scope(&selected, true)).await };

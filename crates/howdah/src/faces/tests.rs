@@ -6,15 +6,17 @@ use serde_json::Value;
 
 use super::cli::args;
 use super::rest::openapi;
-use crate::skills::{Effect, SKILLS, Scope};
+use crate::access::scope::Scope;
+use crate::skills::{Effect, SKILLS};
 
 #[test]
 fn every_skill_is_a_command_a_route_and_in_the_description() {
     let document = openapi::document(SKILLS, &[], true);
     let command = args::command();
     for skill in SKILLS {
-        let found = skill.command.split(' ').try_fold(&command, |found, word| found.find_subcommand(word));
-        let found = found.unwrap_or_else(|| panic!("no command `{}`", skill.command));
+        let found =
+            skill.command.words.split(' ').try_fold(&command, |found, word| found.find_subcommand(word));
+        let found = found.unwrap_or_else(|| panic!("no command `{}`", skill.command.words));
         assert_eq!(
             found.get_about().map(ToString::to_string).as_deref(),
             Some(skill.summary.trim_end_matches('.'))
@@ -31,7 +33,7 @@ fn every_skill_is_a_command_a_route_and_in_the_description() {
 fn names_and_routes_are_used_once() {
     let names: HashSet<_> = SKILLS.iter().map(|skill| skill.name).collect();
     let routes: HashSet<_> = SKILLS.iter().map(|skill| (skill.route.method, skill.route.path)).collect();
-    let commands: HashSet<_> = SKILLS.iter().map(|skill| skill.command).collect();
+    let commands: HashSet<_> = SKILLS.iter().map(|skill| skill.command.words).collect();
     assert_eq!((names.len(), routes.len(), commands.len()), (SKILLS.len(), SKILLS.len(), SKILLS.len()));
 }
 
@@ -52,6 +54,7 @@ fn examples_fit_the_schemas_and_the_command_line() {
         let properties = openapi::properties(skill);
         for example in skill.examples {
             let input: Value = serde_json::from_str(example.input).unwrap();
+            (skill.check)(&input).unwrap_or_else(|problem| panic!("{}: {problem:?}", skill.name));
             for name in input.as_object().unwrap().keys() {
                 assert!(properties.contains_key(name), "{}: `{name}`", skill.name);
             }

@@ -9,26 +9,29 @@ use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::spec::resolve::Resolved;
 use tokio_postgres::error::SqlState;
 
+use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::collections::kept::Kept;
 use crate::postgres::Pools;
 use crate::postgres::problem::from_pg;
 
 /// How long the answer is kept.
 const FRESH: Duration = Duration::from_secs(10);
-static MODELS: Kept<Option<String>> = Kept::new();
+/// The models that are remembered.
+#[derive(Default)]
+struct Models(Cache<Option<String>>);
 
 /// Refuses a query embedded by another model than the collection's rows.
 ///
 /// # Errors
 /// `conflict`, with both models and what to do; whatever keeps the database from answering.
 pub async fn check(pools: &Pools, resolved: &Resolved, model: &str) -> Result<(), Problem> {
-    let key = format!("{}\0{}", facts::key(pools, resolved), resolved.name);
-    let known = match MODELS.get(&key, FRESH) {
+    let key = format!("{}\0{}", facts::key(resolved), resolved.name);
+    let models = pools.remembered::<Models>();
+    let known = match models.0.get(&key, FRESH) {
         Some(known) => known,
         None => {
             let known = read(pools, resolved).await?;
-            MODELS.keep(key, known.clone(), FRESH);
+            models.0.put(key, known.clone(), FRESH);
             known
         }
     };

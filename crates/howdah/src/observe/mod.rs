@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub mod measure;
+pub mod progress;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

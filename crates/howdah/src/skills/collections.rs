@@ -7,9 +7,11 @@ use howdah_plan::spec::resolve::resolve;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
 use crate::collections::{self, DeleteRequest, Deleted, Description, GetRequest, StoredRow};
+use crate::postgres::Purpose;
+use crate::runtime::Context;
 
 /// The collections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,23 +31,31 @@ pub struct Describe {
     pub exact: bool,
 }
 
-async fn list(context: Arc<Context>, _: Nothing) -> Result<CollectionList, Problem> {
-    Ok(CollectionList { collections: collections::list(&context.pools, &context.spec).await? })
+async fn list(context: Arc<Context>, call: Call, _: Nothing) -> Result<CollectionList, Problem> {
+    Ok(CollectionList {
+        collections: collections::list(&context.pools(&call, Purpose::Read), context.spec()).await?,
+    })
 }
 
-async fn describe(context: Arc<Context>, input: Describe) -> Result<Description, Problem> {
-    let resolved = resolve(&context.spec, &input.collection)?;
-    collections::describe(&context.pools, &resolved, input.exact).await
+async fn describe(context: Arc<Context>, call: Call, input: Describe) -> Result<Description, Problem> {
+    let resolved = resolve(context.spec(), &input.collection)?;
+    collections::describe(
+        &context.pools(&call, Purpose::Read).account(&resolved.name),
+        &resolved,
+        input.exact,
+    )
+    .await
 }
 
-async fn get(context: Arc<Context>, input: GetRequest) -> Result<StoredRow, Problem> {
-    let resolved = resolve(&context.spec, &input.collection)?;
-    collections::get(&context.pools, &resolved, &input).await
+async fn get(context: Arc<Context>, call: Call, input: GetRequest) -> Result<StoredRow, Problem> {
+    let resolved = resolve(context.spec(), &input.collection)?;
+    collections::get(&context.pools(&call, Purpose::Read).account(&resolved.name), &resolved, &input).await
 }
 
-async fn delete(context: Arc<Context>, input: DeleteRequest) -> Result<Deleted, Problem> {
-    let resolved = resolve(&context.spec, &input.collection)?;
-    collections::delete(&context.pools, &resolved, &input).await
+async fn delete(context: Arc<Context>, call: Call, input: DeleteRequest) -> Result<Deleted, Problem> {
+    let resolved = resolve(context.spec(), &input.collection)?;
+    collections::delete(&context.pools(&call, Purpose::Write).account(&resolved.name), &resolved, &input)
+        .await
 }
 
 /// Lists collections.
@@ -54,13 +64,15 @@ pub const LIST: Skill<Context> = Skill {
     summary: "List the collections.",
     description: "Lists the declared collections with their rows, dimensions, index and sizes.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Read,
-    command: "collections list",
+    command: Command { words: "collections list", positional: &[] },
     route: Route { method: "GET", path: "/v1/collections", success: 200 },
     input: schema_of::<Nothing>,
     output: schema_of::<CollectionList>,
     examples: &[Example { title: "All of them", input: "{}", command: "howdah collections" }],
-    run: |context, input| Box::pin(typed(context, input, list)),
+    check: fits::<Nothing>,
+    run: |context, call| Box::pin(typed(context, call, list)),
 };
 
 /// Describes one.
@@ -69,8 +81,9 @@ pub const DESCRIBE: Skill<Context> = Skill {
     summary: "Describe a collection.",
     description: "Describes one collection: table, rows, model, dimensions, metric, fields to filter on, indexes and sizes.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Read,
-    command: "collections show",
+    command: Command { words: "collections show", positional: &["collection"] },
     route: Route { method: "GET", path: "/v1/collections/{collection}", success: 200 },
     input: schema_of::<Describe>,
     output: schema_of::<Description>,
@@ -79,7 +92,8 @@ pub const DESCRIBE: Skill<Context> = Skill {
         input: r#"{"collection": "manual"}"#,
         command: "howdah collections show manual",
     }],
-    run: |context, input| Box::pin(typed(context, input, describe)),
+    check: fits::<Describe>,
+    run: |context, call| Box::pin(typed(context, call, describe)),
 };
 
 /// Gets a row.
@@ -88,8 +102,9 @@ pub const GET: Skill<Context> = Skill {
     summary: "Get a row by its id.",
     description: "Gets one row of a collection as it is stored, with its embedding where asked for.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Read,
-    command: "get",
+    command: Command { words: "get", positional: &["collection", "id"] },
     route: Route { method: "GET", path: "/v1/collections/{collection}/documents/{id}", success: 200 },
     input: schema_of::<GetRequest>,
     output: schema_of::<StoredRow>,
@@ -98,7 +113,8 @@ pub const GET: Skill<Context> = Skill {
         input: r#"{"collection": "manual", "id": 7}"#,
         command: "howdah get manual 7",
     }],
-    run: |context, input| Box::pin(typed(context, input, get)),
+    check: fits::<GetRequest>,
+    run: |context, call| Box::pin(typed(context, call, get)),
 };
 
 /// Deletes rows.
@@ -108,8 +124,9 @@ pub const DELETE: Skill<Context> = Skill {
     description: "Deletes rows of a collection: those with the given ids, all of one document, or all that fit a filter. \
                   Exactly one of the three is given. Counts without deleting where asked to.",
     effect: Effect::Writes,
+    lasts: Lasts::Request,
     scope: Scope::Write,
-    command: "delete",
+    command: Command { words: "delete", positional: &["collection", "ids"] },
     route: Route { method: "POST", path: "/v1/collections/{collection}/documents/delete", success: 200 },
     input: schema_of::<DeleteRequest>,
     output: schema_of::<Deleted>,
@@ -125,5 +142,6 @@ pub const DELETE: Skill<Context> = Skill {
             command: "howdah delete manual --filter '{\"metadata.lang\": \"xx\"}' --dry-run",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, delete)),
+    check: fits::<DeleteRequest>,
+    run: |context, call| Box::pin(typed(context, call, delete)),
 };

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use howdah_plan::problem::Problem;
 
-use super::context::Context;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
 use crate::doctor::{self, Options, Report};
+use crate::postgres::Purpose;
+use crate::runtime::Context;
 
-async fn look(context: Arc<Context>, options: Options) -> Result<Report, Problem> {
-    doctor::run(&context.pools, Some(&context.spec), context.machine.as_ref(), &options).await
+async fn look(context: Arc<Context>, call: Call, options: Options) -> Result<Report, Problem> {
+    let pools = context.pools(&call, Purpose::Operate);
+    doctor::run(&pools, Some(context.spec()), context.runtime.machine.as_ref(), &options).await
 }
 
 /// Looks at the server.
@@ -19,8 +22,9 @@ pub const DOCTOR: Skill<Context> = Skill {
     description: "Asks PostgreSQL about versions with known faults, extensions, indexes, settings, rights and more. Every \
                   finding has its measured value, why it matters and what mends it. It only reads.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "doctor",
+    command: Command { words: "doctor", positional: &[] },
     route: Route { method: "POST", path: "/v1/doctor", success: 200 },
     input: schema_of::<Options>,
     output: schema_of::<Report>,
@@ -32,5 +36,6 @@ pub const DOCTOR: Skill<Context> = Skill {
             command: "howdah doctor --check pgv. --strict",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, look)),
+    check: fits::<Options>,
+    run: |context, call| Box::pin(typed(context, call, look)),
 };

@@ -8,10 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::context::Context;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
-use crate::knowledge::ingest::{self, IngestReport, Input, Progress, Request, Silent};
+use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
+use crate::knowledge::ingest::{self, IngestReport, Input, Request};
 use crate::observe::measure;
+use crate::observe::progress::Progress;
+use crate::postgres::{Pools, Purpose};
+use crate::runtime::Context;
 
 /// Most documents of one request.
 const MOST: usize = 10_000;
@@ -60,19 +63,21 @@ impl Context {
     /// `not_found` when it is not declared; what ingesting says.
     pub async fn ingest(
         &self,
+        pools: &Pools,
         collection: &str,
         change: impl FnOnce(&mut Request),
         inputs: Vec<Input>,
         progress: Arc<dyn Progress>,
     ) -> Result<IngestReport, Problem> {
-        let resolved = resolve(&self.spec, collection)?;
-        let declared = self.spec.collections.get(collection).ok_or_else(|| {
+        let resolved = resolve(self.spec(), collection)?;
+        let declared = self.spec().collections.get(collection).ok_or_else(|| {
             Problem::new(Kind::NotFound, format!("collection `{collection}` is not declared"))
         })?;
         let mut request = Request::new(inputs, declared);
         change(&mut request);
-        let embedder = self.embedders.of_collection(&resolved)?;
-        let report = ingest::run(&self.pools, embedder, &resolved, request, progress).await?;
+        let pools = pools.purpose(Purpose::Write).account(&resolved.name);
+        let embedder = self.declared.embedders.of_collection(&resolved)?;
+        let report = ingest::run(&pools, embedder, &resolved, request, progress).await?;
         let count = |outcome: &'static str, many: u64| {
             metrics::counter!(measure::DOCUMENTS, "collection" => collection.to_owned(), "outcome" => outcome)
                 .increment(many);
@@ -83,7 +88,7 @@ impl Context {
     }
 }
 
-async fn ingest(context: Arc<Context>, input: Ingest) -> Result<IngestReport, Problem> {
+async fn ingest(context: Arc<Context>, call: Call, input: Ingest) -> Result<IngestReport, Problem> {
     if input.documents.is_empty() || input.documents.len() > MOST {
         return Err(Problem::new(Kind::Usage, format!("`{}` documents are given", input.documents.len()))
             .detail(format!("1 to {MOST} are allowed"))
@@ -96,7 +101,12 @@ async fn ingest(context: Arc<Context>, input: Ingest) -> Result<IngestReport, Pr
         .collect();
     let inputs = vec![Input::Records("documents".into(), records)];
     let skip_bad = input.skip_bad;
-    context.ingest(&input.collection, |request| request.skip_bad = skip_bad, inputs, Arc::new(Silent)).await
+    let change = |request: &mut Request| {
+        request.skip_bad = skip_bad;
+        request.stop = call.cancel.clone();
+    };
+    let pools = context.pools(&call, Purpose::Write);
+    context.ingest(&pools, &input.collection, change, inputs, call.progress).await
 }
 
 /// Takes documents in.
@@ -107,8 +117,9 @@ pub const INGEST: Skill<Context> = Skill {
                   alone; a changed one has its chunks replaced. The command line takes files and directories: Markdown, \
                   text, HTML, JSON Lines, CSV, Parquet and .npy.",
     effect: Effect::Writes,
+    lasts: Lasts::Request,
     scope: Scope::Write,
-    command: "ingest",
+    command: Command { words: "ingest", positional: &["collection"] },
     route: Route { method: "POST", path: "/v1/collections/{collection}/documents", success: 200 },
     input: schema_of::<Ingest>,
     output: schema_of::<IngestReport>,
@@ -126,5 +137,6 @@ pub const INGEST: Skill<Context> = Skill {
             command: "export-notes | howdah ingest manual - --skip-bad",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, ingest)),
+    check: fits::<Ingest>,
+    run: |context, call| Box::pin(typed(context, call, ingest)),
 };

@@ -7,9 +7,10 @@ use jiff::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
 use crate::access::store::KeyInfo;
+use crate::runtime::Context;
 
 /// Longest name of a key.
 const LONGEST_NAME: usize = 100;
@@ -61,7 +62,7 @@ pub struct RevokeKey {
     pub id: String,
 }
 
-async fn create(context: Arc<Context>, input: CreateKey) -> Result<CreatedKey, Problem> {
+async fn create(context: Arc<Context>, call: Call, input: CreateKey) -> Result<CreatedKey, Problem> {
     let length = input.name.chars().count();
     if length == 0 || length > LONGEST_NAME || input.name.chars().any(char::is_control) {
         return Err(Problem::new(Kind::Usage, "the name of the key does not fit").detail(format!(
@@ -69,7 +70,7 @@ async fn create(context: Arc<Context>, input: CreateKey) -> Result<CreatedKey, P
         )));
     }
     let expires_at = input.expires_in_days.map(end_after).transpose()?;
-    let (key, info) = context.keys()?.create(&input.name, input.scope, expires_at).await?;
+    let (key, info) = context.keys(&call)?.create(&input.name, input.scope, expires_at).await?;
     Ok(CreatedKey { key: key.reveal().to_owned(), info })
 }
 
@@ -84,13 +85,13 @@ fn end_after(days: i64) -> Result<Timestamp, Problem> {
     Timestamp::now().checked_add(Span::new().hours(days * 24)).map_err(|_| unfit())
 }
 
-async fn list(context: Arc<Context>, _: Nothing) -> Result<KeyList, Problem> {
-    Ok(KeyList { keys: context.keys()?.list().await? })
+async fn list(context: Arc<Context>, call: Call, _: Nothing) -> Result<KeyList, Problem> {
+    Ok(KeyList { keys: context.keys(&call)?.list().await? })
 }
 
-async fn revoke(context: Arc<Context>, input: RevokeKey) -> Result<KeyInfo, Problem> {
-    let revoked = context.keys()?.revoke(&input.id).await?;
-    context.gate.forget();
+async fn revoke(context: Arc<Context>, call: Call, input: RevokeKey) -> Result<KeyInfo, Problem> {
+    let revoked = context.keys(&call)?.revoke(&input.id).await?;
+    context.runtime.gate.forget();
     Ok(revoked)
 }
 
@@ -101,8 +102,9 @@ pub const CREATE: Skill<Context> = Skill {
     description: "Makes an API key of 256 random bits and shows it once. Howdah keeps its SHA-256 only. Without a scope \
                   it may read; `write` includes `read`, `admin` includes both.",
     effect: Effect::Operates,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "keys create",
+    command: Command { words: "keys create", positional: &["name"] },
     route: Route { method: "POST", path: "/v1/keys", success: 201 },
     input: schema_of::<CreateKey>,
     output: schema_of::<CreatedKey>,
@@ -118,7 +120,8 @@ pub const CREATE: Skill<Context> = Skill {
             command: "howdah keys create loader --scope write --expires-in-days 90",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, create)),
+    check: fits::<CreateKey>,
+    run: |context, call| Box::pin(typed(context, call, create)),
 };
 
 /// Lists the keys.
@@ -128,13 +131,15 @@ pub const LIST: Skill<Context> = Skill {
     description: "Lists the API keys, newest first: what each is for, how it begins, what it allows, whether it works and \
                   when it was last used. The keys themselves are not kept.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "keys list",
+    command: Command { words: "keys list", positional: &[] },
     route: Route { method: "GET", path: "/v1/keys", success: 200 },
     input: schema_of::<Nothing>,
     output: schema_of::<KeyList>,
     examples: &[Example { title: "All keys", input: "{}", command: "howdah keys list" }],
-    run: |context, input| Box::pin(typed(context, input, list)),
+    check: fits::<Nothing>,
+    run: |context, call| Box::pin(typed(context, call, list)),
 };
 
 /// Revokes a key.
@@ -144,8 +149,9 @@ pub const REVOKE: Skill<Context> = Skill {
     description: "Takes an API key back. It stops working at once here, and within two seconds on other servers of the \
                   same database. It stays in the list. Revoking it again changes nothing.",
     effect: Effect::Operates,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "keys revoke",
+    command: Command { words: "keys revoke", positional: &["id"] },
     route: Route { method: "DELETE", path: "/v1/keys/{id}", success: 200 },
     input: schema_of::<RevokeKey>,
     output: schema_of::<KeyInfo>,
@@ -154,5 +160,6 @@ pub const REVOKE: Skill<Context> = Skill {
         input: r#"{"id": "hdk_AbCdEfGh"}"#,
         command: "howdah keys revoke hdk_AbCdEfGh",
     }],
-    run: |context, input| Box::pin(typed(context, input, revoke)),
+    check: fits::<RevokeKey>,
+    run: |context, call| Box::pin(typed(context, call, revoke)),
 };

@@ -7,9 +7,11 @@ use howdah_plan::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
 use crate::apply::{self, Outcome};
+use crate::postgres::Purpose;
+use crate::runtime::Context;
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +40,7 @@ impl Context {
         migrate::Options {
             allow_destroy: apply.allow_destroy,
             set_passwords: apply.set_passwords,
-            tuned: self.tuned.clone(),
+            tuned: self.runtime.tuned.clone(),
         }
     }
 
@@ -48,16 +50,22 @@ impl Context {
     /// As [`apply::run`].
     pub async fn apply(&self, how: Apply, progress: apply::Progress<'_>) -> Result<Outcome, Problem> {
         let options = apply::Options { plan: self.planning(how), ..apply::Options::default() };
-        apply::run(&self.pools, &self.spec, &options, progress).await
+        let pools = self.runtime.pools.purpose(Purpose::Operate);
+        apply::run(&pools, self.spec(), &options, progress).await
     }
 }
 
-async fn plan(context: Arc<Context>, _: Nothing) -> Result<Planned, Problem> {
-    let plan = apply::plan(&context.pools, &context.spec, &context.planning(Apply::default())).await?;
+async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, Problem> {
+    let plan = apply::plan(
+        &context.pools(&call, Purpose::Operate),
+        context.spec(),
+        &context.planning(Apply::default()),
+    )
+    .await?;
     Ok(Planned { empty: plan.is_empty(), sql: plan.to_string(), plan })
 }
 
-async fn apply(context: Arc<Context>, how: Apply) -> Result<Outcome, Problem> {
+async fn apply(context: Arc<Context>, _: Call, how: Apply) -> Result<Outcome, Problem> {
     context.apply(how, &|event| tracing::info!(?event, "apply")).await
 }
 
@@ -69,8 +77,9 @@ pub const PLAN: Skill<Context> = Skill {
                   settings. Gives the ordered steps that lead from live to declared as SQL, each with its reason, and \
                   carries out none.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "plan",
+    command: Command { words: "plan", positional: &[] },
     route: Route { method: "GET", path: "/v1/plan", success: 200 },
     input: schema_of::<Nothing>,
     output: schema_of::<Planned>,
@@ -78,7 +87,8 @@ pub const PLAN: Skill<Context> = Skill {
         Example { title: "As SQL", input: "{}", command: "howdah plan" },
         Example { title: "For CI: exit with 7 on drift", input: "{}", command: "howdah plan --check" },
     ],
-    run: |context, input| Box::pin(typed(context, input, plan)),
+    check: fits::<Nothing>,
+    run: |context, call| Box::pin(typed(context, call, plan)),
 };
 
 /// Makes it so.
@@ -88,8 +98,9 @@ pub const APPLY: Skill<Context> = Skill {
     description: "Carries out the steps that `plan` shows, under a lock, indexes without blocking writers. A run may end \
                   anywhere; the next one goes on from there. Steps that destroy data are left out unless allowed.",
     effect: Effect::Operates,
+    lasts: Lasts::Request,
     scope: Scope::Admin,
-    command: "apply",
+    command: Command { words: "apply", positional: &[] },
     route: Route { method: "POST", path: "/v1/apply", success: 200 },
     input: schema_of::<Apply>,
     output: schema_of::<Outcome>,
@@ -101,5 +112,6 @@ pub const APPLY: Skill<Context> = Skill {
             command: "howdah apply --allow-destroy",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, apply)),
+    check: fits::<Apply>,
+    run: |context, call| Box::pin(typed(context, call, apply)),
 };

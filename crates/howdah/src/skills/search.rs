@@ -6,14 +6,17 @@ use howdah_plan::problem::Problem;
 use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::resolve;
 
-use super::context::Context;
-use super::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
 use crate::knowledge;
 use crate::observe::measure;
+use crate::postgres::Purpose;
+use crate::runtime::Context;
 
-async fn search(context: Arc<Context>, request: SearchRequest) -> Result<SearchAnswer, Problem> {
-    let resolved = resolve(&context.spec, &request.collection)?;
-    let answer = knowledge::search::run(&context.pools, &context.embedders, &resolved, &request).await?;
+async fn search(context: Arc<Context>, call: Call, request: SearchRequest) -> Result<SearchAnswer, Problem> {
+    let resolved = resolve(context.spec(), &request.collection)?;
+    let pools = context.pools(&call, Purpose::Read).account(&resolved.name);
+    let answer = knowledge::search::run(&pools, &context.declared.embedders, &resolved, &request).await?;
     let mode = serde_json::to_value(answer.mode).ok().and_then(|mode| mode.as_str().map(str::to_owned));
     let mode = mode.unwrap_or_default();
     let collection = answer.collection.clone();
@@ -37,8 +40,9 @@ pub const SEARCH: Skill<Context> = Skill {
     description: "Searches a collection by text, by vector or by the id of a row: by meaning, by words, or both fused. \
                   Filters are bound as parameters. Every answer says whether it is complete, and if not, why.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Read,
-    command: "search",
+    command: Command { words: "search", positional: &["text"] },
     route: Route { method: "POST", path: "/v1/collections/{collection}/search", success: 200 },
     input: schema_of::<SearchRequest>,
     output: schema_of::<SearchAnswer>,
@@ -60,5 +64,6 @@ pub const SEARCH: Skill<Context> = Skill {
             command: "howdah search --collection manual --like 7 --explain",
         },
     ],
-    run: |context, input| Box::pin(typed(context, input, search)),
+    check: fits::<SearchRequest>,
+    run: |context, call| Box::pin(typed(context, call, search)),
 };

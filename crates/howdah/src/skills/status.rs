@@ -6,9 +6,9 @@ use howdah_plan::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::host::{Health, Host};
-use super::{Effect, Example, Nothing, Route, Scope, Skill, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
+use crate::access::scope::Scope;
+use crate::runtime::{Context, Health, Host};
 
 /// What runs here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,16 +31,16 @@ pub struct Status {
     pub connections_idle: u32,
 }
 
-async fn status(context: Arc<Context>, _: Nothing) -> Result<Status, Problem> {
-    let (open, idle) = context.pools.usage();
+async fn status(context: Arc<Context>, _: Call, _: Nothing) -> Result<Status, Problem> {
+    let (open, idle) = context.runtime.pools.usage();
     let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Ok(Status {
-        name: context.spec.name.clone(),
+        name: context.spec().name.clone(),
         health: context.health().await,
-        database_url: context.address.clone(),
-        rest: context.rest.clone(),
-        databases: context.spec.databases.keys().cloned().collect(),
-        collections: context.spec.collections.keys().cloned().collect(),
+        database_url: context.runtime.address.clone(),
+        rest: context.runtime.rest.clone(),
+        databases: context.spec().databases.keys().cloned().collect(),
+        collections: context.spec().collections.keys().cloned().collect(),
         connections_open: narrow(open),
         connections_idle: narrow(idle),
     })
@@ -52,11 +52,13 @@ pub const STATUS: Skill<Context> = Skill {
     summary: "Say what runs and how it is.",
     description: "Says which PostgreSQL and pgvector run, where they listen, what is declared, and whether it all answers.",
     effect: Effect::Reads,
+    lasts: Lasts::Request,
     scope: Scope::Read,
-    command: "status",
+    command: Command { words: "status", positional: &[] },
     route: Route { method: "GET", path: "/v1/status", success: 200 },
     input: schema_of::<Nothing>,
     output: schema_of::<Status>,
     examples: &[Example { title: "How it is", input: "{}", command: "howdah status" }],
-    run: |context, input| Box::pin(typed(context, input, status)),
+    check: fits::<Nothing>,
+    run: |context, call| Box::pin(typed(context, call, status)),
 };

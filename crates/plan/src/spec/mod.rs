@@ -64,3 +64,11 @@ pub struct Spec {
     #[serde(default)]
     pub settings: IndexMap<String, SettingValue>,
 }
+
+impl Spec {
+    /// The database that keeps Howdah's own tables for the whole deployment (keys, jobs): the one that `api.database` names,
+    /// else the first that is declared.
+    pub fn home_database(&self) -> Option<&str> {
+        self.api.database.as_deref().or_else(|| self.databases.keys().next().map(String::as_str))
+    }
+}

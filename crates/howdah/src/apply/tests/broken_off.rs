@@ -131,7 +131,7 @@ async fn where_workers_get_no_shared_memory_the_index_is_built_without_them() {
     let running = instance.start().await.unwrap();
     let pools = Pools::new(running.target.clone(), 4);
     apply_big(&pools, &|_| {}).await;
-    let client = pools.raw("big").await.unwrap();
+    let client = pools.own("big").await.unwrap();
     client.batch_execute(&rows_without_index(3_000)).await.unwrap();
     let parallel = "CREATE INDEX parallel ON big USING hnsw (embedding vector_cosine_ops)";
     let error = client.batch_execute(parallel).await.expect_err("parallel workers find no room");
@@ -208,7 +208,7 @@ async fn a_lock_that_somebody_holds_is_not_waited_for_forever() {
     let shop = spec(SHOP);
     server.apply(&shop).await;
     server.sql("shop", "ALTER TABLE notes ALTER COLUMN metadata DROP DEFAULT").await;
-    let holder = server.pools.raw("shop").await.unwrap();
+    let holder = server.pools.own("shop").await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE notes IN SHARE MODE").await.unwrap();
     let hasty = Options { lock_timeout: Duration::from_millis(300), ..options() };
     let problem = server.try_apply(&shop, &hasty).await.unwrap_err();

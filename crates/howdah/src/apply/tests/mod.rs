@@ -62,12 +62,12 @@ impl Server {
     }
 
     async fn sql(&self, database: &str, sql: &str) {
-        let client = self.pools.raw(database).await.expect("a connection");
+        let client = self.pools.own(database).await.expect("a connection");
         client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     async fn value(&self, database: &str, sql: &str) -> String {
-        let client = self.pools.raw(database).await.expect("a connection");
+        let client = self.pools.own(database).await.expect("a connection");
         let row = client.query_one(&format!("SELECT ({sql})::text"), &[]).await;
         let row = row.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         row.get::<_, Option<String>>(0).unwrap_or_default()

@@ -73,7 +73,7 @@ pub async fn of(server: &Server, databases: impl Iterator<Item = &String>) -> Po
 }
 
 async fn draw(portrait: &mut Portrait, server: &Server, database: &str, before: &str, sql: &str) {
-    let client = server.pools.raw(database).await.expect("a connection");
+    let client = server.pools.own(database).await.expect("a connection");
     client.batch_execute(WORDS).await.expect("words");
     let sql = sql.replace("right_of(", "pg_temp.right_of(");
     for row in client.query(&sql, &[]).await.expect("a portrait") {

@@ -69,7 +69,7 @@ async fn start() -> Option<System> {
     let target = Target::new(Host::Socket(dir.clone()), 5999, "postgres", "postgres");
     let system = System { child, dir, pools: Pools::new(target, 4) };
     for _ in 0..200 {
-        if connect::connect(system.pools.target()).await.is_ok() {
+        if connect::connect(&system.pools.target()).await.is_ok() {
             return Some(system);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -89,7 +89,7 @@ fn cluster(settings: &[&str]) -> (Cluster, Pools) {
 }
 
 async fn execute(pools: &Pools, statement: &str) {
-    let client = connect::connect(pools.target()).await.expect("a connection");
+    let client = connect::connect(&pools.target()).await.expect("a connection");
     // One statement at a time: ALTER SYSTEM and VACUUM do not run in the transaction of several.
     for one in statement.split(";\n") {
         client.batch_execute(one).await.unwrap_or_else(|e| panic!("{one}: {e:?}"));

@@ -14,7 +14,7 @@ const ROWS: &str = "CREATE EXTENSION vector;\nCREATE TABLE t (id bigint PRIMARY 
 /// Overwrites the pages of a relation's file from the second on, behind the server's back, and pushes them out of its
 /// memory.
 async fn overwrite(cluster: &Cluster, pools: &Pools, relation: &str, with: u8) {
-    let client = connect::connect(pools.target()).await.expect("a connection");
+    let client = connect::connect(&pools.target()).await.expect("a connection");
     let path: String = client
         .query_one("SELECT pg_relation_filepath($1::text::regclass)", &[&relation])
         .await
@@ -56,7 +56,7 @@ async fn a_page_that_the_disk_changed() {
     let look = Look::server(&pools);
     look.healthy("cfg.checksum_failures").await;
     overwrite(&cluster, &pools, "t", 0x5a).await;
-    let client = connect::connect(pools.target()).await.expect("a connection");
+    let client = connect::connect(&pools.target()).await.expect("a connection");
     client.batch_execute("SELECT count(id) FROM t WHERE e IS NOT NULL").await.expect_err("must fail");
     drop(client);
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;

@@ -98,8 +98,8 @@ async fn transactions_that_deadlock() {
     execute(&pools, "CREATE TABLE t (id bigint PRIMARY KEY, n int);\nINSERT INTO t VALUES (1, 0), (2, 0)")
         .await;
     look.healthy("wl.deadlocks").await;
-    let one = connect::connect(pools.target()).await.expect("a connection");
-    let two = connect::connect(pools.target()).await.expect("a connection");
+    let one = connect::connect(&pools.target()).await.expect("a connection");
+    let two = connect::connect(&pools.target()).await.expect("a connection");
     one.batch_execute("BEGIN; UPDATE t SET n = 1 WHERE id = 1").await.expect("an update");
     two.batch_execute("BEGIN; UPDATE t SET n = 1 WHERE id = 2").await.expect("an update");
     let (first, second) = tokio::join!(

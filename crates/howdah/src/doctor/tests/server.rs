@@ -55,9 +55,9 @@ async fn a_session_that_waits_for_another() {
     let look = Look::server(&pools);
     execute(&pools, "CREATE TABLE t (id int)").await;
     look.healthy("conn.blocked").await;
-    let holder = connect::connect(pools.target()).await.expect("a connection");
+    let holder = connect::connect(&pools.target()).await.expect("a connection");
     holder.batch_execute("BEGIN; LOCK TABLE t").await.expect("a lock");
-    let waiter = connect::connect(pools.target()).await.expect("a connection");
+    let waiter = connect::connect(&pools.target()).await.expect("a connection");
     let waiting = tokio::spawn(async move { waiter.batch_execute("SELECT * FROM t").await });
     tokio::time::sleep(Duration::from_millis(5_300)).await;
     let finding = look.one("conn.blocked").await;

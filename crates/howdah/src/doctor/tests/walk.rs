@@ -209,7 +209,7 @@ async fn the_doctor_changes_nothing_and_leaves_no_session() {
     run(&pools, None, None, &Options { recall: true, ..Options::default() }).await.expect("a report");
     let options = Options::default();
     let session = Session::open(&pools, "postgres", &options).await.expect("a session");
-    let server = Server::read(&session, pools.target(), None, None, &options).await.expect("facts");
+    let server = Server::read(&session, &pools.target(), None, None, &options).await.expect("facts");
     assert!(
         server.superuser && server.local && !server.recovery && server.databases.contains(&"postgres".into())
     );

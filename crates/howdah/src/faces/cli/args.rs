@@ -9,8 +9,9 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::access::scope::Scope;
 use crate::daemon::once::Started;
-use crate::skills::{SKILLS, Scope};
+use crate::skills::SKILLS;
 
 /// Examples stand before flags: most people read no further.
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -544,7 +545,7 @@ fn dimensions() -> RangedU64ValueParser<usize> {
 pub fn command() -> clap::Command {
     let mut command = template(Arguments::command());
     for skill in SKILLS {
-        let words: Vec<&str> = skill.command.split(' ').collect();
+        let words: Vec<&str> = skill.command.words.split(' ').collect();
         command = at(command, &words, |found| {
             found
                 .about(skill.summary.trim_end_matches('.'))

@@ -15,7 +15,7 @@ use super::{Outcome, chart};
 use crate::bench::index::{self, data::Source};
 use crate::bench::{Dated, ingest, recall, search};
 use crate::postgres::Home;
-use crate::skills::Context;
+use crate::runtime::Context;
 
 /// Measures.
 pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
@@ -102,10 +102,11 @@ async fn measure_search(
     options: &search::Options,
     path: Option<&Path>,
 ) -> Outcome {
-    let resolved = resolve(&context.spec, collection)?;
+    let resolved = resolve(context.spec(), collection)?;
     let rounds = options.rounds;
     let tell = |done: u32| tell(common, done, rounds, "rounds");
-    let report = search::run(&context.pools, &context.embedders, &resolved, options, tell).await?;
+    let report =
+        search::run(&context.runtime.pools, &context.declared.embedders, &resolved, options, tell).await?;
     keep(&report, path)?;
     if common.output != Format::Table {
         print::out(&format!("{}\n", json!(report)));
@@ -135,14 +136,15 @@ async fn measure_ingest(
     options: &ingest::Options,
     path: Option<&Path>,
 ) -> Outcome {
-    let resolved = resolve(&context.spec, collection)?;
-    let embedder = if options.texts == 0 { None } else { context.embedders.of_collection(&resolved)? };
+    let resolved = resolve(context.spec(), collection)?;
+    let embedder =
+        if options.texts == 0 { None } else { context.declared.embedders.of_collection(&resolved)? };
     let tell = |done: &str| {
         if !common.quiet {
             print::err(&format!("{done}\n"));
         }
     };
-    let report = ingest::run(&context.pools, &resolved.database, embedder, options, &tell).await?;
+    let report = ingest::run(&context.runtime.pools, &resolved.database, embedder, options, &tell).await?;
     keep(&report, path)?;
     if common.output != Format::Table {
         print::out(&format!("{}\n", json!(report)));
@@ -169,14 +171,15 @@ async fn measure_recall(
     collection: &str,
     options: &recall::Options,
 ) -> Outcome {
-    let resolved = resolve(&context.spec, collection)?;
+    let resolved = resolve(context.spec(), collection)?;
     let queries = options.queries;
     let tell = |done: u32| {
         if done.is_multiple_of(100) {
             tell(common, done, queries, "searches");
         }
     };
-    let report = recall::run(&context.pools, &context.embedders, &resolved, options, tell).await?;
+    let report =
+        recall::run(&context.runtime.pools, &context.declared.embedders, &resolved, options, tell).await?;
     if common.output != Format::Table {
         print::out(&format!("{}\n", json!(report)));
         return Ok(ExitCode::SUCCESS);

@@ -15,8 +15,8 @@ use super::session::{self, Session};
 use crate::apply::Event;
 use crate::daemon::declaration::Declaration;
 use crate::daemon::local;
-use crate::daemon::steps::{self, duration};
 use crate::faces::cli::steps::Steps as Shown;
+use crate::observe::progress::{self, duration};
 
 /// Writes a declaration.
 pub fn init(common: &Common, flags: &Init) -> Outcome {
@@ -107,20 +107,21 @@ pub async fn apply(common: &Common, flags: &Apply) -> Outcome {
     let (declaration, context) = Session::own(common).await?;
     let shown = std::sync::Mutex::new(Shown::new(common.quiet));
     let show = |event| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
-    let progress = |event: Event| match event {
-        Event::Step { step, .. } => show(steps::Event::Begin { step: step.reason }),
+    let told = |event: Event| match event {
+        Event::Step { step, .. } => show(progress::Event::Begin { step: step.reason }),
         Event::Done { id, took } => {
             let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            show(steps::Event::Done { took_ms, note: id });
+            show(progress::Event::Done { took_ms, note: id });
         }
         Event::Building(at) => {
-            show(steps::Event::Progress { done: at.done, total: at.total, unit: at.unit.to_owned() });
+            let unit = at.unit.to_owned();
+            show(progress::Event::Advanced { done: at.done, total: at.total, unit, note: String::new() });
         }
         Event::Note(note) if !common.quiet => print::err(&format!("note: {note}\n")),
         Event::Note(_) | Event::Planned(_) => {}
     };
     let begun = std::time::Instant::now();
-    let outcome = context.apply(how, &progress).await?;
+    let outcome = context.apply(how, &told).await?;
     session::tell_to_reload(&declaration)?;
     match common.output {
         Format::Table | Format::Csv => print::out(&format!(

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::args::{Common, Format, KeysCommand};
 use super::print::{self, field};
 use super::session::Session;
-use crate::skills::Scope;
+use crate::access::scope::Scope;
 
 const COLUMNS: &[(&str, &str)] = &[
     ("Id", "id"),

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use howdah_plan::problem::{Kind, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Common, Format, Ingest};
 use super::print::{self, GREEN, YELLOW, count, paint, thousands};
 use super::session::Session;
 use super::{INTERRUPTED, Outcome};
-use crate::knowledge::ingest::{Event, IngestReport, Input, Progress, Snapshot, Stop};
+use crate::knowledge::ingest::{IngestReport, Input};
 use crate::knowledge::read;
+use crate::observe::progress::{Event, Progress};
 use crate::skills::ingest::Ingest as Asked;
 
 /// How often a line of progress is written where there is no terminal.
@@ -29,8 +32,8 @@ pub async fn ingest(common: &Common, flags: &Ingest) -> Outcome {
     let format = flags.format.as_deref().map(read::Format::parse).transpose()?;
     let inputs: Vec<Input> =
         flags.paths.iter().map(|path| Input::Path(path.to_string_lossy().into_owned())).collect();
-    let stop = Stop::default();
-    stop.on_interrupt()?;
+    let stop = CancellationToken::new();
+    on_interrupt(&stop)?;
     let shown: Arc<dyn Progress> = Arc::new(Shown::new(common.quiet));
     let change = |request: &mut crate::knowledge::ingest::Request| {
         request.format = format;
@@ -38,7 +41,7 @@ pub async fn ingest(common: &Common, flags: &Ingest) -> Outcome {
         request.prune = flags.prune;
         request.stop = stop;
     };
-    let report = context.ingest(&flags.collection, change, inputs, shown).await?;
+    let report = context.ingest(&context.runtime.pools, &flags.collection, change, inputs, shown).await?;
     say(common, &report);
     if report.interrupted {
         print::err("stopped; what is written stays, the same command does the rest\n");
@@ -174,41 +177,62 @@ impl Shown {
         }
     }
 
-    fn advance(&self, at: &Snapshot) {
-        let rate = thousands(at.rows_per_second.round() as u64);
-        let so_far =
-            format!("{} documents, {} rows, {rate} a second", thousands(at.documents), thousands(at.rows));
+    fn advance(&self, done: u64, total: u64, unit: &str, so_far: String) {
         if let Some(bar) = &self.bar {
-            bar.set_position(at.bytes_done);
+            if unit == "bytes" {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
             bar.set_message(so_far);
             return;
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.quiet || last.elapsed() < PACE {
+        if self.quiet || so_far.is_empty() || last.elapsed() < PACE {
             return;
         }
         *last = Instant::now();
-        let eta = at.eta_seconds.map(|eta| format!(", {eta:.0} s to go")).unwrap_or_default();
-        print::err(&format!("{so_far}{eta}\n"));
+        print::err(&format!("{so_far}\n"));
     }
 }
 
 impl Progress for Shown {
-    fn event(&self, event: Event) {
+    fn tell(&self, event: Event) {
         match event {
-            Event::Started { bytes, .. } => {
-                if let (Some(bar), Some(bytes)) = (&self.bar, bytes) {
-                    bar.set_length(bytes);
-                }
+            Event::Advanced { done, total, unit, note } => self.advance(done, total, &unit, note),
+            Event::LeftOut { place, reason } => {
+                self.line(&format!("{} {place}: {reason}", paint("bad record:", YELLOW)));
             }
-            Event::LoadingModel(model) => self.line(&format!("{} loading {model}", paint("·", GREEN))),
-            Event::Advanced(at) => self.advance(&at),
-            Event::Bad(bad) => {
-                self.line(&format!("{} {}: {}", paint("bad record:", YELLOW), bad.place(), bad.reason));
-            }
-            Event::Stopping => self.line("stopping after what is being written; Ctrl-C again ends at once"),
+            Event::Note { text } => self.line(&format!("{} {text}", paint("·", GREEN))),
+            Event::Begin { .. } | Event::Done { .. } | Event::Ready { .. } | Event::Failed { .. } => {}
         }
     }
+}
+
+/// Asks the work to stop at the first Ctrl-C or SIGTERM; a second one ends the process at once, with the exit code of an
+/// interrupt.
+///
+/// # Errors
+/// `machine` when the signal cannot be listened to.
+fn on_interrupt(stop: &CancellationToken) -> Result<(), Problem> {
+    let on = |kind| {
+        signal(kind).map_err(|e| Problem::new(Kind::Machine, "cannot listen to Ctrl-C").detail(e.to_string()))
+    };
+    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            print::err("Ctrl-C again ends at once\n");
+            stop.cancel();
+        }
+    });
+    Ok(())
 }
 
 impl Drop for Shown {

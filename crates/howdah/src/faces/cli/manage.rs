@@ -12,8 +12,8 @@ use super::steps::Steps;
 use super::{Outcome, chart};
 use crate::daemon::declaration::Declaration;
 use crate::daemon::place::{Place, Running};
-use crate::daemon::steps::{Event, Report};
 use crate::daemon::{background, converge, local, program, run};
+use crate::observe::progress::{Event, Progress};
 
 /// Brings up what is declared.
 pub async fn up(common: &Common, flags: &Up) -> Outcome {
@@ -71,7 +71,7 @@ async fn again(declaration: &Declaration, steps: Steps) -> Result<u64, Refusal> 
 /// Shows steps of this process.
 struct Shown(std::sync::Mutex<Steps>);
 
-impl Report for Shown {
+impl Progress for Shown {
     fn tell(&self, event: Event) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
     }

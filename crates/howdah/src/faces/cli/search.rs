@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Outcome;
 use super::args::{Common, Format, Mode, Search};
 use super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
-use super::session::{self, Call, Session};
+use super::session::{self, HttpCall, Session};
 use crate::daemon::declaration::Declaration;
 
 /// Characters of a text shown in a table.
@@ -150,7 +150,7 @@ fn curl(common: &Common, input: &Value) -> Result<String, super::print::Refusal>
             })?
         }
     };
-    let call = Call::new(session::skill("search")?, input.clone());
+    let call = HttpCall::new(session::skill("search")?, input.clone());
     let body = call.body.unwrap_or_default().to_string().replace('\'', "'\\''");
     Ok(format!(
         "curl -sS -X POST '{base}{}' \\\n  -H \"Authorization: Bearer $HOWDAH_API_KEY\" \\\n  \

@@ -12,13 +12,15 @@ use serde_json::{Map, Value};
 
 use super::args::Common;
 use super::print::{self, Refusal};
+use crate::access::caller::Caller;
 use crate::daemon::client::Client;
 use crate::daemon::declaration::Declaration;
 use crate::daemon::hold::Holder;
 use crate::daemon::local;
 use crate::daemon::once::Told;
 use crate::daemon::place::{Place, Running};
-use crate::skills::{Context, SKILLS, Skill};
+use crate::runtime::Context;
+use crate::skills::{Call, SKILLS, Skill};
 
 /// Longest time a command waits for the server.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -90,9 +92,9 @@ impl Session {
     pub async fn call(&self, name: &str, input: Value) -> Result<Value, Problem> {
         let skill = skill(name)?;
         match self {
-            Session::Local(context) => (skill.run)(context.clone(), input).await,
+            Session::Local(context) => (skill.run)(context.clone(), Call::new(Caller::owner(), input)).await,
             Session::Remote(client) => {
-                let call = Call::new(skill, input);
+                let call = HttpCall::new(skill, input);
                 client.call(skill.route.method, &call.path, call.body.as_ref()).await
             }
         }
@@ -164,14 +166,14 @@ pub fn skill(name: &str) -> Result<&'static Skill<Context>, Problem> {
 
 /// A skill's input as an HTTP request.
 #[derive(Debug, PartialEq)]
-pub struct Call {
+pub struct HttpCall {
     /// Path with its query string.
     pub path: String,
     /// Body, where the method has one.
     pub body: Option<Value>,
 }
 
-impl Call {
+impl HttpCall {
     /// Puts each field of `input` where the route has it.
     pub fn new(skill: &Skill<Context>, input: Value) -> Self {
         let mut fields = match input {
@@ -187,7 +189,7 @@ impl Call {
             }
         }
         if !matches!(skill.route.method, "GET" | "DELETE") {
-            return Call { path, body: Some(Value::Object(fields)) };
+            return HttpCall { path, body: Some(Value::Object(fields)) };
         }
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
@@ -198,7 +200,7 @@ impl Call {
             path.push('?');
             path.push_str(&query);
         }
-        Call { path, body: None }
+        HttpCall { path, body: None }
     }
 }
 
@@ -227,9 +229,9 @@ mod tests {
 
     #[test]
     fn the_fields_of_an_input_go_where_the_route_has_them() {
-        let revoke = Call::new(skill("revoke_key").unwrap(), json!({"id": "a/b ü"}));
-        assert_eq!(revoke, Call { path: "/v1/keys/a%2Fb%20%C3%BC".into(), body: None });
-        let create = Call::new(skill("create_key").unwrap(), json!({"name": "x"}));
-        assert_eq!(create, Call { path: "/v1/keys".into(), body: Some(json!({"name": "x"})) });
+        let revoke = HttpCall::new(skill("revoke_key").unwrap(), json!({"id": "a/b ü"}));
+        assert_eq!(revoke, HttpCall { path: "/v1/keys/a%2Fb%20%C3%BC".into(), body: None });
+        let create = HttpCall::new(skill("create_key").unwrap(), json!({"name": "x"}));
+        assert_eq!(create, HttpCall { path: "/v1/keys".into(), body: Some(json!({"name": "x"})) });
     }
 }

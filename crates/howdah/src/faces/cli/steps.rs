@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use super::print::{self, DIM, GREEN, YELLOW, paint};
-use crate::daemon::steps::{Event, duration};
+use crate::observe::progress::{Event, duration};
 
 /// How often a long step says that it lives, where there is no terminal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ impl Steps {
                 self.said = self.begun;
                 self.draw("");
             }
-            Event::Progress { done, total, unit } => self.progress(*done, *total, unit),
+            Event::Advanced { done, total, unit, .. } => self.progress(*done, *total, unit),
             Event::Done { took_ms, note } => {
                 self.clear();
                 let took = duration(Duration::from_millis(*took_ms));
@@ -51,6 +51,10 @@ impl Steps {
             Event::LeftOut { place, reason } => {
                 self.clear();
                 print::err(&format!("{} {place}: {reason}\n", paint("left out:", YELLOW)));
+            }
+            Event::Note { text } => {
+                self.clear();
+                print::err(&format!("note: {text}\n"));
             }
             Event::Ready { .. } | Event::Failed { .. } => self.clear(),
         }

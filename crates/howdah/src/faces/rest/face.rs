@@ -1,7 +1,6 @@
 //! The REST face as the daemon opens it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
@@ -9,9 +8,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::serve;
-use super::service::{Limits, Service};
+use super::service::Service;
 use crate::daemon::serving::Serving;
-use crate::skills::{Context, SKILLS};
+use crate::runtime::Context;
+use crate::skills::SKILLS;
 
 struct Face {
     service: Arc<Service<Context>>,
@@ -19,15 +19,9 @@ struct Face {
     task: JoinHandle<()>,
 }
 
-/// Opens the face on `listener`, with the limits that the declaration has.
+/// Opens the face on `listener`.
 pub fn open(context: Arc<Context>, listener: TcpListener) -> Box<dyn Serving> {
-    let api = &context.spec.api;
-    let limits = Limits {
-        body: api.max_body_bytes,
-        timeout: Duration::from_secs(api.timeout_seconds.max(1)),
-        require_key: api.require_key,
-    };
-    let service = Arc::new(Service::new(SKILLS, context, limits));
+    let service = Arc::new(Service::new(SKILLS, context));
     let (stop, stopped) = oneshot::channel();
     let serving = serve(service.clone(), listener, async {
         // A sender that is gone asks for it too.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::answer::{Failure, REQUEST_ID};
 use super::service::Service;
 use crate::observe::measure;
-use crate::skills::host::Host;
+use crate::runtime::host::Host;
 
 /// Longest request id taken from a caller.
 const LONGEST_ID: usize = 128;
@@ -113,7 +113,7 @@ pub async fn hurry<C: Host>(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let most = service.limits.timeout;
+    let most = service.context().limits().timeout;
     match tokio::time::timeout(most, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Failure::from(too_slow(most)).response(),

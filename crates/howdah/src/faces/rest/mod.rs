@@ -23,10 +23,13 @@ use tokio::net::TcpListener;
 
 use self::answer::Failure;
 use self::service::Service;
-use crate::access::gate::{self, Caller, Verdict};
+use crate::access::caller::Caller;
+use crate::access::gate::{self, Verdict};
 use crate::access::key::Key;
-use crate::skills::host::Host;
-use crate::skills::{Scope, Skill};
+use crate::access::scope::Scope;
+use crate::runtime::declared::Limits;
+use crate::runtime::host::Host;
+use crate::skills::{Call, Deadline, Skill};
 
 pub mod answer;
 pub mod face;
@@ -37,6 +40,8 @@ pub mod page;
 pub mod probes;
 pub mod service;
 
+/// Longest `Idempotency-Key`.
+const LONGEST_KEY: usize = 200;
 /// Longest time given to requests under way when the server is told to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(20);
 
@@ -138,15 +143,19 @@ async fn run<C: Host>(
 ) -> Result<Response<Body>, Failure> {
     let context = service.context();
     let presented = presented(request.headers())?;
-    let caller = admit(service, &*context, presented, from_here(&request)).await?;
+    let caller = admit(&*context, presented, from_here(&request)).await?;
     caller.may(skill.scope)?;
     let path: Vec<(String, String)> = path
         .map_err(|error| Problem::new(Kind::Usage, "the path is not valid").detail(error.body_text()))?
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let value = read_input(service, skill, &path, request).await?;
-    let output = (skill.run)(context, value).await?;
+    let idempotency_key = idempotency_key(request.headers())?;
+    let limits = context.limits();
+    let deadline = Deadline::after(limits.timeout);
+    let input = read_input(service, skill, &path, request, limits).await?;
+    let call = Call { idempotency_key, deadline, ..Call::new(caller, input) };
+    let output = (skill.run)(context, call).await?;
     let status = StatusCode::from_u16(skill.route.success).unwrap_or(StatusCode::OK);
     Ok(answer::json(status, &output))
 }
@@ -156,6 +165,7 @@ async fn read_input<C: Host>(
     skill: &'static Skill<C>,
     path: &[(String, String)],
     request: Request,
+    limits: Limits,
 ) -> Result<Value, Failure> {
     let properties = service.fields(skill);
     let (parts, body) = request.into_parts();
@@ -166,7 +176,7 @@ async fn read_input<C: Host>(
         if parts.uri.query().is_some_and(|query| !query.is_empty()) {
             input::add_query(&mut Map::new(), parts.uri.query(), &Map::new(), path)?;
         }
-        fields = input::body(&parts.headers, body, service.limits.body).await?;
+        fields = input::body(&parts.headers, body, limits.body).await?;
         if let Some((taken, _)) = path.iter().find(|(name, _)| fields.contains_key(name)) {
             return Err(
                 Problem::new(Kind::Usage, format!("`{taken}` belongs in the path, not in the body")).into()
@@ -178,14 +188,9 @@ async fn read_input<C: Host>(
 }
 
 /// Who asks, if they may ask at all now.
-async fn admit<C: Host>(
-    service: &Service<C>,
-    host: &C,
-    presented: Option<String>,
-    from_here: bool,
-) -> Result<Caller, Failure> {
+async fn admit<C: Host>(host: &C, presented: Option<String>, from_here: bool) -> Result<Caller, Failure> {
     let Some(presented) = presented else {
-        if service.limits.require_key {
+        if host.limits().require_key {
             return Err(gate::no_key().into());
         }
         return Ok(Caller::anybody());
@@ -225,6 +230,16 @@ fn presented(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         };
     }
     Ok(text("x-api-key").map(str::to_owned))
+}
+
+/// The caller's own name for the call, in `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str().map(str::trim) {
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(Kind::Usage, "the header `Idempotency-Key` does not fit")
+            .detail(format!("1 to {LONGEST_KEY} visible ASCII characters are allowed"))),
+    }
 }
 
 async fn not_found(request: Request) -> Response<Body> {

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::answer::ErrorBody;
 use super::probes::{self, Alive, Version, What};
 use super::scope_words;
+use crate::runtime::host::Health;
 use crate::skills::Skill;
-use crate::skills::host::Health;
 
 /// Statuses any skill may end in besides its success, with the kinds that lead there. 405 and 415 have none of their own.
 const COMMON: &[(u16, &str)] = &[

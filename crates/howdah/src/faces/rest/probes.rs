@@ -13,7 +13,7 @@ use super::answer::{self, Failure};
 use super::page;
 use super::service::Service;
 use crate::observe::measure;
-use crate::skills::host::{Health, Host};
+use crate::runtime::host::{Health, Host};
 
 /// What a probe answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

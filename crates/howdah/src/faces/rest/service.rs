@@ -5,30 +5,16 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
-use std::time::Duration;
 
 use super::input::Properties;
 use super::openapi;
+use crate::runtime::host::Host;
 use crate::skills::Skill;
-use crate::skills::host::Host;
-
-/// Limits of one request.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Largest body, in bytes.
-    pub body: u64,
-    /// Longest time.
-    pub timeout: Duration,
-    /// Whether a key is needed.
-    pub require_key: bool,
-}
 
 /// The REST face: a table of skills, a host, limits.
 pub struct Service<C: 'static> {
     /// The skills served.
     pub skills: &'static [Skill<C>],
-    /// Limits of one request.
-    pub limits: Limits,
     /// The fields of each skill's input, by the skill's name: too dear to be made for every request.
     fields: HashMap<&'static str, Properties>,
     context: RwLock<Arc<C>>,
@@ -38,11 +24,10 @@ pub struct Service<C: 'static> {
 
 impl<C: Host> Service<C> {
     /// A face over `skills` that is not ready yet.
-    pub fn new(skills: &'static [Skill<C>], context: Arc<C>, limits: Limits) -> Self {
-        let document = openapi::text(skills, &context.collections(), limits.require_key).into();
+    pub fn new(skills: &'static [Skill<C>], context: Arc<C>) -> Self {
+        let document = openapi::text(skills, &context.collections(), context.limits().require_key).into();
         Service {
             skills,
-            limits,
             fields: skills.iter().map(|skill| (skill.name, openapi::properties(skill))).collect(),
             context: RwLock::new(context),
             document: RwLock::new(document),
@@ -58,7 +43,7 @@ impl<C: Host> Service<C> {
     /// Replaces what skills run on: the declaration was read again. Requests under way keep what they have.
     pub fn replace(&self, context: Arc<C>) {
         let document: Arc<str> =
-            openapi::text(self.skills, &context.collections(), self.limits.require_key).into();
+            openapi::text(self.skills, &context.collections(), context.limits().require_key).into();
         *self.document.write().unwrap_or_else(PoisonError::into_inner) = document;
         *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
     }

@@ -13,12 +13,15 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::service::{Limits, Service};
+use super::service::Service;
 use super::{openapi, serve};
-use crate::access::gate::{Caller, Gate, Verdict};
+use crate::access::caller::Caller;
+use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
-use crate::skills::host::{Health, Host};
-use crate::skills::{Effect, Example, Route, Scope, Skill, schema_of, typed};
+use crate::access::scope::Scope;
+use crate::runtime::declared::Limits;
+use crate::runtime::host::{Health, Host};
+use crate::skills::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 
 struct Bench {
     gate: Gate,
@@ -32,10 +35,19 @@ impl Host for Bench {
         &self.gate
     }
 
+    fn limits(&self) -> Limits {
+        Limits { body: 1_000, timeout: Duration::from_millis(400), require_key: true }
+    }
+
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let verdict = if key == self.reader {
-            let caller = Caller { key: Some(Uuid::from_u128(1)), name: "reader".into(), scope: Scope::Read };
+            let caller = Caller {
+                key: Some(Uuid::from_u128(1)),
+                name: "reader".into(),
+                tenant: None,
+                scope: Scope::Read,
+            };
             Verdict::Good(caller, None)
         } else if key == self.expired {
             Verdict::Bad(Problem::new(Kind::Unauthenticated, "the key has expired"))
@@ -79,7 +91,7 @@ struct Wait {
     panic: bool,
 }
 
-async fn wait(_: Arc<Bench>, input: Wait) -> Result<Wait, Problem> {
+async fn wait(_: Arc<Bench>, _: Call, input: Wait) -> Result<Wait, Problem> {
     assert!(!input.panic, "asked to panic");
     tokio::time::sleep(Duration::from_millis(input.millis)).await;
     Ok(input)
@@ -91,8 +103,9 @@ static SKILLS: [Skill<Bench>; 3] = [
         summary: "Waits.",
         description: "Waits.",
         effect: Effect::Reads,
+        lasts: Lasts::Request,
         scope: Scope::Read,
-        command: "wait",
+        command: Command { words: "wait", positional: &[] },
         route: Route { method: "POST", path: "/v1/collections/{collection}/wait", success: 200 },
         input: schema_of::<Wait>,
         output: schema_of::<Wait>,
@@ -101,33 +114,38 @@ static SKILLS: [Skill<Bench>; 3] = [
             input: r#"{"collection":"manual","millis":1000}"#,
             command: "x",
         }],
-        run: |context, input| Box::pin(typed(context, input, wait)),
+        check: fits::<Wait>,
+        run: |context, call| Box::pin(typed(context, call, wait)),
     },
     Skill {
         name: "look",
         summary: "Looks.",
         description: "Looks.",
         effect: Effect::Reads,
+        lasts: Lasts::Request,
         scope: Scope::Read,
-        command: "look",
+        command: Command { words: "look", positional: &[] },
         route: Route { method: "GET", path: "/v1/collections/{collection}/wait", success: 200 },
         input: schema_of::<Wait>,
         output: schema_of::<Wait>,
         examples: &[],
-        run: |context, input| Box::pin(typed(context, input, wait)),
+        check: fits::<Wait>,
+        run: |context, call| Box::pin(typed(context, call, wait)),
     },
     Skill {
         name: "write",
         summary: "Writes.",
         description: "Writes.",
         effect: Effect::Writes,
+        lasts: Lasts::Request,
         scope: Scope::Write,
-        command: "write",
+        command: Command { words: "write", positional: &[] },
         route: Route { method: "POST", path: "/v1/collections/{collection}/write", success: 201 },
         input: schema_of::<Wait>,
         output: schema_of::<Wait>,
         examples: &[],
-        run: |context, input| Box::pin(typed(context, input, wait)),
+        check: fits::<Wait>,
+        run: |context, call| Box::pin(typed(context, call, wait)),
     },
 ];
 
@@ -149,8 +167,7 @@ impl Running {
             expired: Key::random(),
             asked: AtomicU32::new(0),
         };
-        let limits = Limits { body: 1_000, timeout: Duration::from_millis(400), require_key: true };
-        let service = Arc::new(Service::new(&SKILLS, Arc::new(bench), limits));
+        let service = Arc::new(Service::new(&SKILLS, Arc::new(bench)));
         service.set_ready(true);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

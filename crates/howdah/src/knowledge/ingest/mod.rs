@@ -31,14 +31,15 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::resolve::Resolved;
 
 pub use encode::Copy;
-pub use report::{Event, IngestReport, Progress, Silent, Snapshot};
-pub use request::{Request, Stop};
+pub use report::IngestReport;
+pub use request::Request;
 
 pub use crate::knowledge::read::{BadRecord, Format, Input, Limits};
 
 use crate::embed::Embedder;
 use crate::knowledge::read;
-use crate::postgres::Pools;
+use crate::observe::progress::{Event, Progress};
+use crate::postgres::{Own, Pools};
 
 /// Ingests what `request` names into a collection. `embedder` is the collection's, or none when every record brings its
 /// vector.
@@ -59,17 +60,18 @@ pub async fn run(
     let totals = totals(&request).await?;
     let prefixes = if request.prune { prune::prefixes(&request)? } else { Vec::new() };
     needs_embedder(embedder.is_some(), resolved, &request)?;
-    progress.event(Event::Started { files: totals.files, bytes: totals.bytes });
+    if let Some(total) = totals.bytes {
+        progress.tell(Event::Advanced { done: 0, total, unit: "bytes".into(), note: String::new() });
+    }
     let facts = match &embedder {
         Some(embedder) => {
-            progress.event(Event::LoadingModel(embedder.model_id().to_owned()));
+            progress.tell(Event::Note { text: format!("loading {}", embedder.model_id()) });
             Some(embedder.facts().await?.clone())
         }
         None => None,
     };
-    let reading = connection(pools, resolved).await?;
+    let (mut reading, writing) = connections(pools, resolved).await?;
     let target = target::Target::read(&reading, resolved, facts.as_ref()).await?;
-    let writing = [connection(pools, resolved).await?, connection(pools, resolved).await?];
     let job = pipeline::Job {
         shape: Arc::new(target.shape(resolved, &request.chunking)),
         tally: Arc::new(tally::Tally::new(&resolved.name, totals.bytes, progress)),
@@ -82,11 +84,11 @@ pub async fn run(
     if let Err(problem) = outcome {
         return Err(job.tally.so_far(problem));
     }
-    let stopped = job.request.stop.requested();
+    let stopped = job.request.stop.is_cancelled();
     if !prefixes.is_empty() && !stopped {
-        let mut reading = reading;
         prune::run(&mut reading, &job.target, &prefixes, &job.tally).await?;
     }
+    reading.finish();
     Ok(job.tally.report(stopped))
 }
 
@@ -113,12 +115,19 @@ fn needs_embedder(has: bool, resolved: &Resolved, request: &Request) -> Result<(
     )))
 }
 
-async fn connection(pools: &Pools, resolved: &Resolved) -> Result<tokio_postgres::Client, Problem> {
-    let client = pools.raw(&resolved.database).await?;
-    // A limit meant for searches must not end an ingest halfway.
-    client
-        .batch_execute("SET statement_timeout = 0; SET application_name = 'howdah ingest'")
-        .await
-        .map_err(|e| crate::postgres::problem::from_pg(&e, "set up a connection"))?;
-    Ok(client)
+/// One connection to read with and two to write with, one where the budget has no more.
+async fn connections(pools: &Pools, resolved: &Resolved) -> Result<(Own, Vec<Own>), Problem> {
+    let mut all = pools.own_several(&resolved.database, 3).await?;
+    for client in &all {
+        // A limit meant for searches must not end an ingest halfway.
+        client
+            .batch_execute("SET statement_timeout = 0; SET application_name = 'howdah ingest'")
+            .await
+            .map_err(|e| crate::postgres::problem::from_pg(&e, "set up a connection"))?;
+    }
+    let reading = match all.len() {
+        0 | 1 => pools.own(&resolved.database).await?,
+        _ => all.remove(0),
+    };
+    Ok((reading, all))
 }

@@ -10,7 +10,6 @@ use tokio_postgres::Client;
 
 use super::plan::{Change, Row};
 use super::prune;
-use super::report::Event;
 use super::request::Request;
 use super::tally::Tally;
 use super::target::{Role, Target};
@@ -18,6 +17,8 @@ use super::write::{self, Batch, Writer};
 use crate::embed::{Embedder, Purpose};
 use crate::knowledge::chunk::{Cut, embedded_text};
 use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
+use crate::observe::progress::Event;
+use crate::postgres::Own;
 use crate::postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
@@ -60,7 +61,7 @@ type Queue<T> = mpsc::Sender<Result<T, Problem>>;
 type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
-pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: [Client; 2]) -> Result<(), Problem> {
+pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> Result<(), Problem> {
     let (read_queue, read_feed) = mpsc::channel(2);
     let (plan_queue, plan_feed) = mpsc::channel(2);
     let (write_queue, write_feed) = mpsc::channel(1);
@@ -87,7 +88,7 @@ fn read(job: &Job, queue: &Queue<Read>) {
     // A short one first: the writer waits for it.
     let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
     while let Some(item) = reader.next() {
-        if job.request.stop.requested() {
+        if job.request.stop.is_cancelled() {
             return;
         }
         match item {
@@ -151,8 +152,8 @@ async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queu
     loop {
         let item = tokio::select! {
             item = feed.recv() => item,
-            () = job.request.stop.wait() => {
-                job.tally.tell(Event::Stopping);
+            () = job.request.stop.cancelled() => {
+                job.tally.tell(Event::Note { text: "stopping after what is being written".into() });
                 None
             }
             // A later stage has ended in trouble, and tells it.
@@ -397,7 +398,7 @@ async fn fill(job: &Arc<Job>, mut feed: Feed<Planned>, queue: Queue<Batch>) {
             Ok(planned) => tokio::select! {
                 filled = fill_batch(job, planned) => filled,
                 // What is half embedded is not written: the next run does it.
-                () = job.request.stop.wait() => return,
+                () = job.request.stop.cancelled() => return,
                 () = queue.closed() => return,
             },
         };
@@ -444,14 +445,19 @@ fn text_of(row: &Row) -> String {
 // --- writing
 
 /// Two sessions take turns: while one waits for its transaction to reach the disk, the other writes the next batch, which is
-/// committed only after that.
-async fn write(job: &Job, clients: [Client; 2], mut feed: Feed<Batch>) -> Result<(), Problem> {
-    let [mut next, mut before] = clients.map(|client| Writer::new(client, job.target.clone()));
+/// committed only after that. Where the budget of connections has one only, it does both.
+async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<(), Problem> {
+    let mut writers = clients.into_iter().map(|client| Writer::new(client, job.target.clone()));
+    let (Some(mut next), mut before) = (writers.next(), writers.next()) else {
+        return Err(Problem::new(Kind::Internal, "there is no connection to write with"));
+    };
     let mut pending: Option<write::Tally> = None;
     let mut remembered = job.target.remembered;
     loop {
         let commit = async {
-            before.commit().await?;
+            if let Some(before) = &mut before {
+                before.commit().await?;
+            }
             pending.iter().for_each(|tally| job.tally.done(tally));
             Ok(())
         };
@@ -465,9 +471,14 @@ async fn write(job: &Job, clients: [Client; 2], mut feed: Feed<Batch>) -> Result
         committed?;
         pending = written?;
         if pending.is_none() {
+            next.finish();
+            before.into_iter().for_each(Writer::finish);
             return Ok(());
         }
-        std::mem::swap(&mut next, &mut before);
+        match &mut before {
+            Some(before) => std::mem::swap(&mut next, before),
+            None => next.commit().await?,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What did an ingest do, and how far is it?
+//! What did an ingest do?
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,62 +62,4 @@ impl IngestReport {
             && self.changed == 0
             && self.removed == 0
     }
-}
-
-/// How far an ingest is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Snapshot {
-    /// Bytes whose documents are done.
-    pub bytes_done: u64,
-    /// Bytes in all; unknown for standard input.
-    pub bytes_total: Option<u64>,
-    /// Documents done.
-    pub documents: u64,
-    /// Rows written.
-    pub rows: u64,
-    /// Texts embedded.
-    pub embedded: u64,
-    /// Bad records skipped.
-    pub bad: u64,
-    /// Documents a second, of late.
-    pub documents_per_second: f64,
-    /// Rows written a second, of late.
-    pub rows_per_second: f64,
-    /// Seconds still to go, where the total is known.
-    pub eta_seconds: Option<f64>,
-}
-
-/// What happens in an ingest.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The inputs are known: so many files of so many bytes.
-    Started {
-        /// Files.
-        files: u64,
-        /// Bytes; unknown for standard input.
-        bytes: Option<u64>,
-    },
-    /// The model is being loaded, which may fetch it first.
-    LoadingModel(String),
-    /// A transaction was committed, or documents were found unchanged.
-    Advanced(Snapshot),
-    /// A bad record was skipped.
-    Bad(BadRecord),
-    /// It was asked to stop and finishes the transaction that is running.
-    Stopping,
-}
-
-/// Told what happens in an ingest. Called from several threads, never while a lock of the caller is held; it must not
-/// block.
-pub trait Progress: Send + Sync {
-    /// Something happened.
-    fn event(&self, event: Event);
-}
-
-/// Tells nobody.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn event(&self, _: Event) {}
 }

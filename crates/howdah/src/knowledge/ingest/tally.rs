@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use howdah_plan::problem::Problem;
 
-use super::report::{Event, IngestReport, LISTED, Progress, Snapshot};
+use super::report::{IngestReport, LISTED};
 use super::write;
 use crate::knowledge::read::BadRecord;
+use crate::observe::progress::{Event, Progress};
 
 /// Rates are taken over so long.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -37,7 +38,7 @@ impl Tally {
 
     /// Tells those who watch.
     pub fn tell(&self, event: Event) {
-        self.progress.event(event);
+        self.progress.tell(event);
     }
 
     /// A bad record was skipped.
@@ -49,7 +50,7 @@ impl Tally {
                 report.bad_records.push(bad.clone());
             }
         }
-        self.tell(Event::Bad(bad));
+        self.tell(Event::LeftOut { place: bad.place(), reason: bad.reason });
     }
 
     /// So many files were read, so many left out.
@@ -68,7 +69,7 @@ impl Tally {
 
     /// A batch is done.
     pub fn done(&self, batch: &write::Tally) {
-        let snapshot = {
+        let event = {
             let mut state = self.lock();
             let report = &mut state.report;
             report.documents += batch.new + batch.changed + batch.unchanged;
@@ -80,33 +81,37 @@ impl Tally {
             report.rows_removed += batch.rows_removed;
             report.embedded += batch.embedded;
             report.bytes += batch.bytes;
-            self.snapshot(&mut state)
+            self.advanced(&mut state)
         };
-        self.tell(Event::Advanced(snapshot));
+        self.tell(event);
     }
 
-    fn snapshot(&self, state: &mut State) -> Snapshot {
+    /// How far it is, with the rates of late and what is left of the time where the total is known.
+    fn advanced(&self, state: &mut State) -> Event {
         let now = Instant::now();
         let report = &state.report;
         state.samples.push_back((now, report.bytes, report.documents, report.rows_written));
         while state.samples.len() > 2 && state.samples.get(1).is_some_and(|(at, ..)| now - *at > WINDOW) {
             state.samples.pop_front();
         }
-        let (since, bytes, documents, rows) = state.samples.front().copied().unwrap_or((self.start, 0, 0, 0));
+        let (since, bytes, _, rows) = state.samples.front().copied().unwrap_or((self.start, 0, 0, 0));
         let seconds = (now - since).as_secs_f64().max(1e-3);
         let rate = |now: u64, then: u64| (now - then) as f64 / seconds;
         let byte_rate = rate(report.bytes, bytes);
-        let left = self.total.map(|total| total.saturating_sub(report.bytes));
-        Snapshot {
-            bytes_done: report.bytes,
-            bytes_total: self.total,
-            documents: report.documents,
-            rows: report.rows_written,
-            embedded: report.embedded,
-            bad: report.bad,
-            documents_per_second: rate(report.documents, documents),
-            rows_per_second: rate(report.rows_written, rows),
-            eta_seconds: left.filter(|_| byte_rate > 0.0).map(|left| left as f64 / byte_rate),
+        let mut note = format!(
+            "{} documents, {} rows, {:.0} a second",
+            report.documents,
+            report.rows_written,
+            rate(report.rows_written, rows)
+        );
+        if let Some(left) =
+            self.total.map(|total| total.saturating_sub(report.bytes)).filter(|_| byte_rate > 0.0)
+        {
+            note.push_str(&format!(", {:.0} s to go", left as f64 / byte_rate));
+        }
+        match self.total {
+            Some(total) => Event::Advanced { done: report.bytes, total, unit: "bytes".into(), note },
+            None => Event::Advanced { done: report.documents, total: 0, unit: "documents".into(), note },
         }
     }
 

@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use super::encode::{self, Copy};
 use super::plan::Change;
 use super::target::{Role, Target};
+use crate::postgres::Own;
 use crate::postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
@@ -115,7 +116,7 @@ impl Batch {
 
 /// A connection that writes.
 pub(super) struct Writer {
-    client: Client,
+    client: Own,
     target: Target,
     /// Whether the session has its staging table.
     staged: bool,
@@ -125,7 +126,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// A writer on a connection of its own.
-    pub fn new(client: Client, target: Target) -> Self {
+    pub fn new(client: Own, target: Target) -> Self {
         Writer { client, target, staged: false, open: false }
     }
 
@@ -166,6 +167,11 @@ impl Writer {
             return Ok(());
         }
         self.client.batch_execute("COMMIT").await.map_err(|e| from_pg(&e, &self.doing()))
+    }
+
+    /// Closes the connection; nothing is open on it.
+    pub fn finish(self) {
+        self.client.finish();
     }
 
     fn doing(&self) -> String {

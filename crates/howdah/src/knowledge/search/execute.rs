@@ -6,7 +6,6 @@
 //! connection clean. pgvector's settings can be set before its library is loaded in the session: PostgreSQL keeps them as
 //! placeholders and hands them over when the statement loads it.
 
-use deadpool_postgres::Object;
 use futures_util::future::{OptionFuture, join, join4};
 use howdah_plan::problem::Problem;
 use howdah_plan::search::param::Param;
@@ -16,17 +15,17 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use crate::postgres::param;
 use crate::postgres::problem::from_pg;
+use crate::postgres::{Lease, param};
 
 /// A connection, and the time its statements may take.
 pub(crate) struct Session<'a> {
-    client: &'a Object,
+    client: &'a Lease,
     timeout_ms: Option<u32>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(client: &'a Object, timeout_ms: Option<u32>) -> Self {
+    pub(crate) fn new(client: &'a Lease, timeout_ms: Option<u32>) -> Self {
         Session { client, timeout_ms }
     }
 

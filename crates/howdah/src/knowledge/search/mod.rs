@@ -14,7 +14,6 @@ mod words;
 
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Object;
 use futures_util::future::join;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::answer::ScanReport;
@@ -27,11 +26,11 @@ use howdah_plan::search::words::{WordPlan, plan as plan_words};
 pub use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::Resolved;
 
+use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::collections::kept::Kept;
 use crate::embed::{Embedders, Purpose};
 use crate::knowledge::remembered;
-use crate::postgres::Pools;
+use crate::postgres::{Lease, Pools};
 use execute::Session;
 
 /// Longest time for comparing every row after the index came back short, unless the request sets its own.
@@ -39,7 +38,9 @@ const EXACT_TIMEOUT_MS: u32 = 20_000;
 
 /// How long the estimate of a filter is kept.
 const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
-static ESTIMATES: Kept<f64> = Kept::new();
+/// The estimates that are remembered.
+#[derive(Default)]
+struct Estimates(Cache<f64>);
 
 /// Carries out one search.
 ///
@@ -175,7 +176,7 @@ impl Search<'_> {
     /// takes too long, what there is and the reason.
     async fn again(
         &self,
-        client: &Object,
+        client: &Lease,
         first: Attempt,
         batch: read::Batch,
     ) -> Result<(Attempt, read::Batch, Option<String>), Problem> {
@@ -255,14 +256,14 @@ impl Search<'_> {
     async fn estimate(&self, session: &Session<'_>, estimate: &Statement) -> Result<f64, Problem> {
         let filter = self.request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
         // A filter with thousands of values is not worth remembering.
-        let name =
-            (filter.len() <= 2000).then(|| format!("{}\0{filter}", facts::key(self.pools, self.resolved)));
-        if let Some(rows) = name.as_ref().and_then(|name| ESTIMATES.get(name, ESTIMATE_FRESH)) {
+        let name = (filter.len() <= 2000).then(|| format!("{}\0{filter}", facts::key(self.resolved)));
+        let estimates = self.pools.remembered::<Estimates>();
+        if let Some(rows) = name.as_ref().and_then(|name| estimates.0.get(name, ESTIMATE_FRESH)) {
             return Ok(rows);
         }
         let rows = session.estimate(estimate).await?;
         if let Some(name) = name {
-            ESTIMATES.keep(name, rows, ESTIMATE_FRESH);
+            estimates.0.put(name, rows, ESTIMATE_FRESH);
         }
         Ok(rows)
     }

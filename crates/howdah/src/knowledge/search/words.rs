@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use howdah_plan::problem::Problem;
 use howdah_plan::search::ask::Ask;
-use howdah_plan::search::request::{Mode, Words};
+use howdah_plan::search::request::{self, Mode};
 use howdah_plan::search::statement;
 use howdah_plan::search::words::Frequencies;
 use howdah_plan::spec::resolve::Resolved;
 
+use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::collections::kept::Kept;
 use crate::postgres::problem::from_pg;
-use crate::postgres::{Pools, param};
+use crate::postgres::{Lease, Pools, param};
 
 /// How long the lexemes of a text are kept.
 const LEXEMES_FRESH: Duration = Duration::from_secs(600);
@@ -26,8 +26,12 @@ const FREQUENCIES_FRESH: Duration = Duration::from_secs(60);
 /// Longest text whose lexemes are kept, in bytes.
 const LONGEST: usize = 1000;
 
-static LEXEMES: Kept<Arc<Vec<String>>> = Kept::new();
-static FREQUENCIES: Kept<Arc<Frequencies>> = Kept::new();
+/// What is remembered of words.
+#[derive(Default)]
+struct Words {
+    lexemes: Cache<Arc<Vec<String>>>,
+    frequencies: Cache<Arc<Frequencies>>,
+}
 
 /// Statistics of the `tsvector` column: the last entries of the frequencies are their bounds, not a lexeme's.
 const STATISTICS: &str = "
@@ -44,13 +48,14 @@ pub(crate) struct Known {
 /// The words of a request and their frequencies; nothing where no words are searched for one by one.
 pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<Known, Problem> {
     let Some(text) = &ask.text else { return Ok(Known::default()) };
-    if ask.mode == Mode::Vector || ask.words != Words::Any {
+    if ask.mode == Mode::Vector || ask.words != request::Words::Any {
         return Ok(Known::default());
     }
-    let table = facts::key(pools, resolved);
+    let table = facts::key(resolved);
+    let words = pools.remembered::<Words>();
     let name = format!("{table}\0{}\0{text}", resolved.language);
     let (lexemes, frequencies) =
-        (LEXEMES.get(&name, LEXEMES_FRESH), FREQUENCIES.get(&table, FREQUENCIES_FRESH));
+        (words.lexemes.get(&name, LEXEMES_FRESH), words.frequencies.get(&table, FREQUENCIES_FRESH));
     if let (Some(lexemes), Some(frequencies)) = (&lexemes, &frequencies) {
         return Ok(Known { lexemes: Arc::clone(lexemes), frequencies: Arc::clone(frequencies) });
     }
@@ -62,7 +67,7 @@ pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<
             let rows = client.query_typed(&ask.sql, &param::typed(&ask.params)).await.map_err(failed)?;
             let lexemes: Arc<Vec<String>> = Arc::new(rows.first().map(|row| row.get(0)).unwrap_or_default());
             if text.len() <= LONGEST {
-                LEXEMES.keep(name, Arc::clone(&lexemes), LEXEMES_FRESH);
+                words.lexemes.put(name, Arc::clone(&lexemes), LEXEMES_FRESH);
             }
             lexemes
         }
@@ -71,14 +76,14 @@ pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<
         Some(frequencies) => frequencies,
         None => {
             let frequencies = Arc::new(read(&client, resolved).await?);
-            FREQUENCIES.keep(table, Arc::clone(&frequencies), FREQUENCIES_FRESH);
+            words.frequencies.put(table, Arc::clone(&frequencies), FREQUENCIES_FRESH);
             frequencies
         }
     };
     Ok(Known { lexemes, frequencies })
 }
 
-async fn read(client: &deadpool_postgres::Object, resolved: &Resolved) -> Result<Frequencies, Problem> {
+async fn read(client: &Lease, resolved: &Resolved) -> Result<Frequencies, Problem> {
     // An adopted table has no such column, and every word weighs the same.
     let Some(tsv) = &resolved.columns.tsv else { return Ok(Frequencies::default()) };
     let row =

@@ -40,9 +40,9 @@ async fn a_directory_of_texts_comes_in_with_titles_and_vectors() {
     let row = world.database.client().await.query_one(remembered, &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, i32>(1), row.get::<_, bool>(2)), ("test-model", 4, true));
     let events = watch.events.lock().unwrap();
-    assert!(matches!(events[0], Event::Started { files: 3, bytes: Some(_) }), "{:?}", events[0]);
-    let Some(Event::Advanced(last)) = events.last() else { panic!("{events:?}") };
-    assert_eq!(Some(last.bytes_done), last.bytes_total);
+    assert!(matches!(events[0], Event::Advanced { done: 0, total: 1.., .. }), "{:?}", events[0]);
+    let Some(Event::Advanced { done, total, .. }) = events.last() else { panic!("{events:?}") };
+    assert_eq!(done, total);
 }
 
 #[tokio::test]

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 use wiremock::{Mock, MockServer, Request as HttpRequest, ResponseTemplate};
 
-use super::{Event, IngestReport, Progress, Request, run};
+use super::{IngestReport, Request, run};
 use crate::embed::Embedder;
+use crate::observe::progress::{Event, Progress};
 use crate::postgres::testing::{self, TestDatabase};
 use crate::postgres::{Home, Pools};
 
@@ -45,7 +46,7 @@ pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -
 }
 
 /// Makes Howdah's own tables.
-pub(crate) async fn own_schema(client: &Client) {
+pub(crate) async fn own_schema(client: &crate::postgres::Lease) {
     for step in howdah_plan::own::STEPS {
         client.batch_execute(step).await.unwrap();
     }
@@ -194,7 +195,7 @@ pub(super) struct Watch {
 }
 
 impl Progress for Watch {
-    fn event(&self, event: Event) {
+    fn tell(&self, event: Event) {
         self.events.lock().unwrap().push(event);
     }
 }

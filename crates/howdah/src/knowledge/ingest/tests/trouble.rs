@@ -13,10 +13,12 @@ use serde_json::json;
 use tokio_postgres::Client;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::super::{Event, IngestReport, Progress, Request, Stop, run};
+use super::super::{IngestReport, Request, run};
 use super::{World, embedder, own_schema, own_table};
+use crate::observe::progress::{Event, Progress, Silent};
 use crate::postgres::testing::{Cluster, SmallDisk};
 use crate::postgres::{Pools, connect, testing};
+use tokio_util::sync::CancellationToken;
 
 /// Records of two sizes, with their vectors.
 fn records(count: u32) -> String {
@@ -35,8 +37,10 @@ async fn assert_whole(client: &Client) -> i64 {
 struct After<F>(AtomicU64, u64, F);
 
 impl<F: Fn() + Send + Sync> Progress for After<F> {
-    fn event(&self, event: Event) {
-        if matches!(event, Event::Advanced(_)) && self.0.fetch_add(1, Ordering::SeqCst) + 1 == self.1 {
+    fn tell(&self, event: Event) {
+        if matches!(event, Event::Advanced { done: 1.., .. })
+            && self.0.fetch_add(1, Ordering::SeqCst) + 1 == self.1
+        {
             (self.2)();
         }
     }
@@ -47,7 +51,7 @@ async fn ingest(
     world: &World,
     path: &Path,
     progress: Arc<dyn Progress>,
-    stop: Stop,
+    stop: CancellationToken,
 ) -> Result<IngestReport, Problem> {
     let mut request = Request::paths([path.display().to_string()], world.collection());
     (request.batch_rows, request.stop) = (200, stop);
@@ -58,9 +62,9 @@ async fn ingest(
 async fn a_stop_ends_after_the_transaction_and_the_same_command_does_the_rest() {
     let world = World::without_embedder("vector(4)").await;
     let path = world.file("r.jsonl", records(4000));
-    let stop = Stop::default();
+    let stop = CancellationToken::new();
     let asked = stop.clone();
-    let progress = Arc::new(After(AtomicU64::new(0), 3, move || asked.request()));
+    let progress = Arc::new(After(AtomicU64::new(0), 3, move || asked.cancel()));
     let report = ingest(world.pools(), &world, &path, progress, stop).await.unwrap();
     assert!(report.interrupted && report.notes[0].contains("the same command again"), "{report:?}");
     let client = world.database.client().await;
@@ -106,7 +110,7 @@ async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_compl
     let through = assert_whole(&client).await;
     // Five batches were told of, the first of which is a short one.
     assert!(through >= 413, "{through}");
-    let rest = run(&pools, None, &resolved, request, Arc::new(super::super::Silent)).await.unwrap();
+    let rest = run(&pools, None, &resolved, request, Arc::new(Silent)).await.unwrap();
     assert_eq!((rest.unchanged as i64, rest.new as i64), (through, 6000 - through));
     assert_eq!(assert_whole(&client).await, 6000);
 }
@@ -161,14 +165,15 @@ async fn a_full_disk_is_said_and_leaves_whole_documents() {
     let space = format!("{}_space", world.database.name);
     client.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION '{}'", place.display())).await.unwrap();
     client.batch_execute(&format!("ALTER TABLE notes SET TABLESPACE {space}")).await.unwrap();
-    let silent: Arc<dyn Progress> = Arc::new(super::super::Silent);
-    let problem =
-        ingest(world.pools(), &world, &path, Arc::clone(&silent), Stop::default()).await.unwrap_err();
+    let silent: Arc<dyn Progress> = Arc::new(Silent);
+    let problem = ingest(world.pools(), &world, &path, Arc::clone(&silent), CancellationToken::new())
+        .await
+        .unwrap_err();
     assert_eq!((problem.kind, problem.do_now), (Kind::Machine, DoNow::FixMachine), "{problem:?}");
     let through = assert_whole(&client).await;
     assert!((1..8000).contains(&through), "{through}");
     disk.enlarge("256m");
-    ingest(world.pools(), &world, &path, silent, Stop::default()).await.unwrap();
+    ingest(world.pools(), &world, &path, silent, CancellationToken::new()).await.unwrap();
     assert_eq!(assert_whole(&client).await, 8000);
     client.batch_execute("DROP TABLE notes").await.unwrap();
     client.batch_execute(&format!("DROP TABLESPACE {space}")).await.unwrap();
@@ -207,9 +212,9 @@ async fn an_embedder_that_fails_halfway_leaves_what_is_done() {
 async fn two_ingests_of_the_same_documents_do_not_mix() {
     let world = World::without_embedder("vector(4)").await;
     let path = world.file("r.jsonl", records(2000));
-    let silent = || Arc::new(super::super::Silent) as Arc<dyn Progress>;
-    let one = ingest(world.pools(), &world, &path, silent(), Stop::default());
-    let two = ingest(world.pools(), &world, &path, silent(), Stop::default());
+    let silent = || Arc::new(Silent) as Arc<dyn Progress>;
+    let one = ingest(world.pools(), &world, &path, silent(), CancellationToken::new());
+    let two = ingest(world.pools(), &world, &path, silent(), CancellationToken::new());
     let (one, two) = tokio::join!(one, two);
     for outcome in [&one, &two] {
         if let Err(problem) = outcome {

@@ -93,7 +93,7 @@ impl Corpus {
              VALUES ($1, (SELECT count(*) FROM docs), $2, $3, $4, $5, $6::real[]::{})",
             self.resolved.storage.sql_name()
         );
-        let prepared = client.prepare(&statement).await.unwrap();
+        let prepared = client.prepare_cached(&statement).await.unwrap();
         for row in rows {
             let metadata = if row.metadata.is_null() { json!({}) } else { row.metadata.clone() };
             client

@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
+use crate::runtime::declared::Limits;
 
 /// What the skills run on, as far as REST has to know.
 pub trait Host: Send + Sync + 'static {
     /// Who remembers keys and counts requests.
     fn gate(&self) -> &Gate;
+    /// Limits of one request.
+    fn limits(&self) -> Limits;
     /// Asks the database about a key.
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict>;
     /// How things are, asked of the database now.

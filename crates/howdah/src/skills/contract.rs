@@ -1,0 +1,210 @@
+//! What is a skill, and what does it get to know of a call?
+//!
+//! Faces read a [`Skill`] and bring a [`Call`]; nothing else passes between the two. The contract knows no skill, no face
+//! and no database.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use howdah_plan::problem::{Kind, Problem};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+pub use tokio_util::sync::CancellationToken;
+
+use crate::access::caller::Caller;
+use crate::access::scope::Scope;
+use crate::observe::progress::{Progress, Silent};
+
+/// What a skill does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Looks.
+    Reads,
+    /// Changes rows.
+    Writes,
+    /// Changes the server, its databases or who may use it.
+    Operates,
+}
+
+/// How long a skill may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lasts {
+    /// It answers within a request, or is cancelled with it.
+    Request,
+    /// It may outlive the request: it runs as a job, which goes on when the caller is gone. A server that was killed runs it
+    /// again when it starts, so it must be safe to repeat.
+    Job,
+}
+
+/// Where REST serves a skill. Path parameters and, for GET and DELETE, the query string become fields of the input;
+/// otherwise the body is the input.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// `GET`, `POST`, `DELETE`.
+    pub method: &'static str,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// Status of a success.
+    pub success: u16,
+}
+
+/// Its command: words separated by a space (`keys create`), and the fields of the input that stand without a flag, in
+/// order. All other fields are flags, named and typed as the input's schema has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// The words.
+    pub words: &'static str,
+    /// Fields given by place.
+    pub positional: &'static [&'static str],
+}
+
+/// One worked example.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// What it shows.
+    pub title: &'static str,
+    /// The input, as JSON.
+    pub input: &'static str,
+    /// The same on the command line.
+    pub command: &'static str,
+}
+
+/// When an answer is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Never.
+    pub const NEVER: Deadline = Deadline(None);
+
+    /// After so long from now.
+    pub fn after(time: Duration) -> Self {
+        Deadline(Instant::now().checked_add(time))
+    }
+
+    /// The moment, where there is one.
+    pub fn instant(self) -> Option<Instant> {
+        self.0
+    }
+
+    /// The earlier of two.
+    #[must_use]
+    pub fn or(self, time: Option<Duration>) -> Self {
+        let Some(other) = time.and_then(|time| Deadline::after(time).0) else { return self };
+        Deadline(Some(self.0.map_or(other, |own| own.min(other))))
+    }
+}
+
+/// One call of a skill: who asks, what for, and for how long.
+#[derive(Clone)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// What for, as JSON.
+    pub input: Value,
+    /// Who is told how far it is.
+    pub progress: Arc<dyn Progress>,
+    /// Tells that nobody waits any more: what changes nothing ends at once, what writes ends after the transaction that is
+    /// running.
+    pub cancel: CancellationToken,
+    /// The caller's own name for this call. A second call of the same name by the same caller is the first one.
+    pub idempotency_key: Option<String>,
+    /// When an answer is of no more use.
+    pub deadline: Deadline,
+}
+
+impl Call {
+    /// A call without a deadline that nobody watches.
+    pub fn new(caller: Caller, input: Value) -> Self {
+        Call {
+            caller,
+            input,
+            progress: Arc::new(Silent),
+            cancel: CancellationToken::new(),
+            idempotency_key: None,
+            deadline: Deadline::NEVER,
+        }
+    }
+}
+
+/// The future of a running skill.
+pub type Running = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
+
+/// One operation.
+pub struct Skill<C: 'static> {
+    /// Name, `snake_case`; also the OpenAPI operation id.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// What it means, in sentences.
+    pub description: &'static str,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// How long it may take.
+    pub lasts: Lasts,
+    /// What a key must allow.
+    pub scope: Scope,
+    /// Its command.
+    pub command: Command,
+    /// Where REST serves it.
+    pub route: Route,
+    /// Schema of the input.
+    pub input: fn(&mut SchemaGenerator) -> Schema,
+    /// Schema of the output.
+    pub output: fn(&mut SchemaGenerator) -> Schema,
+    /// Worked examples.
+    pub examples: &'static [Example],
+    /// Whether JSON fits the input's type, and if not, why not.
+    pub check: fn(&Value) -> Result<(), Problem>,
+    /// Runs it.
+    pub run: fn(Arc<C>, Call) -> Running,
+}
+
+/// The input of a skill that needs none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Schema of a type, for the table.
+pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// Whether JSON fits a type, for the table.
+///
+/// # Errors
+/// `usage`, with what does not fit.
+pub fn fits<T: DeserializeOwned>(input: &Value) -> Result<(), Problem> {
+    T::deserialize(input).map(|_| ()).map_err(|error| unfit(&error))
+}
+
+fn unfit(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Usage, "the input does not fit").detail(error.to_string())
+}
+
+/// Runs `skill` on typed input: JSON in, JSON out, one sentence where the input does not fit.
+///
+/// # Errors
+/// `usage` when the input does not fit; whatever `skill` says otherwise.
+pub async fn typed<C, I, O, F>(
+    context: Arc<C>,
+    mut call: Call,
+    skill: impl FnOnce(Arc<C>, Call, I) -> F,
+) -> Result<Value, Problem>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Future<Output = Result<O, Problem>>,
+{
+    let input: I = serde_json::from_value(call.input.take()).map_err(|error| unfit(&error))?;
+    let output = skill(context, call, input).await?;
+    serde_json::to_value(output).map_err(|error| {
+        Problem::new(Kind::Internal, "the answer cannot be written as JSON").detail(error.to_string())
+    })
+}

@@ -1,0 +1,62 @@
+//! A connection of one's own, for long work.
+//!
+//! It is not given back, so its session may keep what it likes: settings, temporary tables, prepared statements. Dropped in
+//! the midst of a statement it cancels it; whoever is through says [`Own::finish`], which closes it without that.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use howdah_plan::problem::Problem;
+use tokio_postgres::Client;
+
+use super::lease::break_off;
+use super::slots::Slot;
+use crate::{Target, connect};
+
+/// A connection of one's own. It is closed when this is dropped, and what it runs is cancelled.
+pub struct Own {
+    client: Option<Client>,
+    target: Target,
+    slot: Option<Arc<Slot>>,
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Own {
+    pub(super) async fn open(target: Target, slot: Arc<Slot>) -> Result<Own, Problem> {
+        let client = connect::connect(&target).await?;
+        Ok(Own { client: Some(client), target, slot: Some(slot) })
+    }
+
+    /// Closes it; nothing runs on it any more.
+    pub fn finish(mut self) {
+        self.client = None;
+    }
+}
+
+impl Deref for Own {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect("the connection is there until it is finished")
+    }
+}
+
+impl DerefMut for Own {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.client.as_mut().expect("the connection is there until it is finished")
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let (Some(client), slot) = (self.client.take(), self.slot.take()) else { return };
+        if !client.is_closed() {
+            break_off(client, self.target.clone(), slot);
+        }
+    }
+}
