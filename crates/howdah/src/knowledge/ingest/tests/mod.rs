@@ -12,7 +12,6 @@ use howdah_plan::problem::Problem;
 use howdah_plan::spec::resolve::{Resolved, resolve};
 use howdah_plan::spec::{self, Collection, EmbedderKind, Spec};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 use wiremock::{Mock, MockServer, Request as HttpRequest, ResponseTemplate};
 
 use super::{IngestReport, Request, run};
