@@ -263,6 +263,15 @@ impl Index {
         Ok(true)
     }
 
+    /// The list in slot `slot` as its page has it now, with the front of that page; `None` when it is another list.
+    pub(crate) fn current<S: PageStore>(&self, store: &S, slot: usize) -> Option<(Front, Entry)> {
+        let (page, at) = self.directory.place(slot);
+        let guard = store.read(page);
+        let entry = pages::entry(&self.layout, guard.body(), at)?;
+        (Some(entry.id) == self.directory.list(slot).map(|e| e.id))
+            .then(|| (Front::read(guard.body()), entry))
+    }
+
     fn measure(&mut self) {
         let filled = self.directory.lists().filter(|(_, e)| e.head.is_some()).map(|(n, e)| (n as u32, *e));
         self.directory.filled = Arc::new(filled.collect());

@@ -8,6 +8,7 @@ pub mod build;
 pub mod calibrate;
 pub mod check;
 pub mod cost;
+pub mod curve;
 pub mod directory;
 pub mod distance;
 pub mod exact;

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use crate::calibrate;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Front};
-use crate::format::meta::{META, Meta};
+use crate::format::meta::{self, META, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
 use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target, Tid, VectorSource};
@@ -419,7 +419,7 @@ fn write_counts<S: PageStore>(index: &mut Index, store: &S, census: &Census) -> 
             if !changed {
                 return Outcome::Abandon(Ok(()));
             }
-            let noted = crate::insert::note_change(meta_page.body, page);
+            let noted = meta::note_change(meta_page.body, page);
             noted.map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(())))
         })?;
     }
