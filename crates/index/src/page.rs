@@ -19,8 +19,9 @@
 //!
 //! [`PageStore::change`] locks its pages in ascending block order whatever the order of its arguments, and no algorithm
 //! holds a read guard while it calls `change`, `fill` or `extend`: so there is no order to get wrong. A reader holds
-//! one guard at a time. Between a read and the change that follows from it the page may have changed hands: a change
-//! looks again at what it finds and may [`Outcome::Abandon`].
+//! one guard at a time, except that [`crate::directory::Index::refresh`] may hold the meta page while it reads others: it
+//! is page 0, the first that any change locks. Between a read and the change that follows from it the page may belong to
+//! something else: a change looks again at what it finds and may [`Outcome::Abandon`].
 
 /// Bytes of a page, header and special space included.
 pub const PAGE_SIZE: usize = 8192;
