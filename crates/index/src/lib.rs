@@ -16,6 +16,7 @@ pub mod format;
 pub mod generate;
 pub mod info;
 pub mod insert;
+pub mod kept;
 pub mod kmeans;
 pub mod memory;
 pub mod options;

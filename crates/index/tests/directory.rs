@@ -132,3 +132,15 @@ fn a_directory_that_never_stops_changing_is_read_as_it_was_at_one_moment() {
         }
     }
 }
+
+#[test]
+fn an_opened_index_says_what_memory_it_takes() {
+    for (dimensions, lists) in [(64, 2000), (768, 400)] {
+        let options = BuildOptions { lists, ..BuildOptions::new(Metric::Cosine, dimensions) };
+        let pages = build(&Table::blobs(8000, dimensions, 60, 9), options);
+        let index = Index::open(&pages).unwrap();
+        let slots = index.directory.pages().len() * index.layout.entries_a_page;
+        let least = slots * (5 * dimensions / 8 + 80);
+        assert!((least..least * 6 / 5).contains(&index.bytes()), "{} bytes, {least} at least", index.bytes());
+    }
+}
