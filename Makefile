@@ -43,6 +43,5 @@ bench: prerequisites build ## Search and ingest against PostgreSQL itself, on th
 bench-index: prerequisites extension build ## Indexes side by side; real vectors where HOWDAH_DATA names their folder.
 	@scripts/bench_index.sh
 
-lint: ## Formatting and clippy, warnings denied.
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --exclude howdah-extension --all-targets -- -D warnings
+lint: ## Formatting and clippy on every crate, the extension included, warnings denied.
+	@scripts/lint.sh
