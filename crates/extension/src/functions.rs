@@ -89,8 +89,8 @@ impl Drop for Opened {
         if std::thread::panicking() {
             return;
         }
-        // SAFETY: opened by `new`; the locks are kept to the end of the transaction, as PostgreSQL does for reads that
-        // others should not undercut.
+        // SAFETY: opened by `new`; the locks are kept to the end of the transaction, as PostgreSQL does for reads whose
+        // result should stay true.
         unsafe {
             pg_sys::index_close(self.index, self.lock);
             pg_sys::table_close(self.heap, self.lock);

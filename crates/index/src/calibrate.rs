@@ -75,7 +75,7 @@ pub fn measure<S: PageStore, V: VectorSource>(
         if one_query(index, store, source, tid, &vector, &mut notes)? {
             taken += 1;
         } else {
-            // Who vacuums holds back nobody who splits lists.
+            // Lists are split while a vacuum measures.
             index.refresh(store)?;
             rows = rows_before(index);
         }

@@ -254,10 +254,10 @@ impl Index {
     /// Looks whether the directory has changed and reads what has. Cheap when nothing did.
     ///
     /// What is kept afterwards is the directory as it was at one moment of the call. A split that puts its second list on
-    /// another page changes both at once, but they are read one after the other; with only one of them read again, the
-    /// rows of the second list would be out of sight, and a vacuum would leave dead ones behind. So what changed while it was
-    /// read is read again, and when changes do not cease, once more while the meta page is held: every change of the
-    /// directory changes that page too, and waits.
+    /// another page changes both at once, but they are read one after the other; with only one of them read anew, the
+    /// second list would be in neither, searches would not find its rows and a vacuum would not remove its dead ones. So
+    /// what changed while it was read is read again, and when changes do not cease, once more while the meta page is held:
+    /// every change of the directory changes that page too, and waits.
     pub fn refresh<S: PageStore>(&mut self, store: &S) -> Result<(), Fault> {
         for _ in 0..ATTEMPTS {
             if !self.refresh_once(store, Reading::Loose)? {

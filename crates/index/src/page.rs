@@ -9,8 +9,8 @@
 //! * up to [`MAX_PAGES_PER_CHANGE`] pages change together or not at all, before and after a crash;
 //! * nothing spans two changes: an algorithm that needs two leaves a state between them that every reader, every
 //!   writer and a restart understand, at worst a page that nobody owns (vacuum finds it);
-//! * what scans read of a page that left the index may be written again only when no running scan can still be on its
-//!   way to it: it carries a stamp ([`PageStore::stamp`]) and waits until [`PageStore::is_past`].
+//! * what scans read of a page that left the index may be written again only when no scan runs that may have read a pointer
+//!   to it: it carries a stamp ([`PageStore::stamp`]) and waits until [`PageStore::is_past`].
 //!
 //! Failures of the storage itself (an I/O error, a cancelled query) leave by unwinding, as PostgreSQL's own errors do.
 //! No algorithm here has to undo anything when that happens.
@@ -123,7 +123,7 @@ pub enum Outcome<R> {
 
 /// The pages of one index.
 ///
-/// Methods take `&self`: other processes change the same pages, so exclusive access would be a fiction.
+/// Methods take `&self`: other processes change the same pages, so `&mut` would promise more than there is.
 pub trait PageStore {
     /// A page held for reading.
     type Guard<'a>: PageRead

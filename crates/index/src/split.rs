@@ -3,8 +3,8 @@
 //! New lists are written beside the old one, to blocks that nothing leads to. Then one change of at most four pages
 //! (meta, directory, the old list's first block and, if there is no room, a second directory page) puts them in its
 //! place and closes the old list; it is abandoned when the old list got a row meanwhile, or when a vacuum began or ended
-//! a pass, which may have removed rows that had been read. The old blocks keep their
-//! content until no scan can be on its way to them. Whatever is interrupted leaves blocks without owner for vacuum.
+//! a pass, which may have removed rows that had been read. The old blocks keep their content until no scan runs that may
+//! have read a pointer to them. Whatever is interrupted leaves blocks without owner for vacuum.
 //!
 //! Rows that cannot be told apart cannot be split: a list whose halves would be very unequal waits until it is twice as
 //! long. (Splitting on arrival follows SPFresh's LIRE, SOSP 2023; rows near the new border stay where they are, the

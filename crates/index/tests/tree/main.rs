@@ -1,7 +1,7 @@
 //! Which files use each other: no circle of `use` is larger than three files, in no crate of the workspace.
 //!
 //! Whoever changes one file of a circle has to know all of them. Three may be one thought in three files (a round of a
-//! search, its state, the search); more are a knot.
+//! search, its state, the search); more are a tangle.
 #![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 mod graph;
