@@ -76,8 +76,8 @@ mod tests {
         for key in [1, 2, 3] {
             kept.put(key, (), 30);
         }
-        let value = kept.take(1);
-        kept.put(1, value.unwrap(), 30);
+        assert_eq!(kept.take(1), Some(()));
+        kept.put(1, (), 30);
         kept.put(4, (), 35);
         assert_eq!(there(&kept), [1, 3, 4]);
         assert_eq!(kept.bytes(), 95);
