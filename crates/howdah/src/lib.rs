@@ -7,6 +7,7 @@ pub mod collections;
 pub mod daemon;
 pub mod doctor;
 pub mod faces;
+pub mod jobs;
 pub mod knowledge;
 pub mod observe;
 pub mod runtime;

@@ -23,6 +23,7 @@ use howdah_plan::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::progress;
 use crate::postgres::{Pools, Secret};
 
 pub use run::run;
@@ -96,6 +97,22 @@ pub struct Building {
     pub total: u64,
     /// `blocks`, `tuples` or `sessions` waited for.
     pub unit: &'static str,
+}
+
+/// Tells what a run tells to those who follow a piece of work.
+pub fn tell(progress: &dyn progress::Progress) -> impl Fn(Event) + Send + Sync + '_ {
+    move |event| match event {
+        Event::Planned(_) => {}
+        Event::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
+        Event::Done { id, took } => {
+            progress.tell(progress::Event::Done { took_ms: progress::milliseconds(took), note: id });
+        }
+        Event::Building(at) => {
+            let (unit, note) = (at.unit.to_owned(), format!("{}: {}", at.index, at.phase));
+            progress.tell(progress::Event::Advanced { done: at.done, total: at.total, unit, note });
+        }
+        Event::Note(text) => progress.tell(progress::Event::Note { text }),
+    }
 }
 
 /// Told of each [`Event`].

@@ -15,6 +15,7 @@ use super::place::Place;
 use super::run::STOPPING;
 use super::server;
 use crate::access::gate::Gate;
+use crate::jobs::Jobs;
 use crate::postgres::find;
 use crate::postgres::instance::{Layout, Patience, State, Stopped};
 use crate::postgres::{Home, Pools, Target, machine};
@@ -49,6 +50,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
         gate: Gate::new(0, None),
+        jobs: Jobs::default(),
         started: Instant::now(),
         rest: None,
         tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),

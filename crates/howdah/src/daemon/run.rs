@@ -25,11 +25,13 @@ use super::serving::{Serve, Serving};
 use super::steps::ToFile;
 use super::{converge, local};
 use crate::access::gate::Gate;
+use crate::jobs::Jobs;
 use crate::observe::measure;
 use crate::observe::progress::{Event, Progress, ToLog};
 use crate::postgres::instance::{self, Instance, Patience};
 use crate::postgres::{Home, Pools, machine};
 use crate::runtime::{Context, Declared, Runtime, declared};
+use crate::skills::SKILLS;
 
 /// Runs the instance until it is told to stop.
 ///
@@ -206,8 +208,14 @@ impl Daemon {
         serving.ready();
         self.report.tell(Event::Ready { left_out });
         notify("READY=1");
+        let jobs = serving.context().runtime.jobs.clone();
+        let watch = serving.watch();
+        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, move || watch()));
         self.wait(signals, supervised, &*serving).await;
         serving.stop().await;
+        jobs.stop().await;
+        // It ends with the jobs.
+        let _ = looking.await;
         Ok(())
     }
 
@@ -296,6 +304,7 @@ impl Daemon {
             pools,
             address,
             gate,
+            jobs: Jobs::default(),
             started: Instant::now(),
             rest: Some(rest),
             tuned,

@@ -65,8 +65,8 @@ async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, 
     Ok(Planned { empty: plan.is_empty(), sql: plan.to_string(), plan })
 }
 
-async fn apply(context: Arc<Context>, _: Call, how: Apply) -> Result<Outcome, Problem> {
-    context.apply(how, &|event| tracing::info!(?event, "apply")).await
+async fn apply(context: Arc<Context>, call: Call, how: Apply) -> Result<Outcome, Problem> {
+    context.apply(how, &apply::tell(&*call.progress)).await
 }
 
 /// Shows what differs.
@@ -98,7 +98,7 @@ pub const APPLY: Skill<Context> = Skill {
     description: "Carries out the steps that `plan` shows, under a lock, indexes without blocking writers. A run may end \
                   anywhere; the next one goes on from there. Steps that destroy data are left out unless allowed.",
     effect: Effect::Operates,
-    lasts: Lasts::Request,
+    lasts: Lasts::JobAlone,
     scope: Scope::Admin,
     command: Command { words: "apply", positional: &[] },
     route: Route { method: "POST", path: "/v1/apply", success: 200 },
