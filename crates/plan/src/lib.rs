@@ -5,8 +5,8 @@
 //! none depends on the machine they ran on. The effects live in the crate `howdah`.
 
 pub mod check;
+pub mod internal_schema;
 pub mod migrate;
-pub mod own;
 pub mod platform;
 pub mod preset;
 pub mod problem;

@@ -15,8 +15,8 @@ mod session;
 use howdah_plan::problem::{Kind, Problem};
 
 use super::median;
-use howdah_postgres::{Home, fetch};
 use data::{Filter, NEAREST, Set, Source};
+use howdah_postgres::{Home, fetch};
 use peers::{PEERS, Peer};
 use report::{Measured, Outcome, Point, Report};
 use scratch::Scratch;

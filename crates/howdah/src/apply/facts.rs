@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use howdah_plan::internal_schema::COUNT_KEY;
 use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
 use howdah_plan::migrate::{declared_tables, home};
-use howdah_plan::own;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::Spec;
@@ -193,16 +193,25 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
 }
 
 async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
-    let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, to_regclass('howdah.managed') IS NOT NULL])";
+    let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, \
+                                       to_regclass('howdah.migrations') IS NOT NULL, \
+                                       to_regclass('howdah.managed') IS NOT NULL])";
     let there: Vec<bool> = document(transaction, there).await?;
     if there.first() == Some(&true) {
-        let sql = format!(
-            "SELECT to_jsonb(value::int) FROM howdah.meta WHERE key = {}",
-            quote_literal(own::STEPS_KEY)
-        );
-        inside.own_steps = document(transaction, &sql).await?;
+        let sql =
+            format!("SELECT to_jsonb(value::int) FROM howdah.meta WHERE key = {}", quote_literal(COUNT_KEY));
+        inside.internal.counted = document(transaction, &sql).await?;
     }
     if there.get(1) == Some(&true) {
+        inside.internal.migrations = document(
+            transaction,
+            "SELECT jsonb_agg(jsonb_build_object('domain', domain, 'number', number, 'name', name,
+                                                 'checksum', checksum) ORDER BY domain, number)
+             FROM howdah.migrations",
+        )
+        .await?;
+    }
+    if there.get(2) == Some(&true) {
         inside.memory = document(
             transaction,
             "SELECT jsonb_agg(jsonb_build_object('kind', kind, 'name', name, 'declared', declared,

@@ -3,8 +3,8 @@
 //! An index is known by its name. On a table with rows it is built concurrently. One that differs is replaced without a
 //! gap: the new one is built beside it under another name, then the two change places in one transaction.
 
-use super::inside::{forget, remember};
 use super::live::{Index, Inside, Relation, Table};
+use super::memory::{forget, remember};
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
 use super::types::normal_expression;

@@ -1,54 +1,16 @@
-//! Howdah's own tables, extensions and schemas of one database.
+//! Extensions and schemas of one database, and tables that are no longer declared.
 
 use std::collections::BTreeSet;
 
 use super::live::Inside;
+use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
 use super::vector::EXTENSION;
 use super::wanted::qualified;
 use super::work::Work;
 use crate::check::version::parse;
-use crate::own;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{nearest, quote_ident, quote_literal};
-
-/// A statement that makes Howdah remember what it made.
-pub(super) fn remember(kind: &str, name: &str, declared: &str) -> String {
-    let mut arguments = vec![quote_literal(kind), quote_literal(name)];
-    if !declared.is_empty() {
-        arguments.push(quote_literal(declared));
-    }
-    format!("SELECT howdah.remember({})", arguments.join(", "))
-}
-
-/// The opposite of [`remember`].
-pub(super) fn forget(kind: &str, name: &str) -> String {
-    format!("SELECT howdah.forget({}, {})", quote_literal(kind), quote_literal(name))
-}
-
-pub(super) fn own_schema(work: &mut Work, database: &str) {
-    let done = work.inside(database).map_or(0, |inside| inside.own_steps);
-    if done >= own::STEPS.len() {
-        return;
-    }
-    let reason = match done {
-        0 => "howdah keeps its own tables in the schema `howdah`".to_owned(),
-        done => format!("howdah's own tables are at step {done} of {}", own::STEPS.len()),
-    };
-    let mut step = Step::new(StepKind::OwnSchema, &format!("own:{database}"), reason);
-    for statement in &own::STEPS[done..] {
-        step = step.sql(*statement);
-    }
-    work.in_database(
-        database,
-        step.sql(format!(
-            "INSERT INTO howdah.meta (key, value) VALUES ({}, '{}') \
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            quote_literal(own::STEPS_KEY),
-            own::STEPS.len()
-        )),
-    );
-}
 
 /// Why an extension is wanted.
 enum Reason {
@@ -316,7 +278,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
         .sql(forget("table", qualified))
         .destructive(true);
         if let Some(collection) = memory.declared.strip_prefix("collection ") {
-            step = super::table::forget_documents(step, collection);
+            step = forget_documents(step, collection);
         }
         if work.in_database(database, step) {
             work.dropped.insert((database.to_owned(), qualified.clone()));

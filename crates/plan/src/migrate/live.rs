@@ -80,8 +80,8 @@ pub struct Database {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Inside {
-    /// How many of [`crate::own::STEPS`] have run.
-    pub own_steps: usize,
+    /// Howdah's own tables.
+    pub internal: InternalSchema,
     /// What Howdah remembers to have made.
     pub memory: Vec<Memory>,
     /// Extensions that are installed.
@@ -101,6 +101,30 @@ impl Inside {
     pub fn remembers(&self, kind: &str, name: &str) -> Option<&Memory> {
         self.memory.iter().find(|memory| memory.kind == kind && memory.name == name)
     }
+}
+
+/// The schema `howdah`, where it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InternalSchema {
+    /// How many statements ran before migrations were recorded by domain ([`crate::internal_schema::counted`]).
+    pub counted: usize,
+    /// What `howdah.migrations` records.
+    pub migrations: Vec<Recorded>,
+}
+
+/// A migration that has run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recorded {
+    /// Its domain.
+    pub domain: String,
+    /// Its number in the domain.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Checksum of what ran.
+    pub checksum: String,
 }
 
 /// One row of `howdah.managed`.

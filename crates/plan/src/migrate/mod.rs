@@ -18,6 +18,8 @@ mod column;
 mod grant;
 mod index;
 mod inside;
+mod internal;
+mod memory;
 mod server;
 mod setting;
 mod step;
@@ -108,7 +110,7 @@ pub fn build_memory(rows: u64, bytes_per_row: u64, current: u64, allowed: u64) -
 
 /// What is in one database.
 fn database(work: &mut Work, name: &str) {
-    inside::own_schema(work, name);
+    internal::internal_schema(work, name);
     inside::extensions(work, name);
     inside::tables_gone(work, name);
     inside::schemas(work, name);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::inside::{forget, remember};
 use super::live::Setting;
+use super::memory::{forget, remember};
 use super::step::{Step, StepKind};
 use super::work::Work;
 use crate::problem::{Kind, Problem};

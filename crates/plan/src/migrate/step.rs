@@ -19,7 +19,7 @@ pub enum StepKind {
     /// A database or its owner.
     Database,
     /// Howdah's own tables.
-    OwnSchema,
+    InternalSchema,
     /// An extension.
     Extension,
     /// A schema.

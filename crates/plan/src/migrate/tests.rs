@@ -1,11 +1,11 @@
 //! Each kind of difference, on facts written by hand.
 
 use super::live::{
-    Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Role,
+    Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Recorded, Role,
 };
 use super::live::{Schema, Setting, Table};
 use super::{Options, Plan, build_memory, diff, mark};
-use crate::own;
+use crate::internal_schema;
 use crate::problem::Kind;
 use crate::settings::Context;
 use crate::spec::{Spec, read};
@@ -16,7 +16,7 @@ pub(super) fn spec(text: &str) -> Spec {
 }
 
 /// A fresh server with pgvector at hand.
-fn fresh() -> Live {
+pub(super) fn fresh() -> Live {
     let mut live = Live::default();
     live.server.version = 180_004;
     live.server.user = "postgres".into();
@@ -43,11 +43,22 @@ fn fresh() -> Live {
     live
 }
 
+/// The record of every migration.
+pub(super) fn recorded() -> Vec<Recorded> {
+    let record = |one: &internal_schema::Migration| Recorded {
+        domain: one.domain.into(),
+        number: one.number,
+        name: one.name.into(),
+        checksum: one.checksum(),
+    };
+    internal_schema::all().map(record).collect()
+}
+
 /// A server with a database `app` in which Howdah's own tables and pgvector are.
 pub(super) fn with_app() -> Live {
     let mut live = fresh();
     let mut database = Database { owner: "postgres".into(), ..Database::default() };
-    database.inside.own_steps = own::STEPS.len();
+    database.inside.internal.migrations = recorded();
     let installed = Installed { version: "0.8.5".into(), schema: "public".into() };
     database.inside.extensions.insert("vector".into(), installed);
     let acl: Acl = [(String::new(), ["USAGE".to_owned()].into())].into();
@@ -163,10 +174,10 @@ shared_buffers = "1GB"
 "#,
     );
     let mut text = plan(&spec, &fresh()).to_string();
-    for statement in own::STEPS {
-        text = text.replace(&format!("{statement};\n"), "");
+    for one in internal_schema::all() {
+        text = text.replace(&format!("{};\n", one.sql), "").replace(&one.checksum(), "CHECKSUM");
     }
-    insta::assert_snapshot!(text.replace(&format!("'{}'", own::STEPS.len()), "'ALL'"));
+    insta::assert_snapshot!(text);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod adopted;
 mod broken_off;
 mod converge;
 mod drift;
+mod internal_schema;
 mod own_index;
 mod portrait;
 mod rights;
