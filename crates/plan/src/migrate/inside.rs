@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::live::Inside;
 use super::memory::{forget, forget_documents, remember};
-use super::step::{Step, StepKind};
+use super::step::{Effect, Step, StepKind};
 use super::vector::EXTENSION;
 use super::wanted::qualified;
 use super::work::Work;
@@ -108,7 +108,8 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
                         format!("extension `{name}` is not installed: {}", reason.words()),
                     )
                     .sql(create)
-                    .sql(remember("extension", name, "")),
+                    .sql(remember("extension", name, ""))
+                    .effect(Effect::CreatesExtension(name.clone())),
                 );
             }
             (Some(installed), Some(target)) if installed.version != target => {
@@ -160,6 +161,7 @@ fn not_available(work: &mut Work, database: &str, name: &str) {
         }
         None => problem.hint("Install its package on the server, or take it out of the declaration."),
     };
+    work.plan.unavailable.push(name.to_owned());
     work.problem(problem);
 }
 

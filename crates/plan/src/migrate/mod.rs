@@ -37,7 +37,7 @@ mod vector_tests;
 
 pub use live::Live;
 pub use server::mark;
-pub use step::{IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
+pub use step::{Effect, IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
 pub use types::{normal_expression, normal_type};
 pub use work::home;
 

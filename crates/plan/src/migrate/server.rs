@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::live::Role as LiveRole;
-use super::step::{PasswordFrom, Step, StepKind};
+use super::step::{Effect, PASSWORD, PasswordFrom, Step, StepKind};
 use super::work::Work;
 use crate::spec::resolve::{quote_ident, quote_literal};
 use crate::spec::{Database, Role};
@@ -59,7 +59,7 @@ fn password(work: &mut Work, name: &str, role: &Role, reason: &str, ours: bool) 
         &format!("role:{name}:password"),
         format!("{reason}: its password comes from ${env}, as a SCRAM-SHA-256 verifier"),
     )
-    .sql(format!("ALTER ROLE {} PASSWORD '***'", quote_ident(name)));
+    .sql(format!("ALTER ROLE {} PASSWORD {PASSWORD}", quote_ident(name)));
     if ours {
         step = step.sql(format!(
             "COMMENT ON ROLE {} IS {}",
@@ -227,6 +227,7 @@ pub(super) fn gone(work: &mut Work) {
                 )
                 .sql(format!("DROP DATABASE {}", quote_ident(name)))
                 .outside_transaction()
+                .effect(Effect::DropsDatabase(name.clone()))
                 .destructive(true),
             );
         }

@@ -4,7 +4,7 @@ use super::live::{
     Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Recorded, Role,
 };
 use super::live::{Schema, Setting, Table};
-use super::{Options, Plan, build_memory, diff, mark};
+use super::{Effect, Options, Plan, build_memory, diff, mark};
 use crate::internal_schema;
 use crate::problem::Kind;
 use crate::settings::Context;
@@ -366,6 +366,27 @@ fn rights_are_taken_only_from_roles_that_howdah_made() {
         blocked,
         ["role:app:disown:app", "role:app:drop", "role:readers:disown:app", "role:readers:drop"]
     );
+}
+
+#[test]
+fn a_step_says_what_it_does_beyond_its_statements() {
+    let odd = "we\"ird DROP DATABASE \"x";
+    let mut live = fresh();
+    let database = Database { owner: "postgres".into(), comment: Some(mark("t")), ..Database::default() };
+    live.databases.insert(odd.into(), database);
+    let declared = spec(
+        "name = \"t\"\n[databases.app]\nextensions = { vector = \"*\" }\n[settings]\nwork_mem = \"9MB\"\n",
+    );
+    let plan = diff(&declared, &live, &Options { allow_destroy: true, ..Options::default() });
+    let effects: Vec<&Effect> = plan.steps.iter().filter_map(|step| step.effect.as_ref()).collect();
+    let expected = [
+        &Effect::CreatesExtension("vector".into()),
+        &Effect::ReloadsConfiguration,
+        &Effect::DropsDatabase(odd.into()),
+    ];
+    assert_eq!(effects, expected, "{plan}");
+    live.available.clear();
+    assert_eq!(diff(&declared, &live, &Options::default()).unavailable, ["vector"]);
 }
 
 #[test]
