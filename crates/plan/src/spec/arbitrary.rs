@@ -46,6 +46,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         })
         .prop_map(|(server, api, databases, roles, embedders, (collections, tables), settings)| {
             repaired(Spec {
+                version: super::version::CURRENT,
                 name: "generated".into(),
                 server,
                 api,
