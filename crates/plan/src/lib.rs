@@ -11,6 +11,7 @@ pub mod platform;
 pub mod preset;
 pub mod problem;
 pub mod search;
+pub mod service;
 pub mod settings;
 pub mod spec;
 pub mod tune;

@@ -116,6 +116,15 @@ async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem>
                 'connection_limit', r.rolconnlimit,
                 'comment', shobj_description(r.oid, 'pg_authid'),
                 'settable', pg_has_role(current_user, r.oid, '{set}'),
+                'powers', array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+                                             CASE WHEN r.rolinherit THEN 'INHERIT' END,
+                                             CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                                             CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+                                             CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+                                             CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
+                'databases', (SELECT coalesce(jsonb_agg(DISTINCT d.datname), '[]')
+                              FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+                              WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid),
                 'member_of', (SELECT coalesce(jsonb_agg(DISTINCT g.rolname), '[]')
                               FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
                 'settings', coalesce((SELECT {CONFIG} FROM pg_db_role_setting s
@@ -180,6 +189,7 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
         ..Inside::default()
     };
     memory(&transaction, &mut inside).await?;
+    internal(&transaction, &mut inside).await?;
     for name in declared_tables(spec, database) {
         let Some(table) = inside.tables.get_mut(&name) else { continue };
         let row = transaction
@@ -190,6 +200,27 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
     }
     transaction.commit().await.map_err(|e| from_pg(&e, DOING))?;
     Ok(inside)
+}
+
+/// Rights on Howdah's own tables.
+async fn internal(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
+    let schema = format!(
+        "SELECT jsonb_build_object('owner', pg_get_userbyid(n.nspowner), 'acl', {})
+         FROM pg_namespace n WHERE n.nspname = 'howdah'",
+        acl("n.nspacl", "n", "n.nspowner")
+    );
+    inside.internal.schema = document(transaction, &schema).await?;
+    let tables = format!(
+        "SELECT jsonb_object_agg({}, jsonb_build_object(
+            'schema', n.nspname, 'name', c.relname, 'owner', pg_get_userbyid(c.relowner), 'acl', {}))
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'howdah' AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {}",
+        qualified("n.nspname", "c.relname"),
+        acl("c.relacl", "r", "c.relowner"),
+        own_object("pg_class", "c.oid")
+    );
+    inside.internal.tables = document(transaction, &tables).await?;
+    Ok(())
 }
 
 async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use howdah_plan::migrate::live::Live;
-use howdah_plan::migrate::{Effect, Plan, Step, diff};
+use howdah_plan::migrate::{self, Effect, Plan, Step, diff};
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::service::Purpose;
 use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::quote_literal;
+use rand::Rng;
 use tokio_postgres::Client;
 
 use super::lock::{Lock, application_name};
@@ -51,6 +55,7 @@ pub async fn run(
         let mut planning = options.plan.clone();
         // Passwords cannot be seen: to set them in every pass would never end.
         planning.set_passwords &= pass == 0;
+        planning.set_service_passwords &= pass == 0;
         let plan = diff(spec, &runner.live, &planning);
         if let Err(problem) = refuse_impossible(&plan) {
             let lacks_pgvector = plan.unavailable.iter().any(|name| name == PGVECTOR);
@@ -66,8 +71,9 @@ pub async fn run(
         runner.carry_out(&plan).await?;
     }
     let live = facts::read(pools, spec).await?;
-    let left =
-        diff(spec, &live, &howdah_plan::migrate::Options { set_passwords: false, ..options.plan.clone() });
+    let planning =
+        migrate::Options { set_passwords: false, set_service_passwords: false, ..options.plan.clone() };
+    let left = diff(spec, &live, &planning);
     if left.steps.is_empty() {
         return Ok(Outcome { done: runner.done, restart: left.restart.clone(), left });
     }
@@ -127,6 +133,8 @@ impl Runner<'_> {
         for password in plan.steps.iter().filter_map(|step| step.password.as_ref()) {
             let own = self.options.environment.get(&password.env).map(|secret| secret.expose().to_owned());
             let clear = own.or_else(|| std::env::var(&password.env).ok()).filter(|clear| !clear.is_empty());
+            // Nobody waits for the password of a role that the service works as: it sets its own when it starts.
+            let clear = clear.or_else(|| Purpose::of_variable(&password.env).map(|_| random_password()));
             match clear {
                 Some(clear) => {
                     let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
@@ -303,6 +311,13 @@ impl Runner<'_> {
             _ => client.batch_execute(statement).await,
         }
     }
+}
+
+/// 256 random bits that nobody is told.
+fn random_password() -> String {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// What the server says to a step.

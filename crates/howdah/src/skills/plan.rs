@@ -38,6 +38,7 @@ impl Context {
         migrate::Options {
             allow_destroy: apply.allow_destroy,
             set_passwords: apply.set_passwords,
+            set_service_passwords: false,
             tuned: self.tuned.clone(),
         }
     }

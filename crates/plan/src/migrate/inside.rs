@@ -59,6 +59,16 @@ fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
     all
 }
 
+/// Schemas that the wanted extensions of vectors are in, as far as that is known before they are created.
+pub(super) fn extension_schemas(work: &Work, database: &str) -> BTreeSet<String> {
+    let Some(inside) = work.inside(database) else { return BTreeSet::new() };
+    let installed = wanted_extensions(work, database)
+        .into_iter()
+        .filter(|(name, _)| name == "vector" || name == EXTENSION)
+        .filter_map(|(name, _)| inside.extensions.get(&name));
+    installed.map(|one| one.schema.clone()).filter(|schema| inside.schemas.contains_key(schema)).collect()
+}
+
 pub(super) fn extensions(work: &mut Work, database: &str) {
     let wanted = wanted_extensions(work, database);
     for (name, reason) in &wanted {

@@ -153,21 +153,23 @@ mod tests {
     fn exactly_what_a_domain_lacks_is_run() {
         let recorded =
             all_recorded().into_iter().filter(|one| one.domain != "jobs" && one.number != 2).collect();
-        let plan = planned(InternalSchema { counted: 8, migrations: recorded });
+        let plan = planned(InternalSchema { counted: 8, migrations: recorded, ..InternalSchema::default() });
         let [step] = plan.steps.as_slice() else { panic!("{plan}") };
         assert_eq!(step.sql.len(), 4, "{plan}");
         assert_eq!(
             step.reason,
             "howdah's own tables lack: core 2 (meta), knowledge 2 (sources), jobs 1 (jobs)"
         );
-        assert!(planned(InternalSchema { counted: 0, migrations: all_recorded() }).is_empty());
+        assert!(
+            planned(InternalSchema { migrations: all_recorded(), ..InternalSchema::default() }).is_empty()
+        );
     }
 
     #[test]
     fn a_migration_that_ran_otherwise_is_a_conflict() {
         let mut recorded = all_recorded();
         recorded.iter_mut().find(|one| one.domain == "keys").unwrap().checksum = "00".into();
-        let plan = planned(InternalSchema { counted: 0, migrations: recorded });
+        let plan = planned(InternalSchema { migrations: recorded, ..InternalSchema::default() });
         assert!(plan.steps.is_empty(), "{plan}");
         assert_eq!(plan.problems[0].kind, Kind::Conflict);
         assert_eq!(plan.problems[0].message, "migration keys 1 (`api_keys`) ran here with other statements");
@@ -178,7 +180,7 @@ mod tests {
         let more = |domain: &str, number| Recorded { domain: domain.into(), number, ..Recorded::default() };
         for newer in [more("core", 1000), more("memory", 1)] {
             let migrations = all_recorded().into_iter().chain([newer]).collect();
-            let plan = planned(InternalSchema { counted: 0, migrations });
+            let plan = planned(InternalSchema { migrations, ..InternalSchema::default() });
             assert!(plan.steps.is_empty(), "{plan}");
             assert_eq!(plan.problems[0].message, "howdah's own tables were made by a newer howdah");
         }

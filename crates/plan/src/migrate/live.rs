@@ -58,6 +58,10 @@ pub struct Role {
     pub comment: Option<String>,
     /// Whether the connected role may `SET ROLE` to it.
     pub settable: bool,
+    /// Attributes beyond logging in, as `ALTER ROLE` takes them: `SUPERUSER`, `INHERIT`, `CREATEDB`, …
+    pub powers: BTreeSet<String>,
+    /// Databases in which it owns something or has rights by name.
+    pub databases: BTreeSet<String>,
 }
 
 /// A database, from outside; its inside only where it is declared and can be entered.
@@ -111,6 +115,10 @@ pub struct InternalSchema {
     pub counted: usize,
     /// What `howdah.migrations` records.
     pub migrations: Vec<Recorded>,
+    /// The schema itself.
+    pub schema: Option<Schema>,
+    /// Its tables by quoted name: owner and rights only.
+    pub tables: BTreeMap<String, Table>,
 }
 
 /// A migration that has run.

@@ -12,6 +12,8 @@
 //!
 //! Passwords cannot be compared, for the server does not show them: one is set when its role is created, and again when
 //! [`Options::set_passwords`] asks for it.
+//!
+//! Beside the declared roles there are those that the service works as (`service`), which are Howdah's own altogether.
 
 mod adopt;
 mod column;
@@ -21,6 +23,7 @@ mod inside;
 mod internal;
 mod memory;
 mod server;
+mod service;
 mod setting;
 mod step;
 mod table;
@@ -30,6 +33,8 @@ mod wanted;
 mod work;
 
 pub mod live;
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -54,6 +59,8 @@ pub struct Options {
     pub allow_destroy: bool,
     /// Whether passwords of roles that exist are set again.
     pub set_passwords: bool,
+    /// Whether the passwords of the roles that the service works as are set again.
+    pub set_service_passwords: bool,
     /// Settings that tuning asks for ([`crate::tune::for_spec`]); those of `[settings]` win.
     pub tuned: Vec<Tuned>,
 }
@@ -64,8 +71,11 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
     let mut wanted = wanted::wanted(spec);
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
-    let mut work = Work { spec, live, options, wanted: &wanted, plan, dropped: Default::default() };
+    let (service, dropped) = Default::default();
+    let mut work = Work { spec, live, options, wanted: &wanted, plan, service, dropped };
+    service::settle(&mut work);
     server::roles(&mut work);
+    service::roles(&mut work);
     server::databases(&mut work);
     for name in spec.databases.keys() {
         database(&mut work, name);
@@ -74,6 +84,7 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
     setting::scoped(&mut work);
     setting::server(&mut work);
     server::gone(&mut work);
+    service::gone(&mut work);
     work.plan
 }
 

@@ -8,10 +8,19 @@ use super::{Effect, Options, Plan, build_memory, diff, mark};
 use crate::internal_schema;
 use crate::problem::Kind;
 use crate::settings::Context;
-use crate::spec::{Spec, read};
+use crate::spec::{ServiceRoles, Spec, read};
 use crate::tune::Tuned;
 
+/// A declaration whose service works as the declared connection: its own roles are beside the point here, and have tests
+/// of their own.
 pub(super) fn spec(text: &str) -> Spec {
+    let mut spec = with_service(text);
+    spec.api.roles = ServiceRoles::Off;
+    spec
+}
+
+/// A declaration as it stands.
+pub(super) fn with_service(text: &str) -> Spec {
     read::from_str(text, "howdah.toml").unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -155,7 +164,7 @@ fn first(plan: &Plan) -> &str {
 
 #[test]
 fn the_plan_of_a_fresh_server_reads_as_a_script() {
-    let spec = spec(
+    let spec = with_service(
         r#"
 name = "shop"
 [databases.app]

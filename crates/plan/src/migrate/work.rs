@@ -8,6 +8,7 @@ use super::server::mark;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
 use crate::problem::Problem;
+use crate::service::Purpose;
 use crate::spec::Spec;
 
 /// The declaration, the facts, and the plan that grows out of them.
@@ -17,6 +18,8 @@ pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
     pub(super) wanted: &'a Wanted,
     pub(super) plan: Plan,
+    /// Roles that the service works as; none where it works as the declared connection.
+    pub(super) service: Vec<(Purpose, String)>,
     /// Tables that the plan drops: database and quoted name.
     pub(super) dropped: BTreeSet<(String, String)>,
 }

@@ -25,7 +25,7 @@ pub use access::{Database, Grant, Role, public_schema};
 pub use collection::{
     Adopt, Chunking, Collection, Embedder, EmbedderKind, IdType, Index, IndexKind, Metric, Storage,
 };
-pub use server::{Api, Disk, Server, ServerSource, Workload};
+pub use server::{Api, Disk, Server, ServerSource, ServiceRoles, Workload};
 pub use table::{Column, SettingValue, Table, TableIndex};
 
 use indexmap::IndexMap;
