@@ -10,6 +10,7 @@ mod internal_schema;
 mod own_index;
 mod portrait;
 mod rights;
+mod service;
 
 use std::sync::Mutex;
 
