@@ -15,3 +15,4 @@ pub mod service;
 pub mod settings;
 pub mod spec;
 pub mod tune;
+pub mod version;

@@ -1,6 +1,6 @@
 //! What everything else stands on: the schema, the memory of what Howdah made, the record of migrations.
 
-use super::{Domain, Migration};
+use super::migration::{Domain, Migration};
 
 pub(super) const DOMAIN: Domain =
     Domain { name: "core", migrations: MIGRATIONS, tables: &["meta", "managed", "migrations"] };

@@ -1,6 +1,6 @@
 //! Work that outlives the request that asked for it.
 
-use super::{Domain, Migration};
+use super::migration::{Domain, Migration};
 
 pub(super) const DOMAIN: Domain = Domain { name: "jobs", migrations: MIGRATIONS, tables: &["jobs"] };
 

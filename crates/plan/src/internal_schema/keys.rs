@@ -1,6 +1,6 @@
 //! The keys that requests are made with, as hashes.
 
-use super::{Domain, Migration};
+use super::migration::{Domain, Migration};
 
 pub(super) const DOMAIN: Domain = Domain { name: "keys", migrations: MIGRATIONS, tables: &["api_keys"] };
 

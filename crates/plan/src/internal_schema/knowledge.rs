@@ -1,6 +1,6 @@
 //! What collections were filled with, and from which documents.
 
-use super::{Domain, Migration};
+use super::migration::{Domain, Migration};
 
 pub(super) const DOMAIN: Domain =
     Domain { name: "knowledge", migrations: MIGRATIONS, tables: &["collections", "sources"] };

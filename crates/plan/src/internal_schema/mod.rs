@@ -12,51 +12,15 @@ mod core;
 mod jobs;
 mod keys;
 mod knowledge;
+mod migration;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
+pub(crate) use migration::hex;
+pub use migration::{Domain, Migration};
 
 /// Name of the schema that holds Howdah's own tables.
 pub const SCHEMA: &str = "howdah";
-
-/// One change of Howdah's own tables.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Migration {
-    /// What it belongs to.
-    pub domain: &'static str,
-    /// Its place in the domain, from 1 without gaps.
-    pub number: u32,
-    /// What it does, in a few words.
-    pub name: &'static str,
-    /// The statements, without the last semicolon.
-    pub sql: &'static str,
-}
-
-impl Migration {
-    /// SHA-256 of domain, name and statements, in hexadecimal.
-    pub fn checksum(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.domain, self.name, self.sql] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        hex(&hash.finalize())
-    }
-}
-
-/// The migrations of one domain, and the tables that are there after them.
-#[derive(Debug)]
-pub struct Domain {
-    /// Its name.
-    pub name: &'static str,
-    /// Its migrations, by number.
-    pub migrations: &'static [Migration],
-    /// Its tables, without the schema.
-    pub tables: &'static [&'static str],
-}
 
 /// All domains, in the order in which their migrations run. `core` makes the schema and comes first.
 pub const DOMAINS: &[Domain] = &[core::DOMAIN, keys::DOMAIN, knowledge::DOMAIN, jobs::DOMAIN];
@@ -95,12 +59,4 @@ pub fn find(domain: &str, number: u32) -> Option<&'static Migration> {
 /// What had run in a database whose `howdah.meta` counts `count` statements; nothing where no version counted so far.
 pub fn counted(count: usize) -> Option<&'static [(&'static str, u32)]> {
     COUNTED.get(..count)
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -56,7 +56,8 @@ fn on_sequences(on_table: &Privileges) -> Privileges {
     if writes { ["SELECT", "USAGE"].map(str::to_owned).into() } else { Privileges::new() }
 }
 
-pub(super) fn grants(work: &mut Work, database: &str) {
+/// Rights of declared roles, and of those that the service works as.
+pub(super) fn grants(work: &mut Work, database: &str, service: &[Grantee]) {
     // What this plan drops needs no rights any more.
     let mut inside = work.inside(database).cloned().unwrap_or_default();
     let dropped = |name: &String| work.dropped.contains(&(database.to_owned(), name.clone()));
@@ -69,8 +70,8 @@ pub(super) fn grants(work: &mut Work, database: &str) {
     let internal = std::mem::take(&mut inside.internal);
     inside.schemas.extend(internal.schema.map(|schema| (SCHEMA.to_owned(), schema)));
     inside.tables.extend(internal.tables);
-    for grantee in super::service::grantees(work, database) {
-        hold(work, database, &inside, &grantee);
+    for grantee in service {
+        hold(work, database, &inside, grantee);
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use super::collection::wants_extension;
 use super::live::Inside;
 use super::memory::{forget, forget_documents, remember};
 use super::step::{Effect, Step, StepKind};
 use super::vector::EXTENSION;
-use super::wanted::qualified;
+use super::wanted::{declared_tables, qualified};
 use super::work::Work;
-use crate::check::version::parse;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{nearest, quote_ident, quote_literal};
+use crate::version::parse;
 
 /// Why an extension is wanted.
 enum Reason {
@@ -48,7 +49,7 @@ fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
     if adopted || work.wanted.tables.iter().any(|table| here(&table)) {
         implied("vector", "collections keep their embeddings in it");
     }
-    if super::wants_extension(work, database) {
+    if wants_extension(work, database) {
         implied(EXTENSION, "a collection is indexed by its access method");
     }
     if declared.is_some_and(|declared| declared.contains_key(EXTENSION)) {
@@ -301,7 +302,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
 /// Tables of others in a database that Howdah made: worth knowing, left alone.
 pub(super) fn strangers(work: &mut Work, database: &str) {
     let Some(inside) = work.inside(database).filter(|_| work.made_database(database)) else { return };
-    let declared = crate::migrate::declared_tables(work.spec, database);
+    let declared = declared_tables(work.spec, database);
     let names: Vec<String> = inside
         .tables
         .iter()

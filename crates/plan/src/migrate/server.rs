@@ -4,15 +4,10 @@ use std::collections::BTreeSet;
 
 use super::live::Role as LiveRole;
 use super::step::{Effect, PASSWORD, PasswordFrom, Step, StepKind};
-use super::work::Work;
+use super::work::{Work, mark};
 use crate::service::role_names;
 use crate::spec::resolve::{quote_ident, quote_literal};
 use crate::spec::{Database, Role};
-
-/// Comment of a role or database that Howdah made for the deployment `name`.
-pub fn mark(name: &str) -> String {
-    format!("made by howdah for {name}")
-}
 
 /// Comment of a role that was made but has no password yet.
 fn pending(name: &str) -> String {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Options;
 use super::live::{Inside, Live};
-use super::server::mark;
+use super::options::Options;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
 use crate::problem::Problem;
@@ -90,4 +89,9 @@ impl<'a> Work<'a> {
 /// Database that keeps Howdah's memory of what concerns the whole server.
 pub fn home(spec: &Spec) -> Option<String> {
     spec.api.database.clone().or_else(|| spec.databases.keys().next().cloned())
+}
+
+/// Comment of a role or database that Howdah made for the deployment `name`.
+pub fn mark(name: &str) -> String {
+    format!("made by howdah for {name}")
 }
