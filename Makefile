@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test quick lint build extension install prerequisites bench bench-index clean
+.PHONY: help up down test quick lint build extension install prerequisites bench bench-index deny deny-install clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,12 @@ bench: prerequisites build ## Search and ingest against PostgreSQL itself, on th
 bench-index: prerequisites extension build ## Indexes side by side; real vectors where HOWDAH_DATA names their folder.
 	@scripts/bench_index.sh
 
-lint: ## Formatting and clippy, warnings denied.
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --exclude howdah-extension --all-targets -- -D warnings
+lint: ## Formatting and clippy on every crate, the extension included, warnings denied.
+	@scripts/lint.sh
+
+deny: ## Licences, advisories and sources of the dependencies (deny.toml), where cargo-deny is installed.
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "skipped: cargo-deny is not installed, so dependencies are not checked; \`make deny-install\` installs it" >&2; fi
+
+deny-install: ## Install cargo-deny, a few minutes of compiling.
+	$(CARGO) install --locked cargo-deny

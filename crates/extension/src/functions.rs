@@ -33,7 +33,8 @@ struct Opened {
 }
 
 impl Opened {
-    /// Opens the index with this OID and its table, both under `lock`; refuses what is not an index of this method.
+    /// Opens the index with this OID and its table, both under `lock`; refuses what is not an index of this method, and
+    /// whoever may not read the table.
     fn new(oid: pg_sys::Oid, lock: u32) -> Self {
         let lock = lock as pg_sys::LOCKMODE;
         // SAFETY: PostgreSQL's own way: the table before the index, which it locks in this order everywhere.
@@ -48,6 +49,8 @@ impl Opened {
                     "Name an index of method `howdah`, as in `howdah_index_info('items_embedding_idx')`.",
                 );
             }
+            // Before anything is locked: who may not read a table does not keep others from writing to it either.
+            must_read(table);
             let heap = pg_sys::table_open(table, lock);
             let index = pg_sys::index_open(oid, lock);
             let method = pg_sys::get_am_oid(c"howdah".as_ptr(), false);
@@ -63,13 +66,31 @@ impl Opened {
     }
 }
 
+/// Raises PostgreSQL's own error unless the current user may read all of a table. What an index says of its table (rows,
+/// sizes, places of rows) is for those who may ask the table itself.
+///
+/// # Safety
+/// Called in a transaction.
+unsafe fn must_read(table: pg_sys::Oid) {
+    // SAFETY: promised by the caller; looks in the system catalogs only. Of a table dropped meanwhile, which has no name, the
+    // first call raises an error.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        let allowed = pg_sys::pg_class_aclcheck(table, user, pg_sys::ACL_SELECT.into());
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
+            pg_sys::aclcheck_error(allowed, kind, pg_sys::get_rel_name(table));
+        }
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
-        // SAFETY: opened by `new`; the locks are kept to the end of the transaction, as PostgreSQL does for reads that
-        // others should not undercut.
+        // SAFETY: opened by `new`; the locks are kept to the end of the transaction, as PostgreSQL does for reads whose
+        // result should stay true.
         unsafe {
             pg_sys::index_close(self.index, self.lock);
             pg_sys::table_close(self.heap, self.lock);

@@ -4,6 +4,7 @@
 //! room), its types (`types`). Types and operators are pgvector's, unchanged. Nothing has to be preloaded, and every
 //! page is logged by generic WAL, so that a replica or a restore needs this library only to search.
 #![allow(unsafe_code)] // PostgreSQL is C. Every block says who promises what.
+#![warn(clippy::undocumented_unsafe_blocks)]
 
 pgrx::pg_module_magic!();
 

@@ -7,10 +7,14 @@ pub mod collections;
 pub mod daemon;
 pub mod doctor;
 pub mod faces;
+pub mod jobs;
 pub mod knowledge;
 pub mod observe;
 pub mod runtime;
 pub mod skills;
+
+#[cfg(test)]
+mod testing;
 
 pub use howdah_embed as embed;
 pub use howdah_postgres as postgres;

@@ -125,7 +125,7 @@ impl Sampler {
         for row in self.values.chunks_exact_mut(width) {
             self.space.centre(row);
         }
-        // Rows too large to reckon with would drag every centroid to infinity.
+        // One row too large to reckon with makes the centroid of its list infinite.
         self.values = self
             .values
             .chunks_exact(width)

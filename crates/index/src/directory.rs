@@ -1,7 +1,7 @@
 //! The lists of an index, in memory: what each scan and insert looks at first.
 //!
 //! Read from the directory pages once and kept by the caller between scans; [`Index::refresh`] reads one page to see
-//! whether anything changed and then only the pages that did. Takes `5 · dimensions / 8 + 60` bytes a list, and the centroids
+//! whether anything changed and then only the pages that did. Takes `5 · dimensions / 8 + 90` bytes a list, and the centroids
 //! once more while a search that began before a change goes on.
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::space::Space;
 const LARGE: usize = 1 << 19;
 /// Lists that look nearest among which the nearest is found.
 const NEAR: usize = 32;
-/// Times that pages are read again which changed while they were read.
-const ATTEMPTS: usize = 32;
+/// Times that pages which changed while they were read are read again before changes are kept out.
+const ATTEMPTS: usize = 8;
 
 /// All lists. Slot `n` is entry `n % entries_a_page` of directory page `n / entries_a_page` in order of reading.
 #[derive(Clone, Debug)]
@@ -36,8 +36,17 @@ pub struct Directory {
     filled: Arc<Vec<(u32, Entry)>>,
 }
 
+/// How directory pages are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Page after page, each under its own lock: changes may come in between.
+    Loose,
+    /// While the caller holds the meta page, which every change of the directory changes too.
+    Held,
+}
+
 impl Directory {
-    fn load<S: PageStore>(store: &S, layout: Layout, head: Block) -> Result<Self, Fault> {
+    fn load<S: PageStore>(store: &S, layout: Layout, head: Block, how: Reading) -> Result<Self, Fault> {
         let mut directory = Self {
             layout,
             pages: Vec::new(),
@@ -51,14 +60,21 @@ impl Directory {
             if directory.pages.len() as Block > store.pages() {
                 return Err(Fault::Damaged { page: next, what: "the chain of directory pages does not end" });
             }
-            next = directory.load_page(store, next)?;
+            next = directory.load_page(store, next, how)?;
         }
+        // Growing page by page leaves room for as much again.
+        directory.pages.shrink_to_fit();
+        directory.entries.shrink_to_fit();
+        Arc::make_mut(&mut directory.centroids).shrink_to_fit();
+        directory.sketch.shrink_to_fit();
         Ok(directory)
     }
 
     /// Reads one page in its old place or a new one; returns the page behind it.
-    fn load_page<S: PageStore>(&mut self, store: &S, page: Block) -> Result<Block, Fault> {
-        store.interrupts();
+    fn load_page<S: PageStore>(&mut self, store: &S, page: Block, how: Reading) -> Result<Block, Fault> {
+        if how == Reading::Loose {
+            store.interrupts();
+        }
         if page >= store.pages() {
             return Err(Fault::Damaged { page, what: "a directory page lies beyond the end" });
         }
@@ -114,6 +130,16 @@ impl Directory {
     #[must_use]
     pub fn pages(&self) -> &[Block] {
         &self.pages
+    }
+
+    /// Memory that the value takes beside itself. What searches that go on share with it counts as its own.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Block>() * self.pages.capacity()
+            + size_of::<Option<Entry>>() * self.entries.capacity()
+            + self.centroids.capacity()
+            + self.sketch.bytes()
+            + size_of::<(u32, Entry)>() * self.filled.capacity()
     }
 
     /// Rows, as far as the lists know.
@@ -218,7 +244,7 @@ impl Index {
         let layout = Layout::new(meta.dimensions, meta.bits)?;
         let mut space = Space::new(meta.metric, meta.dimensions, meta.seed);
         read_origin(store, &meta, &mut space)?;
-        let directory = Directory::load(store, layout, meta.directory)?;
+        let directory = Directory::load(store, layout, meta.directory, Reading::Loose)?;
         let mut index = Self { meta, layout, space: Arc::new(space), directory, spread: 0.0, size: 0.0 };
         index.measure();
         index.refresh(store)?;
@@ -227,40 +253,54 @@ impl Index {
 
     /// Looks whether the directory has changed and reads what has. Cheap when nothing did.
     ///
-    /// A split that puts its second list on another page changes both at once, but they are read one after the other:
-    /// what changed while it was read is read again, or the rows of the second list would be out of sight.
+    /// What is kept afterwards is the directory as it was at one moment of the call. A split that puts its second list on
+    /// another page changes both at once, but they are read one after the other; with only one of them read anew, the
+    /// second list would be in neither, searches would not find its rows and a vacuum would not remove its dead ones. So
+    /// what changed while it was read is read again, and when changes do not cease, once more while the meta page is held:
+    /// every change of the directory changes that page too, and waits.
     pub fn refresh<S: PageStore>(&mut self, store: &S) -> Result<(), Fault> {
         for _ in 0..ATTEMPTS {
-            if !self.refresh_once(store)? {
-                break;
+            if !self.refresh_once(store, Reading::Loose)? {
+                return Ok(());
             }
         }
+        self.refresh_once(store, Reading::Held)?;
         Ok(())
     }
 
     /// Returns whether anything had changed.
-    fn refresh_once<S: PageStore>(&mut self, store: &S) -> Result<bool, Fault> {
-        let (meta, changed) = {
-            let guard = store.read(META);
-            if meta::changes(guard.body()) == self.meta.changes {
-                return Ok(false);
-            }
-            (Meta::read(guard.body())?, meta::changed_since(guard.body(), self.meta.changes))
-        };
+    fn refresh_once<S: PageStore>(&mut self, store: &S, how: Reading) -> Result<bool, Fault> {
+        let guard = store.read(META);
+        if meta::changes(guard.body()) == self.meta.changes {
+            return Ok(false);
+        }
+        let meta = Meta::read(guard.body())?;
+        let changed = meta::changed_since(guard.body(), self.meta.changes);
+        // Held until the pages have been read, or given back before.
+        let _held = (how == Reading::Held).then_some(guard);
         if meta.origin != self.meta.origin {
             read_origin(store, &meta, Arc::make_mut(&mut self.space))?;
         }
         match changed {
             Some(pages) if pages.len() * 2 < self.directory.pages.len().max(4) => {
                 for page in pages {
-                    self.directory.load_page(store, page)?;
+                    self.directory.load_page(store, page, how)?;
                 }
             }
-            _ => self.directory = Directory::load(store, self.layout, meta.directory)?,
+            _ => self.directory = Directory::load(store, self.layout, meta.directory, how)?,
         }
         self.meta = meta;
         self.measure();
         Ok(true)
+    }
+
+    /// The list in slot `slot` as its page has it now, with the front of that page; `None` when it is another list.
+    pub(crate) fn current<S: PageStore>(&self, store: &S, slot: usize) -> Option<(Front, Entry)> {
+        let (page, at) = self.directory.place(slot);
+        let guard = store.read(page);
+        let entry = pages::entry(&self.layout, guard.body(), at)?;
+        (Some(entry.id) == self.directory.list(slot).map(|e| e.id))
+            .then(|| (Front::read(guard.body()), entry))
     }
 
     fn measure(&mut self) {
@@ -276,6 +316,13 @@ impl Index {
         let rows = rows.max(1.0);
         self.spread = (radius / rows) as f32;
         self.size = ((radius + square) / rows) as f32;
+    }
+
+    /// Memory that an opened index takes, all told.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let curve = size_of::<meta::Point>() * self.meta.curve.capacity();
+        size_of::<Self>() + curve + size_of::<Space>() + self.space.bytes() + self.directory.bytes()
     }
 
     /// Rows a list should have; one of twice as many splits.

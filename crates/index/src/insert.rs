@@ -8,10 +8,10 @@
 use crate::calibrate;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Entry, Front};
-use crate::format::meta::{META, META_USED, Meta};
+use crate::format::meta::{self, META, META_USED, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, PageKind, Special, refine};
-use crate::page::{Block, NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
+use crate::page::{NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
 use crate::quantize::encode::{Encoder, RowCode};
 use crate::split;
@@ -100,14 +100,6 @@ fn set_origin<S: PageStore>(index: &mut Index, store: &S, rotated: &[f32]) -> Re
     index.refresh(store)
 }
 
-/// The list in slot `slot` as its page has it now; `None` when it is another list.
-pub(crate) fn current<S: PageStore>(index: &Index, store: &S, slot: usize) -> Option<(Front, Entry)> {
-    let (page, at) = index.directory.place(slot);
-    let guard = store.read(page);
-    let entry = pages::entry(&index.layout, guard.body(), at)?;
-    (Some(entry.id) == index.directory.list(slot).map(|e| e.id)).then(|| (Front::read(guard.body()), entry))
-}
-
 /// Adds a code to the list in slot `slot`. False when the list has been replaced.
 fn append<S: PageStore>(
     index: &mut Index,
@@ -121,7 +113,7 @@ fn append<S: PageStore>(
     let list = index.directory.list(slot).map(|e| e.id);
     loop {
         store.interrupts();
-        let Some((front, entry)) = current(index, store, slot).filter(|(_, e)| Some(e.id) == list) else {
+        let Some((front, entry)) = index.current(store, slot).filter(|(_, e)| Some(e.id) == list) else {
             return Ok(false);
         };
         let lane = if entry.head.is_some() { open_lane(index, store, &entry)? } else { None };
@@ -251,19 +243,11 @@ fn add_block<S: PageStore>(
         let mut now = Front::read(directory_page.body);
         now.open_scan = place.page;
         now.write(directory_page.body);
-        note_change(meta_page.body, directory)
+        meta::note_change(meta_page.body, directory)
             .map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(true)))
     })?;
     if !done && found.is_none() {
         pool::give(store, place.page)?;
     }
     index.refresh(store)
-}
-
-/// Notes in the meta page that a directory page changed.
-pub(crate) fn note_change(meta_body: &mut [u8], directory: Block) -> Result<(), Fault> {
-    let mut meta = Meta::read(meta_body)?;
-    meta.changed(meta_body, directory);
-    meta.write(meta_body);
-    Ok(())
 }

@@ -9,8 +9,8 @@
 //! * up to [`MAX_PAGES_PER_CHANGE`] pages change together or not at all, before and after a crash;
 //! * nothing spans two changes: an algorithm that needs two leaves a state between them that every reader, every
 //!   writer and a restart understand, at worst a page that nobody owns (vacuum finds it);
-//! * what scans read of a page that left the index may be written again only when no running scan can still be on its
-//!   way to it: it carries a stamp ([`PageStore::stamp`]) and waits until [`PageStore::is_past`].
+//! * what scans read of a page that left the index may be written again only when no scan runs that may have read a pointer
+//!   to it: it carries a stamp ([`PageStore::stamp`]) and waits until [`PageStore::is_past`].
 //!
 //! Failures of the storage itself (an I/O error, a cancelled query) leave by unwinding, as PostgreSQL's own errors do.
 //! No algorithm here has to undo anything when that happens.
@@ -19,8 +19,9 @@
 //!
 //! [`PageStore::change`] locks its pages in ascending block order whatever the order of its arguments, and no algorithm
 //! holds a read guard while it calls `change`, `fill` or `extend`: so there is no order to get wrong. A reader holds
-//! one guard at a time. Between a read and the change that follows from it the page may have changed hands: a change
-//! looks again at what it finds and may [`Outcome::Abandon`].
+//! one guard at a time, except that [`crate::directory::Index::refresh`] may hold the meta page while it reads others: it
+//! is page 0, the first that any change locks. Between a read and the change that follows from it the page may belong to
+//! something else: a change looks again at what it finds and may [`Outcome::Abandon`].
 
 /// Bytes of a page, header and special space included.
 pub const PAGE_SIZE: usize = 8192;
@@ -122,7 +123,7 @@ pub enum Outcome<R> {
 
 /// The pages of one index.
 ///
-/// Methods take `&self`: other processes change the same pages, so exclusive access would be a fiction.
+/// Methods take `&self`: other processes change the same pages, so `&mut` would promise more than there is.
 pub trait PageStore {
     /// A page held for reading.
     type Guard<'a>: PageRead

@@ -1,10 +1,10 @@
 //! Free pages: where new pages come from and where old ones go.
 //!
 //! Free pages form a chain from the meta page, the one that was freed first at its head. A page is taken only when its
-//! stamp is past, that is, when no scan that could still be on its way to it runs; when the first is not, the others are
+//! stamp is past, that is, when no scan runs that may have read a pointer to it; when the first is not, the others are
 //! not either, and the store adds one at the end. Every change of the chain changes the meta page. A free page with a
-//! stamp is on the chain, unless it says that it is loose ([`Special`]): nobody has to walk the chain, which others
-//! change meanwhile, to know which pages are on it.
+//! stamp is on the chain, unless it says that it is loose ([`Special`]): which pages are on the chain is known
+//! without reading it, while others change it.
 
 use crate::format::meta::{META, META_USED, Meta};
 use crate::format::{Fault, PageKind, Special, get_u32, put};
@@ -53,7 +53,7 @@ pub fn give<S: PageStore>(store: &S, page: Block) -> Result<(), Fault> {
     .map(drop)
 }
 
-/// Puts a page on the free list that scans may still be on their way to: what they read of it stays until it is taken.
+/// Puts a page on the free list to which running scans may have pointers: what they read of it stays until it is taken.
 /// Does nothing where `is_unused`, asked under the page's lock, says no. Returns whether it did.
 ///
 /// The first four bytes of the body are written, which no scan reads of any page that lists lead to.

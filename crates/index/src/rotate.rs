@@ -40,6 +40,12 @@ impl Rotation {
         Self { dimensions, width, signs }
     }
 
+    /// Memory that the value takes beside itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<f32>() * self.signs.capacity()
+    }
+
     /// Values that a rotated vector has.
     #[must_use]
     pub fn width(&self) -> usize {

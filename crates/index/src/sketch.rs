@@ -29,10 +29,22 @@ impl Sketch {
         self.width / 4 * 16
     }
 
+    /// Memory that the value takes beside itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.codes.capacity() + size_of::<f32>() * self.scales.capacity()
+    }
+
     /// Makes room for `slots` slots.
     pub fn resize(&mut self, slots: usize) {
         self.scales.resize(slots, 0.0);
         self.codes.resize(slots.div_ceil(LANES) * self.block_bytes(), 0);
+    }
+
+    /// Gives back memory that is kept for further slots.
+    pub fn shrink_to_fit(&mut self) {
+        self.codes.shrink_to_fit();
+        self.scales.shrink_to_fit();
     }
 
     /// Sets slot `n` to the centroid with these packed levels, this scale and this squared length.

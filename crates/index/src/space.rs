@@ -28,6 +28,12 @@ impl Space {
         Self { metric, rotation, origin }
     }
 
+    /// Memory that the value takes beside itself.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rotation.bytes() + size_of::<f32>() * self.origin.capacity()
+    }
+
     /// The origin as a page keeps it.
     #[must_use]
     pub fn origin_bytes(&self) -> Vec<u8> {

@@ -3,8 +3,8 @@
 //! New lists are written beside the old one, to blocks that nothing leads to. Then one change of at most four pages
 //! (meta, directory, the old list's first block and, if there is no room, a second directory page) puts them in its
 //! place and closes the old list; it is abandoned when the old list got a row meanwhile, or when a vacuum began or ended
-//! a pass, which may have removed rows that had been read. The old blocks keep their
-//! content until no scan can be on its way to them. Whatever is interrupted leaves blocks without owner for vacuum.
+//! a pass, which may have removed rows that had been read. The old blocks keep their content until no scan runs that may
+//! have read a pointer to them. Whatever is interrupted leaves blocks without owner for vacuum.
 //!
 //! Rows that cannot be told apart cannot be split: a list whose halves would be very unequal waits until it is twice as
 //! long. (Splitting on arrival follows SPFresh's LIRE, SOSP 2023; rows near the new border stay where they are, the
@@ -15,10 +15,9 @@ use std::collections::BTreeMap;
 use crate::build::split_at;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Entry, Front};
-use crate::format::meta::{META, META_USED, Meta};
+use crate::format::meta::{self, META, META_USED, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, get_f32, refine};
-use crate::insert::{current, note_change};
 use crate::kmeans::{self, Points};
 use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
@@ -52,7 +51,7 @@ struct Old {
 
 fn read_list<S: PageStore>(index: &Index, store: &S, slot: usize) -> Result<Option<Old>, Fault> {
     let passes = Meta::read(store.read(META).body())?.passes;
-    let Some((front, entry)) = current(index, store, slot) else { return Ok(None) };
+    let Some((front, entry)) = index.current(store, slot) else { return Ok(None) };
     let mut old = Old { entry, front, rows: Vec::new(), used: 0, passes };
     let mut place = entry.head;
     let mut units = Vec::new();
@@ -184,7 +183,7 @@ fn put_off<S: PageStore>(index: &mut Index, store: &S, slot: usize, entry: &Entr
             return Outcome::Abandon(Ok(()));
         };
         pages::put_entry(&layout, page.body, at, &Entry { split_at: now.blocks.saturating_mul(2), ..now });
-        note_change(meta_page.body, directory)
+        meta::note_change(meta_page.body, directory)
             .map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(())))
     })?;
     index.refresh(store)

@@ -1,17 +1,19 @@
 //! Removing dead rows and putting the index in order.
 //!
 //! [`bulk_delete`] reads the scan pages once from the first to the last and clears the live bits of dead rows. A list
-//! that is replaced meanwhile may carry a dead row past it: lists made since the pass began are read again, until there
-//! are none, and whoever is still about to put a list in its place learns from [`Meta::passes`] that what it read is
-//! out of date. A row left behind would be fatal: its TID is given to another row. [`clean_up`] counts rows, gives back what has no owner, writes lists with many holes anew, splits those that
-//! are too long, frees empty pages and measures the calibration curve when the index has changed by a fifth.
+//! that is replaced meanwhile may have a dead row copied to a page that the pass has read already: lists made since the
+//! pass began are read again, until there are none, and a writer that read a list before and has not yet replaced it sees
+//! from [`Meta::passes`] that it must not. A dead row must not stay: its TID is given to another row, which the index would
+//! then return in its place. [`clean_up`] counts rows, gives back what has no owner, writes lists with many holes anew,
+//! splits those that are too long, frees empty pages and measures the calibration curve when the index has changed by a
+//! fifth.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::calibrate;
 use crate::directory::Index;
 use crate::format::directory::{self as pages, Front};
-use crate::format::meta::{META, Meta};
+use crate::format::meta::{self, META, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
 use crate::page::{Block, NO_BLOCK, Outcome, PageMut, PageRead, PageStore, Target, Tid, VectorSource};
@@ -52,7 +54,7 @@ pub fn bulk_delete<S: PageStore>(
     }
     loop {
         // Lists that come from rows read before this can no longer be put in place, those of rows read after it have
-        // numbers from `now` on: when there is no list to read again, none is on its way either.
+        // numbers from `now` on: when there is no list to read again, none can be added by a writer that read one before.
         let now = note_pass(store)?;
         index.refresh(store)?;
         let new: Vec<(u32, Place)> =
@@ -419,7 +421,7 @@ fn write_counts<S: PageStore>(index: &mut Index, store: &S, census: &Census) -> 
             if !changed {
                 return Outcome::Abandon(Ok(()));
             }
-            let noted = crate::insert::note_change(meta_page.body, page);
+            let noted = meta::note_change(meta_page.body, page);
             noted.map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(())))
         })?;
     }

@@ -1,4 +1,4 @@
-//! Stories of an index, from its build or its birth without rows to its vacuum.
+//! Stories of an index: built or created without rows, grown, searched, vacuumed.
 #![allow(clippy::unwrap_used)] // A test that cannot go on fails.
 
 mod support;

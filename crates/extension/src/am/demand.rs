@@ -1,4 +1,4 @@
-//! What will the executor ask of a scan: how many rows, and which of them will it throw away?
+//! What will the executor ask of a scan: how many rows, and which of them will it drop?
 //!
 //! An access method is told neither the LIMIT above its scan nor the filter beside it. Both can be read from the running
 //! plan: a hook notes which query is being executed, and a scan that begins looks itself up there. The first round of a
@@ -105,10 +105,10 @@ impl Demand {
     }
 }
 
-/// On the way down a plan: what is looked for, and how many rows the nodes above let through.
+/// State of the search through a plan: what is looked for, and how many rows the nodes above let through.
 struct Visit {
     scan: pg_sys::IndexScanDesc,
-    /// The node that is being walked down from; null at the top.
+    /// The node whose children are being looked at; null at the top.
     above: *mut pg_sys::PlanState,
     limit: Option<f64>,
     found: Option<Demand>,

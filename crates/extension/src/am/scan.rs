@@ -159,8 +159,8 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
 /// do with `kill_prior_tuple`. The executor never sets that here, since rows are fetched inside the scan and a dead one is
 /// not returned at all.
 ///
-/// Not on a standby, whose pages are not its own and whose horizon is not the primary's: there marks are not believed
-/// either (see [`begin`]), so that marks made by a primary hide nothing that a snapshot of the standby still sees.
+/// Not on a standby, whose pages are not its own and whose horizon is not the primary's: there scans ignore
+/// marks as well (see [`begin`]), since a snapshot of the standby may still see a row that the primary has marked.
 ///
 /// # Safety
 /// `scan` is running on an open index whose pages are `pages`.

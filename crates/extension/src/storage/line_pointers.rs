@@ -1,7 +1,8 @@
-//! What a row's line pointer says about an index entry: the one proof that vacuum forgot nobody.
+//! What a row's line pointer says about an index entry: whether vacuum has left one that it should have removed.
 //!
 //! A line pointer that index entries lead to becomes free only when vacuum has removed them. An entry that leads to a free
-//! one, or to a row that only a chain of updates may lead to, will one day stand for a row that it knows nothing of.
+//! one, or to a row that only a chain of updates may lead to, will stand for another row as soon as that line pointer is
+//! given to one.
 
 use howdah_index::page::Tid;
 use pgrx::pg_sys;

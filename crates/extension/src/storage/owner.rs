@@ -1,7 +1,7 @@
 //! Doing as the owner of a table what may run the table's own code.
 //!
-//! Expressions and predicates of an index call functions that its owner chose. Whoever looks at the index with more rights
-//! must not lend them: PostgreSQL's own commands do the same.
+//! Expressions and predicates of an index call functions that its owner chose. When somebody with
+//! more rights looks at the index, these functions must not run with them. PostgreSQL's own commands do the same.
 
 use pgrx::pg_sys;
 

@@ -60,7 +60,7 @@ impl Rows {
         self
     }
 
-    /// The rows of `heap` that are not deleted, committed or not: the index's own business. Not rows of any age: the
+    /// The rows of `heap` that are not deleted, committed or not, as the index itself needs them. Not rows of any age: the
     /// TOASTed value of a row that is dead to everybody may have been removed already, since a table's TOAST table has its
     /// own vacuum.
     ///

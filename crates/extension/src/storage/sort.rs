@@ -5,7 +5,7 @@
 use howdah_index::page::Tid;
 use pgrx::pg_sys;
 
-/// Row codes on their way into the order of their lists.
+/// Row codes that are being sorted by their lists.
 pub struct Sort {
     state: *mut pg_sys::Tuplesortstate,
     slot_in: *mut pg_sys::TupleTableSlot,

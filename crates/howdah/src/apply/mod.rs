@@ -23,6 +23,7 @@ use howdah_plan::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::observe::progress;
 use crate::postgres::{Pools, Secret};
 
 pub use run::run;
@@ -37,7 +38,9 @@ pub struct Options {
     /// Most memory, in bytes, that building an index may take. Absent, as much as `shared_buffers`, which tells how large
     /// the server's machine is.
     pub build_memory: Option<u64>,
-    /// Values of environment variables, before the environment's own.
+    /// Values of environment variables, before the environment's own. Here whoever serves gives the passwords of the roles
+    /// that the service works as ([`howdah_plan::service::Purpose::password_variable`]); where nobody does, they get one
+    /// that nobody knows.
     pub environment: BTreeMap<String, Secret>,
     /// Stops after so many steps, as if killed. For tests.
     #[doc(hidden)]
@@ -96,6 +99,22 @@ pub struct Building {
     pub total: u64,
     /// `blocks`, `tuples` or `sessions` waited for.
     pub unit: &'static str,
+}
+
+/// Tells what a run tells to those who follow a piece of work.
+pub fn tell(progress: &dyn progress::Progress) -> impl Fn(Event) + Send + Sync + '_ {
+    move |event| match event {
+        Event::Planned(_) => {}
+        Event::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
+        Event::Done { id, took } => {
+            progress.tell(progress::Event::Done { took_ms: progress::milliseconds(took), note: id });
+        }
+        Event::Building(at) => {
+            let (unit, note) = (at.unit.to_owned(), format!("{}: {}", at.index, at.phase));
+            progress.tell(progress::Event::Advanced { done: at.done, total: at.total, unit, note });
+        }
+        Event::Note(text) => progress.tell(progress::Event::Note { text }),
+    }
 }
 
 /// Told of each [`Event`].

@@ -15,9 +15,11 @@ use super::place::Place;
 use super::run::STOPPING;
 use super::server;
 use crate::access::gate::Gate;
+use crate::jobs::Jobs;
 use crate::postgres::find;
 use crate::postgres::instance::{Layout, Patience, State, Stopped};
 use crate::postgres::{Home, Pools, Target, machine};
+use crate::runtime::service::Seed;
 use crate::runtime::{Context, Declared, Runtime};
 
 /// Connections a command keeps at the most.
@@ -43,18 +45,36 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let spec = Arc::clone(&declared.spec);
     let own = find::declared(&spec.server)?.is_none();
     let layout = place.as_ref().filter(|_| own).map(|place| Layout::new(&home, &place.id, &spec.server));
+    let instance = match &place {
+        Some(place) => place.clone(),
+        None => Place::of(declaration, &home.instances())?,
+    };
     let runtime = Runtime {
+        seed: seed(&instance, &target)?,
         declaration: declaration.path.clone(),
         home,
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
         gate: Gate::new(0, None),
+        jobs: Jobs::default(),
         started: Instant::now(),
         rest: None,
         tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
         machine: layout.map(|layout| machine::read(&layout.data)),
     };
     Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
+}
+
+/// What the passwords of the service's roles follow from: the password of the declared role, else a secret beside the
+/// instance's data.
+///
+/// # Errors
+/// `machine` when the secret cannot be kept.
+pub fn seed(place: &Place, target: &Target) -> Result<Seed, Problem> {
+    match &target.password {
+        Some(password) => Ok(Seed::new(password.clone())),
+        None => place.service_secret().map(Seed::new),
+    }
 }
 
 /// The address to show: over TCP, without the password.

@@ -25,11 +25,13 @@ use super::serving::{Serve, Serving};
 use super::steps::ToFile;
 use super::{converge, local};
 use crate::access::gate::Gate;
+use crate::jobs::Jobs;
 use crate::observe::measure;
 use crate::observe::progress::{Event, Progress, ToLog};
 use crate::postgres::instance::{self, Instance, Patience};
 use crate::postgres::{Home, Pools, machine};
-use crate::runtime::{Context, Declared, Runtime, declared};
+use crate::runtime::{Context, Declared, Runtime, declared, service};
+use crate::skills::SKILLS;
 
 /// Runs the instance until it is told to stop.
 ///
@@ -176,7 +178,8 @@ impl Daemon {
         let rest = format!("http://{address}");
         let context = self.context(pools, gate, own, (rest.clone(), shown.clone())).map_err(one)?;
 
-        let starting = converge::structure(&context, &*self.report);
+        let structure = |passwords| converge::structure(&context, passwords, &*self.report);
+        let starting = service::ready(&context, structure);
         tokio::select! {
             done = starting => done.map_err(one)?,
             () = signals.stop() => return Err(one(told_to_stop())),
@@ -206,8 +209,14 @@ impl Daemon {
         serving.ready();
         self.report.tell(Event::Ready { left_out });
         notify("READY=1");
+        let jobs = serving.context().runtime.jobs.clone();
+        let watch = serving.watch();
+        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, move || watch()));
         self.wait(signals, supervised, &*serving).await;
         serving.stop().await;
+        jobs.stop().await;
+        // It ends with the jobs.
+        let _ = looking.await;
         Ok(())
     }
 
@@ -273,6 +282,8 @@ impl Daemon {
         let context =
             Context { runtime: Arc::clone(&serving.context().runtime), declared: Arc::new(declared) };
         context.take_limits().await.map_err(one)?;
+        // `howdah apply` may have made or dropped them before it told this server.
+        context.take_roles().await.map_err(one)?;
         serving.replace(Arc::new(context));
         if waiting.is_empty()
             && let Some(running) = self.place.running()
@@ -290,12 +301,15 @@ impl Daemon {
         (rest, address): (String, String),
     ) -> Result<Arc<Context>, Problem> {
         let declared = Declared::new(self.declaration.spec.clone(), &self.home)?;
+        let seed = local::seed(&self.place, &pools.target())?;
         let runtime = Runtime {
             declaration: self.declaration.path.clone(),
             home: self.home.clone(),
             pools,
             address,
+            seed,
             gate,
+            jobs: Jobs::default(),
             started: Instant::now(),
             rest: Some(rest),
             tuned,

@@ -17,7 +17,11 @@ pub trait Serving: Send + Sync {
     /// Everything is loaded: requests are welcome.
     fn ready(&self);
     /// What skills run on now.
-    fn context(&self) -> Arc<Context>;
+    fn context(&self) -> Arc<Context> {
+        (self.watch())()
+    }
+    /// What tells at any later time what skills run on then.
+    fn watch(&self) -> Box<dyn Fn() -> Arc<Context> + Send + Sync>;
     /// Replaces what skills run on; requests under way keep what they have.
     fn replace(&self, context: Arc<Context>);
     /// Takes no new requests and waits for those under way.

@@ -3,16 +3,28 @@
 //! Who checks keys, and how things are. The product's host is [`super::Context`]; the tests of a face bring one that needs
 //! no server.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
+use howdah_plan::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
 use crate::runtime::declared::Limits;
+use crate::skills::contract::{Call, Reply, Skill};
 
 /// What the skills run on, as far as REST has to know.
-pub trait Host: Send + Sync + 'static {
+pub trait Host: Send + Sync + Sized + 'static {
+    /// Runs a skill for a call: within its deadline, or as a job that may outlive it.
+    fn ask(
+        self: Arc<Self>,
+        skill: &'static Skill<Self>,
+        call: Call,
+    ) -> BoxFuture<'static, Result<Reply, Problem>> {
+        Box::pin(async move { call.deadline.within((skill.run)(self, call)).await.map(Reply::Ended) })
+    }
     /// Who remembers keys and counts requests.
     fn gate(&self) -> &Gate;
     /// Limits of one request.

@@ -5,6 +5,7 @@
 
 pub mod declared;
 pub mod host;
+pub mod service;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,13 +20,15 @@ use howdah_plan::tune::{Machine, Tuned};
 pub use declared::{Declared, Limits};
 pub use host::{Health, Host};
 
+use self::service::Seed;
 use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
 use crate::access::store::Store;
+use crate::jobs::{Asked, Jobs};
 use crate::observe::measure;
 use crate::postgres::problem::from_pg;
 use crate::postgres::{Home, Pools, Purpose};
-use crate::skills::Call;
+use crate::skills::{Call, Lasts, Reply, Skill};
 
 /// Longest time a probe waits for PostgreSQL.
 const PROBE: Duration = Duration::from_secs(3);
@@ -40,8 +43,12 @@ pub struct Runtime {
     pub pools: Pools,
     /// Address of the database to show: over TCP, without its password.
     pub address: String,
+    /// What the passwords of the service's roles follow from.
+    pub seed: Seed,
     /// Who may ask.
     pub gate: Gate,
+    /// Work that outlives its request.
+    pub jobs: Jobs,
     /// When the server started.
     pub started: Instant,
     /// Address of the REST face, where this is a server.
@@ -173,6 +180,30 @@ impl Host for Context {
 
     fn limits(&self) -> Limits {
         self.declared.limits
+    }
+
+    fn ask(
+        self: Arc<Self>,
+        skill: &'static Skill<Self>,
+        call: Call,
+    ) -> BoxFuture<'static, Result<Reply, Problem>> {
+        let as_job = match skill.lasts {
+            Lasts::Request => false,
+            Lasts::OnDemand => call.detached,
+            Lasts::JobAlone => true,
+        };
+        Box::pin(async move {
+            if !as_job {
+                return call.deadline.within((skill.run)(self, call)).await.map(Reply::Ended);
+            }
+            let jobs = self.runtime.jobs.clone();
+            match jobs.ask(&self, skill, call).await? {
+                Asked::Ended(value) => Ok(Reply::Ended(value)),
+                Asked::UnderWay(job) => serde_json::to_value(job).map(Reply::UnderWay).map_err(|error| {
+                    Problem::new(Kind::Internal, "a job cannot be written as JSON").detail(error.to_string())
+                }),
+            }
+        })
     }
 
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict> {

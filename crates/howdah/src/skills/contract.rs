@@ -37,9 +37,11 @@ pub enum Effect {
 pub enum Lasts {
     /// It answers within a request, or is cancelled with it.
     Request,
-    /// It may outlive the request: it runs as a job, which goes on when the caller is gone. A server that was killed runs it
-    /// again when it starts, so it must be safe to repeat.
-    Job,
+    /// The same, unless the caller asks for a job.
+    OnDemand,
+    /// It outlives the request: it runs as a job, which goes on when the caller is gone, and one at a time. A server that was
+    /// killed runs it again when it starts, so it must be safe to repeat.
+    JobAlone,
 }
 
 /// Where REST serves a skill. Path parameters and, for GET and DELETE, the query string become fields of the input;
@@ -77,7 +79,7 @@ pub struct Example {
 
 /// When an answer is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadline(Option<Instant>);
+pub struct Deadline(Option<(Instant, Duration)>);
 
 impl Deadline {
     /// Never.
@@ -85,20 +87,47 @@ impl Deadline {
 
     /// After so long from now.
     pub fn after(time: Duration) -> Self {
-        Deadline(Instant::now().checked_add(time))
+        Deadline(Instant::now().checked_add(time).map(|at| (at, time)))
     }
 
     /// The moment, where there is one.
     pub fn instant(self) -> Option<Instant> {
-        self.0
+        self.0.map(|(at, _)| at)
     }
 
     /// The earlier of two.
     #[must_use]
     pub fn or(self, time: Option<Duration>) -> Self {
-        let Some(other) = time.and_then(|time| Deadline::after(time).0) else { return self };
-        Deadline(Some(self.0.map_or(other, |own| own.min(other))))
+        match (self.0, time.and_then(|time| Deadline::after(time).0)) {
+            (Some(own), Some(other)) => Deadline(Some(if own.0 <= other.0 { own } else { other })),
+            (own, other) => Deadline(own.or(other)),
+        }
     }
+
+    /// Works until then at the most. What is dropped at that moment is cancelled in the database.
+    ///
+    /// # Errors
+    /// `timeout` when the time ran out; what the work says.
+    pub async fn within<T>(self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        let Some((at, time)) = self.0 else { return work.await };
+        match tokio::time::timeout_at(at.into(), work).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Problem::new(
+                Kind::Timeout,
+                format!("the request took longer than {} s", time.as_secs_f64()),
+            )
+            .hint("Ask for less, or raise `timeout_seconds` under `[api]` in howdah.toml.")),
+        }
+    }
+}
+
+/// What came of asking for a skill.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// It ended, and this is its output.
+    Ended(Value),
+    /// It goes on as this job.
+    UnderWay(Value),
 }
 
 /// One call of a skill: who asks, what for, and for how long.
@@ -117,6 +146,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// When an answer is of no more use.
     pub deadline: Deadline,
+    /// Whether the caller goes away at once: what may run as a job then does.
+    pub detached: bool,
 }
 
 impl Call {
@@ -129,6 +160,7 @@ impl Call {
             cancel: CancellationToken::new(),
             idempotency_key: None,
             deadline: Deadline::NEVER,
+            detached: false,
         }
     }
 }

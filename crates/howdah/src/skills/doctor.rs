@@ -22,7 +22,7 @@ pub const DOCTOR: Skill<Context> = Skill {
     description: "Asks PostgreSQL about versions with known faults, extensions, indexes, settings, rights and more. Every \
                   finding has its measured value, why it matters and what mends it. It only reads.",
     effect: Effect::Reads,
-    lasts: Lasts::Request,
+    lasts: Lasts::OnDemand,
     scope: Scope::Admin,
     command: Command { words: "doctor", positional: &[] },
     route: Route { method: "POST", path: "/v1/doctor", success: 200 },

@@ -117,7 +117,7 @@ pub const INGEST: Skill<Context> = Skill {
                   alone; a changed one has its chunks replaced. The command line takes files and directories: Markdown, \
                   text, HTML, JSON Lines, CSV, Parquet and .npy.",
     effect: Effect::Writes,
-    lasts: Lasts::Request,
+    lasts: Lasts::OnDemand,
     scope: Scope::Write,
     command: Command { words: "ingest", positional: &["collection"] },
     route: Route { method: "POST", path: "/v1/collections/{collection}/documents", success: 200 },

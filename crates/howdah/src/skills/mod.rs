@@ -8,13 +8,15 @@ pub mod collections;
 pub mod contract;
 pub mod doctor;
 pub mod ingest;
+pub mod jobs;
 pub mod keys;
 pub mod plan;
 pub mod search;
 pub mod status;
 
 pub use contract::{
-    Call, Command, Deadline, Effect, Example, Lasts, Nothing, Route, Running, Skill, fits, schema_of, typed,
+    Call, Command, Deadline, Effect, Example, Lasts, Nothing, Reply, Route, Running, Skill, fits, schema_of,
+    typed,
 };
 
 use crate::runtime::Context;
@@ -31,6 +33,9 @@ pub static SKILLS: &[Skill<Context>] = &[
     plan::APPLY,
     doctor::DOCTOR,
     status::STATUS,
+    jobs::LIST,
+    jobs::SHOW,
+    jobs::CANCEL,
     keys::CREATE,
     keys::LIST,
     keys::REVOKE,

@@ -150,6 +150,14 @@ impl Meta {
     }
 }
 
+/// Notes in the body of the meta page that a directory page changed.
+pub fn note_change(body: &mut [u8], directory: Block) -> Result<(), Fault> {
+    let mut meta = Meta::read(body)?;
+    meta.changed(body, directory);
+    meta.write(body);
+    Ok(())
+}
+
 /// The directory pages that changed after change number `since`; `None` when that is too long ago.
 #[must_use]
 pub fn changed_since(body: &[u8], since: u64) -> Option<Vec<Block>> {

@@ -110,7 +110,7 @@ pub enum Fault {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// Lists were replaced under a scan time and again: only a standby sees that, since its scans hold back nobody.
+    /// Lists were replaced under a scan time and again: only a standby sees that, since the primary does not wait for its scans.
     Replaced,
     /// A vector has another number of dimensions than the index.
     Dimensions {

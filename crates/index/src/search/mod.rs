@@ -4,7 +4,7 @@
 //! compares 32 sign codes at a time with the distance that the k-th best row has so far, refines the few that may be
 //! nearer with their other bits ([`round`]), stops when the calibration says that the remaining lists are not worth
 //! reading, and compares the last few with the rows themselves. Nothing that is scanned is kept. When the caller wants
-//! more than k rows, because a filter dropped some, the next round wants more of those that have not come up yet
+//! more than k rows, because a filter dropped some, the next round wants more of those that no round has compared yet
 //! ([`seen`]): four times as many, or half as many where the first number was reckoned.
 //!
 //! Rows come in strict order of their exact distance. A row that a later round finds nearer than one already returned is
@@ -273,7 +273,7 @@ impl Search {
         let nothing_behind = round.all_read && round.short();
         self.hits = round.exact(self, source);
         self.given = 0;
-        // A round that came to nothing has at least put what it looked at behind it.
+        // A round without a result has at least noted what it compared, so the next one compares others.
         self.done = nothing_behind && (round.complete || self.hits.is_empty());
     }
 }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use crate::calibrate::score_for;
+use crate::curve::score_for;
 use crate::directory::Index;
 use crate::format::directory::Entry;
 use crate::format::scan::Place;

@@ -110,12 +110,12 @@ pub struct Round {
     pub all_read: bool,
     /// Whether no candidate of unknown distance was forgotten for want of room, and none left for a later round.
     pub complete: bool,
-    /// Whether a candidate turned out to be no result: that is put behind the search, too.
+    /// Whether a candidate turned out to be no result: it is noted as seen, too.
     dropped: bool,
 }
 
 impl Round {
-    /// A round that holds `wanted` codes, of those that have not come up yet, against their rows and returns `rows` of them.
+    /// A round that holds `wanted` codes, of those that no round has compared yet, against their rows and returns `rows` of them.
     /// The numbers differ where the source of rows has a filter.
     pub fn new(wanted: usize, rows: usize) -> Self {
         let batch = (wanted / BATCH_PART).clamp(BATCH[0], BATCH[1]);
@@ -386,8 +386,8 @@ impl Round {
     }
 
     /// The distance in index space up to which rows found are returned: that below which nothing was dropped unseen; or
-    /// any, where nothing is as near as that and no other candidate turned out to be no result: a round must come to
-    /// something, or the next would be the same.
+    /// any, where nothing is as near as that and no other candidate turned out to be no result: a round must return
+    /// or rule out something, or the next would be the same.
     fn limit(&self, found: &[Found], tolerance: f32) -> f32 {
         let limit = self.threshold.min(self.forgotten) + tolerance;
         let comes_to_something = self.dropped || found.iter().any(|f| !f.is_beyond(limit));

@@ -1,6 +1,6 @@
 //! What a search has dealt with: by page of the index, a bit for each code.
 //!
-//! A code that was returned, found gone or found too late must not come up again, and distances do not tell: an estimate
+//! A code that was returned, found gone or found too late must not be a candidate again, and distances do not tell: an estimate
 //! may be off by more than lies between one round's rows and the next's. Half a byte a row at the most, a thousandth of
 //! the index when all of it is read.
 

@@ -144,6 +144,11 @@ impl Pools {
         Pools { deadline, ..self.clone() }
     }
 
+    /// When the work of this handle is of no more use.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// What this handle is for.
     pub fn for_what(&self) -> Purpose {
         self.purpose

@@ -8,6 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Purpose;
 
+/// Places of the declared role, for changes of the server: one run of `apply` beside one look of the doctor. A superuser has
+/// those that PostgreSQL reserves.
+const OPERATE: u32 = 8;
 /// Most accounts whose places are remembered while nobody has one.
 const ACCOUNTS: usize = 1024;
 
@@ -67,6 +70,7 @@ impl Slots {
             (Purpose::Read, budget.read, budget.read_each),
             (Purpose::Write, budget.write, budget.write_each),
             (Purpose::Control, budget.control, budget.control),
+            (Purpose::Operate, OPERATE, OPERATE),
         ];
         let mut state = self.lock();
         for (purpose, most, each) in wanted {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use howdah_extension_stories::{Kit, Rows, Server, kit_or_skip, literal};
 use howdah_index::rng::Rng;
 
-/// How long the crowd is let loose.
+/// How long all of them run.
 const CROWD: Duration = Duration::from_secs(8);
 
 /// Inserts and deletes until told to stop. Writers choose different rows.

@@ -1,6 +1,6 @@
 //! Growing: an index created empty, filled by inserts past many splits, changed and vacuumed.
 
-use howdah_extension_stories::{Rows, db_or_skip};
+use howdah_extension_stories::{Rows, Server, db_or_skip, kit_or_skip};
 
 #[test]
 fn an_index_created_on_an_empty_table_becomes_a_good_one() {
@@ -38,7 +38,10 @@ fn an_index_created_on_an_empty_table_becomes_a_good_one() {
 
 #[test]
 fn rows_that_come_and_go_leave_a_sound_index_of_bounded_size() {
-    let mut db = db_or_skip!("grow_churn");
+    // On a server of its own: a transaction anywhere on it may keep pages from being used again.
+    let kit = kit_or_skip!();
+    let server = Server::start(kit, "grow_churn", &[("fsync", "off")]);
+    let mut db = server.database("d");
     db.run("CREATE TABLE t (id bigint PRIMARY KEY, v vector(32)); CREATE INDEX t_v ON t USING howdah (v)");
     db.load("t", 0, Rows::new(32, 20, 12).take(4000));
     let mut first_size = 0;

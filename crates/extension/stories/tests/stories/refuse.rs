@@ -1,6 +1,6 @@
 //! What is refused, and what is told.
 
-use howdah_extension_stories::db_or_skip;
+use howdah_extension_stories::{Db, Server, db_or_skip, kit_or_skip};
 
 #[test]
 fn a_refusal_has_a_code_a_fact_and_a_next_step() {
@@ -37,12 +37,48 @@ fn a_refusal_has_a_code_a_fact_and_a_next_step() {
 }
 
 #[test]
-fn who_may_not_look_into_a_table_may_not_check_its_index() {
-    let mut db = db_or_skip!("refuse_role");
+fn who_may_not_read_a_table_may_not_ask_its_index() {
+    let server = Server::shared(kit_or_skip!());
+    let (mut db, mut writer) = (server.database("refuse_role"), server.db("refuse_role"));
     db.run("CREATE TABLE t (id bigint, v vector(3)); CREATE INDEX t_v ON t USING howdah (v)");
-    db.run("CREATE ROLE story_nobody; SET ROLE story_nobody");
-    assert_eq!(db.refused("SELECT howdah_index_check('t_v')").0, "42501");
+    db.run("CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE INDEX m_v ON m USING howdah (v)");
+    db.run("CREATE ROLE story_nobody; CREATE ROLE story_owner; SET ROLE story_nobody");
+    let denied = |db: &mut Db, what: &str| {
+        let (code, message, _) = db.refused(what);
+        assert_eq!(code, "42501", "{what}: {message}");
+        message
+    };
+    let (info, check) = ("SELECT howdah_index_info('t_v')", "SELECT howdah_index_check('t_v')");
+    assert_eq!(denied(&mut db, info), "permission denied for table t");
+    assert_eq!(
+        denied(&mut db, "SELECT howdah_index_info('m_v')"),
+        "permission denied for materialized view m"
+    );
+    assert_eq!(denied(&mut db, check), "permission denied for function howdah_index_check");
+    db.run("SELECT howdah_session_work()");
+
+    // The right to call the function is none to the table, nor is one to a single column.
+    db.run(
+        "RESET ROLE; GRANT EXECUTE ON FUNCTION howdah_index_check(regclass) TO story_nobody, story_owner;
+         GRANT SELECT (id) ON t TO story_nobody; SET ROLE story_nobody",
+    );
+    assert_eq!(denied(&mut db, check), "permission denied for table t");
+    assert_eq!(denied(&mut db, info), "permission denied for table t");
+    // What is refused is refused before anything is locked: it does not wait for a writer, nor would writers for it.
+    writer.run("BEGIN; INSERT INTO t VALUES (1, '[1,2,3]')");
+    db.run("SET lock_timeout = '1s'");
+    assert_eq!(denied(&mut db, check), "permission denied for table t");
+    writer.run("COMMIT");
+
+    db.run("RESET ROLE; GRANT SELECT ON t TO story_nobody; SET ROLE story_nobody");
+    db.run(info);
+    db.check("t_v");
+    db.run("RESET ROLE; ALTER TABLE t OWNER TO story_owner; SET ROLE story_owner");
+    db.run(info);
+    db.check("t_v");
     db.run("RESET ROLE");
+    db.run(info);
+    db.check("t_v");
 }
 
 #[test]

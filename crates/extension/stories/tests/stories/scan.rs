@@ -324,7 +324,7 @@ fn cursors_rescans_and_joins_see_each_row_once() {
             break;
         }
         ids.extend(some);
-        // Rows that come while the cursor is open are none of its business.
+        // Rows inserted while the cursor is open are not returned by it.
         if ids.len().is_multiple_of(770) {
             let from = 10_000 + ids.len();
             db.load("t", from, Rows::new(32, 40, 21).skip(from).take(300));

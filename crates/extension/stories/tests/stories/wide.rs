@@ -30,7 +30,7 @@ fn vectors_too_wide_for_a_page_are_built_inserted_and_found() {
 #[test]
 fn few_dimensions_work_as_well() {
     let mut db = db_or_skip!("narrow");
-    // On a line codes say next to nothing: a btree's business.
+    // With one dimension a code says next to nothing; a btree serves such a column.
     for (dimensions, least) in [(1, 0.8), (2, 0.9), (3, 0.95)] {
         db.run(&format!(
             "DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint, v vector({dimensions}));

@@ -65,7 +65,7 @@ fn is_current(running: &Running, declaration: &Declaration) -> bool {
 async fn again(declaration: &Declaration, steps: Steps) -> Result<u64, Refusal> {
     let context = local::context(declaration).await?;
     let report = Shown::from(steps);
-    converge::structure(&context, &report).await?;
+    converge::structure(&context, false, &report).await?;
     Ok(converge::documents(&context, declaration, &report).await?)
 }
 

@@ -40,8 +40,9 @@ impl Serving for Face {
         self.service.set_ready(true);
     }
 
-    fn context(&self) -> Arc<Context> {
-        self.service.context()
+    fn watch(&self) -> Box<dyn Fn() -> Arc<Context> + Send + Sync> {
+        let service = Arc::clone(&self.service);
+        Box::new(move || service.context())
     }
 
     fn replace(&self, context: Arc<Context>) {

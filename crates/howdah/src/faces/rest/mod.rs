@@ -14,6 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter};
@@ -29,7 +30,7 @@ use crate::access::key::Key;
 use crate::access::scope::Scope;
 use crate::runtime::declared::Limits;
 use crate::runtime::host::Host;
-use crate::skills::{Call, Deadline, Skill};
+use crate::skills::{Call, Deadline, Reply, Skill};
 
 pub mod answer;
 pub mod face;
@@ -150,12 +151,17 @@ async fn run<C: Host>(
         .iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let idempotency_key = idempotency_key(request.headers())?;
+    let headers = request.headers().clone();
+    let idempotency_key = idempotency_key(&headers)?;
     let limits = context.limits();
     let deadline = Deadline::after(limits.timeout);
     let input = read_input(service, skill, &path, request, limits).await?;
     let call = Call { idempotency_key, deadline, ..Call::new(caller, input) };
-    let output = (skill.run)(context, call).await?;
+    let call = Call { detached: wants_no_wait(&headers), ..call };
+    let output = match context.ask(skill, call).await? {
+        Reply::Ended(output) => output,
+        Reply::UnderWay(job) => return Ok(under_way(&job)),
+    };
     let status = StatusCode::from_u16(skill.route.success).unwrap_or(StatusCode::OK);
     Ok(answer::json(status, &output))
 }
@@ -230,6 +236,22 @@ fn presented(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         };
     }
     Ok(text("x-api-key").map(str::to_owned))
+}
+
+/// Whether the caller goes away at once (`Prefer: respond-async`, RFC 7240).
+fn wants_no_wait(headers: &HeaderMap) -> bool {
+    let preferred = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferred.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// What runs on as a job: 202, the job, and where to look after it.
+fn under_way(job: &Value) -> Response<Body> {
+    let mut response = answer::json(StatusCode::ACCEPTED, job);
+    let place = format!("/v1/jobs/{}", job["id"].as_str().unwrap_or_default());
+    if let Ok(place) = place.parse() {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    response
 }
 
 /// The caller's own name for the call, in `Idempotency-Key`.

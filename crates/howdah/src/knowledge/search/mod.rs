@@ -42,12 +42,36 @@ const ESTIMATE_FRESH: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Estimates(Cache<f64>);
 
-/// Carries out one search.
+/// Time beyond a request's own in which its statement can still end by itself, so that what came before is not lost.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Carries out one search, within the request's own time where it sets one. A search that is dropped is cancelled in the
+/// database.
 ///
 /// # Errors
 /// `usage` for a request that does not fit the collection; `not_found` when the table, or the row searched by, is not
 /// there; `timeout` when the statement ran out of its time; whatever the embedder and PostgreSQL say otherwise.
 pub async fn run(
+    pools: &Pools,
+    embedders: &Embedders,
+    resolved: &Resolved,
+    request: &SearchRequest,
+) -> Result<SearchAnswer, Problem> {
+    let Some(limit) = request.timeout_ms.map(|limit| Duration::from_millis(limit.into())) else {
+        return search(pools, embedders, resolved, request).await;
+    };
+    let until = Instant::now() + limit + GRACE;
+    let pools = pools.until(Some(pools.deadline().map_or(until, |deadline| deadline.min(until))));
+    match tokio::time::timeout_at(until.into(), search(&pools, embedders, resolved, request)).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            Err(Problem::new(Kind::Timeout, format!("the search took longer than {} ms", limit.as_millis()))
+                .hint("Raise `timeout_ms`, or see what holds the table in `pg_stat_activity`."))
+        }
+    }
+}
+
+async fn search(
     pools: &Pools,
     embedders: &Embedders,
     resolved: &Resolved,
@@ -63,7 +87,7 @@ pub async fn run(
         time
     });
     let known = known?;
-    let search = Search { pools, resolved, facts: &facts, ask: &ask, known: &known, request };
+    let search = Search { pools, resolved, facts: &facts, ask: &ask, known: &known, request, begin };
     let result = search.run().await;
     if result.as_ref().is_err_and(|problem| problem.kind == Kind::NotFound) {
         // The table may have changed since its facts were read.
@@ -131,6 +155,7 @@ struct Search<'a> {
     ask: &'a Ask,
     known: &'a words::Known,
     request: &'a SearchRequest,
+    begin: Instant,
 }
 
 /// One way to run it.
@@ -145,7 +170,7 @@ struct Attempt {
 impl Search<'_> {
     async fn run(&self) -> Result<SearchAnswer, Problem> {
         let client = self.pools.get(&self.resolved.database).await?;
-        let session = Session::new(&client, self.request.timeout_ms);
+        let session = Session::new(&client, self.left());
         let first = self.attempt(self.decide(&session).await?, false);
         let batch = self.read(&session, &first).await?;
         let (attempt, batch, gave_up) = if self.legs(&batch, &first).iter().all(|leg| leg.whole()) {
@@ -172,6 +197,12 @@ impl Search<'_> {
         Ok(answer)
     }
 
+    /// Milliseconds left of the request's own time.
+    fn left(&self) -> Option<u32> {
+        let used = u32::try_from(self.begin.elapsed().as_millis()).unwrap_or(u32::MAX);
+        self.request.timeout_ms.map(|limit| limit.saturating_sub(used).max(1))
+    }
+
     /// A leg came back short: once more, with every row compared and every word choosing, whichever it was. Where that
     /// takes too long, what there is and the reason.
     async fn again(
@@ -190,7 +221,7 @@ impl Search<'_> {
         };
         let mut second = self.attempt(decision, words);
         second.escalated = vectors;
-        let limited = Session::new(client, self.request.timeout_ms.or(Some(EXACT_TIMEOUT_MS)));
+        let limited = Session::new(client, Some(self.left().unwrap_or(EXACT_TIMEOUT_MS)));
         match self.read(&limited, &second).await {
             Ok(all) => Ok((second, all, None)),
             Err(problem) if problem.kind == Kind::Timeout => Ok((first, batch, Some(problem.message))),

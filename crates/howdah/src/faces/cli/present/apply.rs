@@ -11,8 +11,8 @@ use super::super::refusal::Outcome;
 use super::super::session::{self, Session};
 use super::super::steps::Shown;
 use super::presenter::{Asked, Presenter};
-use crate::apply::Event;
-use crate::observe::progress::{self, Progress, duration};
+use crate::apply;
+use crate::observe::progress::duration;
 use crate::skills::plan::Apply;
 
 /// `howdah apply`.
@@ -35,26 +35,8 @@ async fn here(asked: &Asked<'_>) -> Outcome {
     let how: Apply = session::typed(asked.skill, asked.input)?;
     let (declaration, context) = Session::own(common).await?;
     let shown = Shown::new(common.quiet);
-    let told = |event: Event| match event {
-        Event::Step { step, .. } => shown.tell(progress::Event::Begin { step: step.reason }),
-        Event::Done { id, took } => {
-            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            shown.tell(progress::Event::Done { took_ms, note: id });
-        }
-        Event::Building(at) => {
-            let unit = at.unit.to_owned();
-            shown.tell(progress::Event::Advanced {
-                done: at.done,
-                total: at.total,
-                unit,
-                note: String::new(),
-            });
-        }
-        Event::Note(text) => shown.tell(progress::Event::Note { text }),
-        Event::Planned(_) => {}
-    };
     let begun = Instant::now();
-    let outcome = context.apply(how, &told).await?;
+    let outcome = context.apply(how, false, &apply::tell(&shown)).await?;
     session::tell_to_reload(&declaration)?;
     match common.output {
         Format::Table | Format::Csv => print::out(&format!(

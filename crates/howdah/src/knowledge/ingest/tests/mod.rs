@@ -12,7 +12,6 @@ use howdah_plan::problem::Problem;
 use howdah_plan::spec::resolve::{Resolved, resolve};
 use howdah_plan::spec::{self, Collection, EmbedderKind, Spec};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 use wiremock::{Mock, MockServer, Request as HttpRequest, ResponseTemplate};
 
 use super::{IngestReport, Request, run};
@@ -47,8 +46,8 @@ pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -
 
 /// Makes Howdah's own tables.
 pub(crate) async fn own_schema(client: &crate::postgres::Lease) {
-    for step in howdah_plan::own::STEPS {
-        client.batch_execute(step).await.unwrap();
+    for migration in howdah_plan::internal_schema::all() {
+        client.batch_execute(migration.sql).await.unwrap();
     }
 }
 

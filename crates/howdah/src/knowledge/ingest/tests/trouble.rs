@@ -10,7 +10,6 @@ use howdah_plan::problem::{DoNow, Kind, Problem};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tokio_postgres::Client;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::super::{IngestReport, Request, run};
@@ -26,7 +25,7 @@ fn records(count: u32) -> String {
 }
 
 /// Every document is whole: as many rows as `howdah.sources` says, and no row without a document.
-async fn assert_whole(client: &Client) -> i64 {
+async fn assert_whole(client: &crate::postgres::Lease) -> i64 {
     let halves = "SELECT count(*) FROM (SELECT source, count(*) AS rows FROM notes GROUP BY source) n
                   FULL JOIN howdah.sources s USING (source) WHERE n.rows IS DISTINCT FROM s.chunks";
     assert_eq!(client.query_one(halves, &[]).await.unwrap().get::<_, i64>(0), 0, "half a document");
@@ -81,7 +80,7 @@ async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_compl
     let path = world.file("r.jsonl", records(6000));
     // What is acknowledged has to be on disk when the server is killed.
     let cluster = Cluster::start(&["synchronous_commit=on"]);
-    let client = connect::connect(&cluster.target).await.unwrap();
+    let client = Pools::new(cluster.target.clone(), 1).get("postgres").await.unwrap();
     client.batch_execute("CREATE EXTENSION vector").await.unwrap();
     own_schema(&client).await;
     client.batch_execute(&own_table("notes", &[], "vector(4)")).await.unwrap();
@@ -106,7 +105,7 @@ async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_compl
     }
     let _server = restart(&cluster).await;
     let pools = Pools::new(cluster.target.clone(), 4);
-    let client = connect::connect(&cluster.target).await.unwrap();
+    let client = pools.get("postgres").await.unwrap();
     let through = assert_whole(&client).await;
     // Five batches were told of, the first of which is a short one.
     assert!(through >= 413, "{through}");

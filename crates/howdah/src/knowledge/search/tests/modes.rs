@@ -187,8 +187,8 @@ async fn the_printed_sql_runs_and_gives_the_same() {
     });
     let answer = corpus.search(request).await;
     let sql = answer.sql.clone().expect("the statement");
-    let messages =
-        corpus.db.client().await.simple_query(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let client = corpus.db.pools.own(&corpus.db.name).await.unwrap();
+    let messages = client.simple_query(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     let printed: Vec<i64> = messages
         .iter()
         .filter_map(|message| match message {

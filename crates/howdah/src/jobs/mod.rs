@@ -1,0 +1,431 @@
+//! What goes on when the request that asked for it is over?
+//!
+//! A skill that may outlive a request ([`Lasts`]) runs as a job: a row of `howdah.jobs`, and a task of the server that does
+//! not end with the caller. The caller waits as long as his request may, and then goes away with the job's id; a second
+//! request of the same meaning finds the first job instead of beginning again. Progress, result and problem are in the row,
+//! the same over every face.
+//!
+//! A server that is told to stop gives its jobs back; one that is killed leaves rows whose process is gone, which the next
+//! server takes over and begins again, [`ATTEMPTS`] times at the most. So what runs as a job must be safe to repeat.
+
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use howdah_plan::problem::{DoNow, Kind, Problem};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::store::{Job, New, Orphan, Progress, State, Store};
+use crate::access::caller::Caller;
+use crate::access::scope::Scope;
+use crate::observe::progress::{self, Event};
+use crate::postgres::Purpose;
+use crate::runtime::Context;
+use crate::skills::{Call, Deadline, Lasts, Skill};
+
+/// How often a job says that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a process must be silent before a server elsewhere takes its jobs over.
+const SILENT: Duration = Duration::from_secs(60);
+/// How often a server looks for jobs that nobody runs.
+const ROUND: Duration = Duration::from_secs(10);
+/// How often a job is begun at the most.
+const ATTEMPTS: i32 = 3;
+/// How long ended jobs are remembered, in days.
+const REMEMBERED_DAYS: i32 = 30;
+/// Time kept for the answer when a request waits for a job.
+const MARGIN: Duration = Duration::from_millis(500);
+/// Longest time given to jobs when the server stops.
+const LAST_WORK: Duration = Duration::from_secs(10);
+
+/// What came of asking for a job.
+#[derive(Debug)]
+pub enum Asked {
+    /// It ended in time, and this is what the skill gave.
+    Ended(Value),
+    /// It goes on.
+    UnderWay(Box<Job>),
+}
+
+/// The jobs that this process runs.
+#[derive(Clone, Default)]
+pub struct Jobs {
+    running: Arc<Mutex<HashMap<Uuid, Ended>>>,
+    /// The server stops: what is running is given back.
+    stopping: CancellationToken,
+}
+
+/// How a job of this process ended, once it has.
+type Ended = watch::Receiver<Option<Result<Value, Problem>>>;
+
+/// What a job tells of itself, until the next beat writes it down.
+#[derive(Default)]
+struct Told(Mutex<Progress>);
+
+impl progress::Progress for Told {
+    fn tell(&self, event: Event) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Begin { step } => *now = Progress { step, ..Progress::default() },
+            Event::Advanced { done, total, unit, note } => {
+                (now.done, now.total, now.unit) = (done, total, unit);
+                if !note.is_empty() {
+                    now.note = note;
+                }
+            }
+            Event::Done { note, .. } | Event::Note { text: note } => now.note = note,
+            Event::LeftOut { place, reason } => now.note = format!("left out {place}: {reason}"),
+            Event::Ready { .. } | Event::Failed { .. } => {}
+        }
+    }
+}
+
+impl Told {
+    fn now(&self) -> Progress {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// This process, as the table names it.
+fn server() -> String {
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let identity = crate::daemon::process::Identity::own();
+    let process = identity.map_or_else(String::new, |one| format!("{} {}", one.pid, one.started));
+    format!("{host} {process}")
+}
+
+/// Whether the process that the table names is gone for certain: one of this machine that is not alive.
+fn is_dead(named: &str) -> bool {
+    let own = server();
+    let mut parts = named.splitn(3, ' ');
+    let (host, pid, started) = (parts.next(), parts.next(), parts.next());
+    let here = host == own.split(' ').next();
+    let (true, Some(pid), Some(started)) = (here, pid.and_then(|pid| pid.parse().ok()), started) else {
+        return false;
+    };
+    !crate::daemon::process::Identity { pid, started: started.to_owned() }.is_alive()
+}
+
+impl Jobs {
+    /// Runs a skill as a job and waits for it as long as the call allows.
+    ///
+    /// # Errors
+    /// `usage` when the input does not fit; `conflict` when the same skill is under way with another input and only one may
+    /// be; what the skill says, when it ends in time.
+    pub async fn ask(
+        &self,
+        context: &Arc<Context>,
+        skill: &'static Skill<Context>,
+        call: Call,
+    ) -> Result<Asked, Problem> {
+        (skill.check)(&call.input)?;
+        let store = context.jobs_store(call.deadline)?;
+        let own = server();
+        if skill.lasts == Lasts::JobAlone
+            && let Some((there, same)) = store.under_way(skill.name, &call.input).await?
+        {
+            if !same {
+                return Err(already(skill.name, &there));
+            }
+            return self.wait(&store, there, &call).await;
+        }
+        let caller = call.caller.identity();
+        let new = New {
+            skill: skill.name,
+            input: &call.input,
+            caller: &caller,
+            key: call.caller.key,
+            idempotency_key: call.idempotency_key.as_deref(),
+            server: &own,
+        };
+        let (job, new) = store.create(&new).await?;
+        if new {
+            self.begin(context.clone(), skill, job.id, call.caller.clone(), call.input.clone());
+        }
+        self.wait(&store, job, &call).await
+    }
+
+    /// Waits for a job as long as the call allows.
+    async fn wait(&self, store: &Store, job: Job, call: &Call) -> Result<Asked, Problem> {
+        if call.detached && !job.state.is_final() {
+            return Ok(Asked::UnderWay(Box::new(job)));
+        }
+        let until = call.deadline.instant().map(|at| at.checked_sub(MARGIN).unwrap_or(at));
+        let here = self.lock().get(&job.id).cloned();
+        let ended = async {
+            if let Some(mut here) = here
+                && let Ok(ended) = here.wait_for(Option::is_some).await
+            {
+                return ended.clone().unwrap_or_else(|| Err(lost()));
+            }
+            // Another server's, or one of before.
+            loop {
+                match store.get(job.id).await {
+                    Ok(Job { state: State::Succeeded, result, .. }) => return Ok(result.unwrap_or_default()),
+                    Ok(Job { state, problem, .. }) if state.is_final() => {
+                        return Err(problem.unwrap_or_else(lost));
+                    }
+                    Ok(_) => tokio::time::sleep(BEAT / 4).await,
+                    Err(problem) => return Err(problem),
+                }
+            }
+        };
+        match until {
+            None => ended.await.map(Asked::Ended),
+            Some(until) => match tokio::time::timeout_at(until.into(), ended).await {
+                Ok(ended) => ended.map(Asked::Ended),
+                Err(_) => Ok(Asked::UnderWay(Box::new(job))),
+            },
+        }
+    }
+
+    fn begin(
+        &self,
+        context: Arc<Context>,
+        skill: &'static Skill<Context>,
+        id: Uuid,
+        caller: Caller,
+        input: Value,
+    ) {
+        let (tell, ended) = watch::channel(None);
+        let cancel = CancellationToken::new();
+        self.lock().insert(id, ended);
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            let outcome = jobs.run(&context, skill, id, caller, input, cancel).await;
+            jobs.lock().remove(&id);
+            tell.send_replace(Some(outcome));
+        });
+    }
+
+    /// Runs a job to its end and writes down what came of it.
+    async fn run(
+        &self,
+        context: &Arc<Context>,
+        skill: &'static Skill<Context>,
+        id: Uuid,
+        caller: Caller,
+        input: Value,
+        cancel: CancellationToken,
+    ) -> Result<Value, Problem> {
+        let store = context.jobs_store(Deadline::NEVER)?;
+        let own = server();
+        let told = Arc::new(Told::default());
+        if !store.begin(id, &own).await? {
+            let problem = cancelled();
+            store.end(id, &own, State::Cancelled, &Err(problem.clone()), &told.now()).await?;
+            return Err(problem);
+        }
+        tracing::info!(job = %id, skill = skill.name, caller = caller.name, "a job begins");
+        let call =
+            Call { progress: Arc::clone(&told) as _, cancel: cancel.clone(), ..Call::new(caller, input) };
+        let mut work = tokio::spawn((skill.run)(Arc::clone(context), call));
+        let mut beat = tokio::time::interval(BEAT);
+        let mut wanted = false;
+        let outcome = loop {
+            tokio::select! {
+                ended = &mut work => break ended.unwrap_or_else(|error| Err(broken_off(&error))),
+                _ = beat.tick() => match store.beat(id, &told.now()).await {
+                    Ok(true) if !wanted => {
+                        wanted = true;
+                        cancel.cancel();
+                    }
+                    Ok(_) => {}
+                    Err(problem) => tracing::warn!(job = %id, "how far a job is was not noted: {problem}"),
+                },
+                () = self.stopping.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                () = grace(&cancel) => {
+                    work.abort();
+                    break Err(cancelled());
+                }
+            }
+        };
+        if cancel.is_cancelled() && !wanted {
+            tracing::info!(job = %id, "a job is given back: the server stops");
+            store.give_back(id, &own).await?;
+            return Err(given_back());
+        }
+        let (state, outcome) = match outcome {
+            // What was asked to end early and ended is cancelled, whatever it calls that.
+            _ if wanted => (State::Cancelled, Err(cancelled())),
+            Ok(value) => (State::Succeeded, Ok(value)),
+            Err(problem) => (State::Failed, Err(problem)),
+        };
+        self.write_end(&store, id, &own, state, &outcome, &told.now()).await;
+        outcome
+    }
+
+    /// Writes the end down, however long that takes: work that is done must not be done again.
+    async fn write_end(
+        &self,
+        store: &Store,
+        id: Uuid,
+        own: &str,
+        state: State,
+        outcome: &Result<Value, Problem>,
+        progress: &Progress,
+    ) {
+        loop {
+            match store.end(id, own, state, outcome, progress).await {
+                Ok(_) => break,
+                Err(problem) => {
+                    tracing::warn!(job = %id, "the end of a job was not written down: {problem}");
+                    tokio::select! {
+                        () = tokio::time::sleep(BEAT) => {}
+                        () = self.stopping.cancelled() => break,
+                    }
+                }
+            }
+        }
+        tracing::info!(job = %id, state = state.name(), "a job ended");
+    }
+
+    /// Goes on with jobs whose server is gone, in rounds, until the server stops. `context` gives what jobs run on now.
+    pub async fn look_after(self, skills: &'static [Skill<Context>], context: impl Fn() -> Arc<Context>) {
+        let mut rounds = tokio::time::interval(ROUND);
+        loop {
+            tokio::select! {
+                _ = rounds.tick() => {}
+                () = self.stopping.cancelled() => return,
+            }
+            if let Err(problem) = self.round(skills, &context()).await {
+                tracing::warn!(detail = problem.detail, "jobs were not looked after: {problem}");
+            }
+        }
+    }
+
+    /// One look for jobs that nobody runs.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn round(
+        &self,
+        skills: &'static [Skill<Context>],
+        context: &Arc<Context>,
+    ) -> Result<(), Problem> {
+        let store = context.jobs_store(Deadline::after(ROUND))?;
+        let own = server();
+        for orphan in store.unfinished().await? {
+            let abandoned = match orphan.server.as_deref() {
+                None => true,
+                Some(named) if named == own => !self.lock().contains_key(&orphan.id),
+                Some(named) => is_dead(named) || orphan.silent_for > SILENT.as_secs_f64(),
+            };
+            if abandoned && store.take_over(&orphan, &own).await? {
+                self.go_on(skills, context, &store, orphan, &own).await?;
+            }
+        }
+        store.forget(REMEMBERED_DAYS).await?;
+        Ok(())
+    }
+
+    async fn go_on(
+        &self,
+        skills: &'static [Skill<Context>],
+        context: &Arc<Context>,
+        store: &Store,
+        orphan: Orphan,
+        own: &str,
+    ) -> Result<(), Problem> {
+        let Orphan { id, skill, input, caller, key, attempt, cancel_requested, .. } = orphan;
+        let given_up = if cancel_requested {
+            Some((State::Cancelled, cancelled()))
+        } else if attempt >= ATTEMPTS {
+            let problem =
+                Problem::new(Kind::Failed, format!("the server ended {attempt} times while it ran"))
+                    .hint("Look into the log for why, then ask again.")
+                    .do_now(DoNow::FixMachine);
+            Some((State::Failed, problem))
+        } else {
+            None
+        };
+        let skill = skills.iter().find(|one| one.name == skill && one.lasts != Lasts::Request);
+        match (given_up, skill) {
+            (Some((state, problem)), _) => {
+                store.end(id, own, state, &Err(problem), &Progress::default()).await?;
+            }
+            (None, None) => {
+                let problem = Problem::new(Kind::Failed, "this howdah does not know the skill of the job");
+                store.end(id, own, State::Failed, &Err(problem), &Progress::default()).await?;
+            }
+            (None, Some(skill)) => {
+                tracing::info!(job = %id, attempt, "a job whose server is gone is begun again");
+                let caller = Caller { key, name: caller, tenant: None, scope: skill.scope };
+                self.begin(Arc::clone(context), skill, id, caller, input);
+            }
+        }
+        Ok(())
+    }
+
+    /// The server stops: gives back what is running.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        let begun = tokio::time::Instant::now();
+        while !self.lock().is_empty() && begun.elapsed() < LAST_WORK {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Ended>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Context {
+    /// The jobs of the deployment.
+    ///
+    /// # Errors
+    /// `usage` when no database is declared.
+    pub fn jobs_store(&self, deadline: Deadline) -> Result<Store, Problem> {
+        let pools = self.runtime.pools.purpose(Purpose::Control).until(deadline.instant());
+        Ok(Store { pools, database: self.declared.database()?.to_owned() })
+    }
+}
+
+/// Whether a caller may see a job: his own, or any with the scope `admin`.
+pub fn may_see(caller: &Caller, job: &Job) -> bool {
+    caller.scope >= Scope::Admin || caller.identity() == job.caller
+}
+
+/// Some time after work was asked to end.
+async fn grace(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(LAST_WORK / 2).await;
+}
+
+fn already(skill: &str, there: &Job) -> Problem {
+    Problem::new(Kind::Conflict, format!("`{skill}` is under way with another input"))
+        .detail(format!("job {}, asked for by `{}`", there.id, there.caller))
+        .hint(format!(
+            "Wait for it: `howdah jobs show {}`; or end it: `howdah jobs cancel {}`.",
+            there.id, there.id
+        ))
+}
+
+fn cancelled() -> Problem {
+    Problem::new(Kind::Failed, "the job was cancelled").do_now(DoNow::FixInput)
+}
+
+fn given_back() -> Problem {
+    Problem::new(Kind::Unreachable, "the server stops; the job goes on when it is there again")
+        .do_now(DoNow::Retry)
+}
+
+fn lost() -> Problem {
+    Problem::new(Kind::Internal, "the job ended without saying how")
+}
+
+fn broken_off(error: &tokio::task::JoinError) -> Problem {
+    if error.is_panic() {
+        return Problem::new(Kind::Internal, "the job met a fault of howdah")
+            .hint("Report it with the log of the server.");
+    }
+    cancelled()
+}
