@@ -244,7 +244,8 @@ impl Kind {
         }
     }
 
-    fn is_number(&self) -> bool {
+    /// Whether it is written as a number.
+    pub fn is_number(&self) -> bool {
         matches!(self, Kind::Integer { .. } | Kind::Number { .. })
     }
 

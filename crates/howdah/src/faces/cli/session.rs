@@ -8,25 +8,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
+use hyper::StatusCode;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::common::Common;
 use super::print;
 use super::refusal::Refusal;
 use super::steps::Shown;
 use crate::access::caller::Caller;
-use crate::daemon::client::Client;
+use crate::daemon::client::{self, Client};
 use crate::daemon::declaration::Declaration;
 use crate::daemon::hold::Holder;
 use crate::daemon::local;
 use crate::daemon::once::Told;
 use crate::daemon::place::{Place, Running};
+use crate::jobs::store::{Job, Progress, State};
+use crate::observe::progress::{Event, Progress as _};
 use crate::runtime::Context;
 use crate::skills::{Call, Effect, SKILLS, Skill};
 
 /// Longest time a command waits for the server.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often a job is looked at.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// Whom a command asks.
 pub struct Session {
@@ -108,10 +114,50 @@ impl Session {
             }
             Whom::There(client) => {
                 let call = HttpCall::new(skill, input);
-                client.call(skill.route.method, &call.path, call.body.as_ref()).await
+                let (status, value) = client.ask(skill.route.method, &call.path, call.body.as_ref()).await?;
+                match status {
+                    StatusCode::ACCEPTED => self.end_of(client, read_job(&value)?).await,
+                    status if status.is_success() => Ok(value),
+                    status => Err(client::problem(status, &value)),
+                }
             }
         }
     }
+
+    /// What comes of work that the server does as a job. Whoever stops waiting leaves it running.
+    async fn end_of(&self, client: &Client, mut job: Job) -> Result<Value, Problem> {
+        let shown = Shown::new(self.common.quiet);
+        let place = HttpCall::new(skill("get_job")?, json!({"id": job.id})).path;
+        shown.tell(Event::Note {
+            text: format!(
+                "this goes on as a job: `howdah jobs show {id}`, `howdah jobs cancel {id}`",
+                id = job.id
+            ),
+        });
+        loop {
+            match job.state {
+                State::Succeeded => return Ok(job.result.unwrap_or_default()),
+                State::Failed | State::Cancelled => {
+                    let ended = || Problem::new(Kind::Failed, format!("the job ended {}", job.state.name()));
+                    return Err(job.problem.clone().unwrap_or_else(ended));
+                }
+                State::Queued | State::Running => {}
+            }
+            if let Some(Progress { step, done, total, unit, note }) = job.progress.take() {
+                shown.tell(Event::Begin { step });
+                shown.tell(Event::Advanced { done, total, unit, note });
+            }
+            tokio::time::sleep(GLANCE).await;
+            job = read_job(&client.call("GET", &place, None).await?)?;
+        }
+    }
+}
+
+fn read_job(value: &Value) -> Result<Job, Problem> {
+    Job::deserialize(value).map_err(|error| {
+        Problem::new(Kind::Internal, "the server answered with a job that cannot be read")
+            .detail(error.to_string())
+    })
 }
 
 /// The Howdah at an address.
@@ -274,8 +320,6 @@ fn encode(segment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -13,8 +13,20 @@ use super::{args, manual, words};
 use crate::access::scope::Scope;
 use crate::skills::{Command, Effect, Example, Lasts, Route, SKILLS, Skill, fits, schema_of};
 
+/// What JSON and what text a field wants is for its type to say: candidates.
+struct Texts {
+    json: &'static str,
+    text: &'static str,
+}
+
+const CANDIDATES: &[Texts] = &[
+    Texts { json: "{}", text: "it's text" },
+    Texts { json: "[]", text: "it's text" },
+    Texts { json: "{}", text: "0197b3c5-6f0e-7d2a-9a51-3a3f1a2b4c5d" },
+];
+
 /// A value of a field, as words and as JSON.
-fn sample(kind: &Kind, json: &str) -> Vec<(String, Value)> {
+fn sample(kind: &Kind, texts: &Texts) -> Vec<(String, Value)> {
     match kind {
         Kind::Switch { stands } => vec![((!stands).to_string(), (!stands).into())],
         Kind::Integer { least, .. } => {
@@ -29,23 +41,23 @@ fn sample(kind: &Kind, json: &str) -> Vec<(String, Value)> {
             words.last().map(|(word, _)| (word.clone(), json!(word))).into_iter().collect()
         }
         Kind::Id => vec![("-7".into(), json!(-7))],
-        Kind::Text => vec![("it's text".into(), json!("it's text"))],
+        Kind::Text => vec![(texts.text.into(), json!(texts.text))],
         Kind::Several(one) => {
-            let one = sample(one, json);
+            let one = sample(one, texts);
             [one.clone(), one].concat()
         }
-        Kind::Json => vec![(json.into(), serde_json::from_str(json).unwrap())],
+        Kind::Json => vec![(texts.json.into(), serde_json::from_str(texts.json).unwrap())],
     }
 }
 
 /// The words of a command line that gives these fields, and the input they mean.
-fn said<C>(skill: &Skill<C>, fields: &[&Field], json: &str) -> (Vec<String>, Map<String, Value>) {
+fn said<C>(skill: &Skill<C>, fields: &[&Field], texts: &Texts) -> (Vec<String>, Map<String, Value>) {
     let mut line: Vec<String> =
         ["howdah"].into_iter().chain(skill.command.words.split(' ')).map(Into::into).collect();
     let mut input = Map::new();
     let (mut flags, mut places) = (Vec::new(), Vec::new());
     for field in fields {
-        let values = sample(&field.kind, json);
+        let values = sample(&field.kind, texts);
         let flag = format!("--{}", field.name.replace('_', "-"));
         match skill.command.positional.iter().position(|name| *name == field.name) {
             Some(place) => {
@@ -83,10 +95,9 @@ fn every_field_of_every_skill_can_be_said_and_arrives_as_it_is() {
                 .iter()
                 .filter(|one| one.required || one.name == "collection" || one.name == field.name)
                 .collect();
-            // What JSON a field wants is for its type to say.
-            let (line, input) = ["{}", "[]"]
+            let (line, input) = CANDIDATES
                 .iter()
-                .map(|json| said(skill, &given, json))
+                .map(|texts| said(skill, &given, texts))
                 .find(|(_, input)| (skill.check)(&input.clone().into()).is_ok())
                 .unwrap_or_else(|| panic!("{}: no value for `{}`", skill.name, field.name));
             assert_eq!(

@@ -71,8 +71,8 @@ fn arg(field: &Field, by_place: bool, presenter: &Presenter, taken: &[String]) -
     let several = matches!(kind, Kind::Several(_));
     let replaced = presenter.replaces.contains(&field.name.as_str());
     let mut arg = Arg::new(id(&field.name))
-        .help(about(field, kind))
-        .long_help(field.about.clone())
+        .help(about(short(&field.about), field, by_place))
+        .long_help(about(&field.about, field, by_place))
         .value_name(value_name)
         .allow_hyphen_values(kind.may_be_negative() && !by_place)
         .allow_negative_numbers(kind.may_be_negative() && by_place)
@@ -116,12 +116,22 @@ fn arg(field: &Field, by_place: bool, presenter: &Presenter, taken: &[String]) -
     }
 }
 
-fn about(field: &Field, kind: &Kind) -> String {
-    let said = short(&field.about);
-    if matches!(kind, Kind::Several(_)) {
-        format!("{said}; may be given several times")
-    } else {
-        said.to_owned()
+/// What a field means, in one sentence or in all of them, and how it is given.
+fn about(said: &str, field: &Field, by_place: bool) -> String {
+    let how = match &field.kind {
+        Kind::Several(one) if one.is_number() => "a list: `[0.1, 2]`",
+        Kind::Several(one) if matches!(**one, Kind::Choice(_)) => "several with commas between them",
+        Kind::Several(_) => "may be given several times",
+        _ if field.name == COLLECTION && !by_place => "the only one when absent",
+        _ => "",
+    };
+    let one = short(said).len() + 1 >= said.len();
+    match (one, how) {
+        (true, "") => short(said).to_owned(),
+        (true, how) => format!("{}; {how}", short(said)),
+        (false, "") => said.to_owned(),
+        // The first sentence is told how; the others stand as they are.
+        (false, how) => format!("{}; {how}{}", short(said), &said[short(said).len()..]),
     }
 }
 

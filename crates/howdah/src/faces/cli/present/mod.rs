@@ -55,6 +55,7 @@ pub struct Group {
 /// The groups that have more to say than their name.
 pub static GROUPS: &[Group] = &[
     Group { word: "collections", about: "Look at collections", default: Some("list") },
+    Group { word: "jobs", about: "Look at jobs, and end them", default: Some("list") },
     Group { word: "keys", about: "Make, list and revoke API keys", default: None },
 ];
 
@@ -78,6 +79,7 @@ pub const ORDER: &[&str] = &[
     "get",
     "delete",
     "doctor",
+    "jobs",
     "keys",
     "config",
     "env",
