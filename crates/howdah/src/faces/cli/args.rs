@@ -246,14 +246,20 @@ pub fn command() -> clap::Command {
 
 /// The command line with these skills.
 pub fn with<C>(skills: &'static [Skill<C>]) -> clap::Command {
-    let program = Program::augment_subcommands(Arguments::command());
-    let mut command = template(words::add(program, skills));
-    for (place, word) in present::ORDER.iter().enumerate() {
-        if command.find_subcommand(word).is_some() {
-            command = command.mut_subcommand(word, |found| found.display_order(place));
-        }
-    }
-    command
+    let whole = Arguments::command();
+    let about = whole.get_about().cloned();
+    let whole = Program::augment_subcommands(whole).about(about.unwrap_or_default()).long_about(None);
+    in_order(template(words::add(whole, skills)))
+}
+
+/// Those that people meet first, and behind them the others as they stand in the table.
+fn in_order(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    names.into_iter().enumerate().fold(command, |command, (place, name)| {
+        let early = present::ORDER.iter().position(|word| *word == name);
+        let place = early.unwrap_or(present::ORDER.len() + place);
+        command.mut_subcommand(name, |found| found.display_order(place))
+    })
 }
 
 fn template(command: clap::Command) -> clap::Command {

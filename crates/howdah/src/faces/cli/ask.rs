@@ -31,7 +31,8 @@ pub async fn ask(common: &Common, skill: &'static Skill<Context>, matches: &ArgM
     if let Some(code) = (presenter.instead)(&asked).await? {
         return Ok(code);
     }
-    (skill.check)(&input)?;
+    (skill.check)(&input)
+        .map_err(|problem| problem.hint(format!("See `howdah {} --help`.", skill.command.words)))?;
     let session = match presenter.whom {
         Whom::Server => Session::open(common).await?,
         Whom::Running => Session::there(common).await?,

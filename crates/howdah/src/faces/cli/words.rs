@@ -15,9 +15,6 @@ use super::fields::{self, Field, Kind, fields, short};
 use super::present::{self, Flag, Presenter};
 use crate::skills::{Example, Skill};
 
-/// Where skills without a place of their own stand in the list of commands.
-const BEHIND: usize = present::ORDER.len();
-
 /// Adds the commands of skills.
 pub fn add<C>(command: Command, skills: &'static [Skill<C>]) -> Command {
     let taken = taken();
@@ -33,7 +30,7 @@ fn at(command: Command, words: &[&'static str], change: impl FnOnce(Command) -> 
     if command.find_subcommand(first).is_some() {
         return command.mut_subcommand(first, |found| at(found, rest, change));
     }
-    let new = Command::new(first).display_order(BEHIND);
+    let new = Command::new(first);
     let new = if rest.is_empty() { new } else { group(new, first) };
     command.subcommand(at(new, rest, change))
 }
@@ -225,8 +222,9 @@ fn value(field: &Field, presenter: &Presenter, matches: &ArgMatches) -> Result<O
     let long = flag.and_then(|flag| flag.long).map_or_else(|| kebab(&field.name), str::to_owned);
     let read = field.kind.read(&field.name, &format!("--{long}"), &words);
     read.map(Some).map_err(|problem| match flag.and_then(|flag| flag.hint) {
-        Some(hint) => problem.hint(hint),
-        None => problem,
+        // Said better than the range alone can say it.
+        Some(hint) if problem.hint.is_some() => problem.hint(hint),
+        _ => problem,
     })
 }
 
