@@ -13,6 +13,8 @@ fn help_shows_examples_first() {
     let story = Story::new();
     says!("help", story.tell(&["--help"]));
     says!("help_search", story.tell(&["search", "-h"]));
+    says!("help_search_long", story.tell(&["search", "--help"]));
+    says!("help_jobs", story.tell(&["jobs", "-h"]));
     says!("help_keys_create", story.tell(&["keys", "create", "-h"]));
 }
 
@@ -38,6 +40,20 @@ fn a_wrong_word_is_corrected() {
     let story = Story::new();
     says!("wrong_command", story.tell(&["serach", "x"]));
     says!("wrong_flag", story.tell(&["search", "x", "--limt", "3"]));
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_told_before_anything_starts() {
+    let story = Story::with_notes();
+    says!("out_of_range", story.tell(&["search", "x", "--ef-search", "1001"]));
+    says!("out_of_range_json", story.tell(&["search", "x", "--timeout-ms", "0", "-o", "json"]));
+    says!("not_a_number", story.tell(&["search", "x", "--limit", "ten"]));
+    says!("unknown_word", story.tell(&["search", "x", "--words", "evry"]));
+    says!("not_json", story.tell(&["delete", "notes", "--filter", "{year: 1}"]));
+    says!("does_not_fit", story.tell(&["search", "x", "--weights", "{\"vetcor\": 1}"]));
+    says!("missing", story.tell(&["get", "notes"]));
+    says!("missing_flag", story.tell(&["ingest", "notes"]));
+    says!("missing_command", story.tell(&["config"]));
 }
 
 #[test]
@@ -119,7 +135,10 @@ fn a_reader_that_goes_away_is_no_error() {
 fn completions_know_the_commands() {
     let story = Story::new();
     for shell in ["bash", "zsh", "fish"] {
-        assert!(story.ok(&["completions", shell]).contains("doctor"), "{shell}");
+        let completions = story.ok(&["completions", shell]);
+        for words in ["doctor", "timeout-ms", "candidates", "collections"] {
+            assert!(completions.contains(words), "{shell}: {words}");
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Client {
 }
 
 /// The problem in a failure's body.
-fn problem(status: StatusCode, value: &Value) -> Problem {
+pub fn problem(status: StatusCode, value: &Value) -> Problem {
     serde_json::from_value(value["error"].clone()).unwrap_or_else(|_| {
         Problem::new(Kind::Internal, format!("the server answered {status} without saying why"))
             .detail(value.to_string())

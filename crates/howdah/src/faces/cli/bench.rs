@@ -8,10 +8,12 @@ use howdah_plan::spec::resolve::resolve;
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{BenchCommand, BenchIndex, Common, Format};
+use super::args::{BenchCommand, BenchIndex};
+use super::common::{Common, Format};
 use super::print::{self, thousands};
+use super::refusal::Outcome;
 use super::session::{self, Session};
-use super::{Outcome, chart};
+use super::{chart, fields};
 use crate::bench::index::{self, data::Source};
 use crate::bench::{Dated, ingest, recall, search};
 use crate::postgres::Home;
@@ -48,8 +50,7 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
             measure_search(common, &context, collection, &options, report.as_deref()).await
         }
         BenchCommand::Recall { collection, queries, limit, filter, ef_search } => {
-            let filter =
-                filter.as_deref().map(|text| super::search::json_flag("--filter", text)).transpose()?;
+            let filter = filter.as_deref().map(|text| fields::json("--filter", text)).transpose()?;
             let options = recall::Options {
                 k: *limit,
                 queries: *queries,

@@ -1,19 +1,20 @@
-//! `howdah up`, `down`, `status` and `logs`.
+//! `howdah up`, `down` and `logs`.
 
 use std::process::ExitCode;
 
 use howdah_plan::problem::{Kind, Problem};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::args::{Common, Format, Logs, Up};
-use super::print::{self, Refusal, field};
+use super::args::{Logs, Up};
+use super::chart;
+use super::common::{Common, Format};
+use super::print::{self, field};
+use super::refusal::{Outcome, Refusal};
 use super::session::{self, Session};
-use super::steps::Steps;
-use super::{Outcome, chart};
+use super::steps::{Shown, Steps};
 use crate::daemon::declaration::Declaration;
 use crate::daemon::place::{Place, Running};
 use crate::daemon::{background, converge, local, program, run};
-use crate::observe::progress::{Event, Progress};
 
 /// Brings up what is declared.
 pub async fn up(common: &Common, flags: &Up) -> Outcome {
@@ -63,18 +64,9 @@ fn is_current(running: &Running, declaration: &Declaration) -> bool {
 /// documents could not be read.
 async fn again(declaration: &Declaration, steps: Steps) -> Result<u64, Refusal> {
     let context = local::context(declaration).await?;
-    let report = Shown(std::sync::Mutex::new(steps));
+    let report = Shown::from(steps);
     converge::structure(&context, false, &report).await?;
     Ok(converge::documents(&context, declaration, &report).await?)
-}
-
-/// Shows steps of this process.
-struct Shown(std::sync::Mutex<Steps>);
-
-impl Progress for Shown {
-    fn tell(&self, event: Event) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(&event);
-    }
 }
 
 /// The box: where everything is, the first key once, what could not be read, what to type next.
@@ -152,38 +144,6 @@ pub async fn down(common: &Common) -> Outcome {
         print::err(&format!("{name} {how}\n"));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says what runs. Nothing is started for that.
-pub async fn status(common: &Common) -> Outcome {
-    let session = Session::there(common).await?;
-    let status = session.call("status", json!({})).await?;
-    let healthy = field(&status, "health.database_connected") == &Value::Bool(true);
-    if common.output == Format::Table {
-        let rest = match field(&status, "rest") {
-            Value::Null => "not running".to_owned(),
-            address => print::cell(address),
-        };
-        let text = |path: &str| print::cell(field(&status, path));
-        let lines = [
-            ("Health".to_owned(), text("health.status")),
-            ("PostgreSQL".to_owned(), text("health.postgresql_version")),
-            ("pgvector".to_owned(), text("health.pgvector_version")),
-            ("Database".to_owned(), text("database_url")),
-            ("REST".to_owned(), rest),
-            ("Collections".to_owned(), text("collections")),
-            ("Howdah".to_owned(), text("health.version")),
-        ];
-        print::out(&chart::boxed(&text("name"), &lines));
-    } else {
-        print::rows(
-            common.output,
-            &status,
-            std::slice::from_ref(&status),
-            &[("Name", "name"), ("Health", "health.status"), ("Database", "database_url"), ("REST", "rest")],
-        );
-    }
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(Kind::Unreachable.row().exit) })
 }
 
 /// Shows the log.

@@ -1,56 +1,65 @@
 //! Skills for people and scripts at a terminal.
 //!
-//! [`args`] are the words, [`session`] decides whom a command asks, [`print`] says the answer. Each command has its file.
-//! Nothing expensive happens before the words are read: `--help` and `--version` start no runtime.
+//! [`words`] makes each skill's command from its row in the table, [`ask`] runs it, [`present`] says what the table leaves
+//! open. [`args`] has the commands that run the program itself, each with its file. Nothing expensive happens before the
+//! words are read: `--help` and `--version` start no runtime.
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
+use clap::{ArgMatches, FromArgMatches};
 use howdah_plan::problem::{Kind, Problem};
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::args::{Arguments, Command, Common, Format};
-use self::print::Refusal;
+use self::args::{Arguments, Program};
+use self::common::{Common, Format};
+use self::refusal::{Outcome, Refusal};
+use self::stop::End;
 use crate::daemon::local::OWN_REST_VARIABLE;
 use crate::daemon::once::Started;
 use crate::observe::{self, Log};
+use crate::runtime::Context;
+use crate::skills::{SKILLS, Skill};
 
 pub mod args;
+pub mod ask;
 pub mod bench;
 pub mod chart;
+pub mod common;
 pub mod declare;
-pub mod keys;
-pub mod load;
-pub mod look;
+pub mod fields;
 pub mod manage;
+#[cfg(test)]
+mod manual;
 pub mod origin;
+pub mod present;
 pub mod print;
-pub mod search;
+pub mod refusal;
 pub mod session;
 pub mod steps;
+pub mod stop;
+pub mod words;
 
-/// Exit code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
-/// Exit code of a command that SIGTERM ended.
-const TERMINATED: u8 = 143;
+#[cfg(test)]
+mod tests;
 
-/// What a command ends in.
-pub type Outcome = Result<ExitCode, Refusal>;
+/// What a command line asks for.
+enum Asked<'a> {
+    Skill(&'static Skill<Context>, &'a ArgMatches),
+    Program(Program),
+}
 
 /// Reads the command line and runs it.
 pub fn main() -> ExitCode {
     let matches = args::command().get_matches();
-    let arguments = match Arguments::from_arg_matches(&matches) {
-        Ok(arguments) => arguments,
+    let (mut common, asked) = match read(&matches) {
+        Ok(read) => read,
         Err(error) => error.exit(),
     };
-    let Arguments { mut common, command } = arguments;
     common.started = Started::by(matches.subcommand_name().unwrap_or_default());
     common.url = common.url.filter(|url| std::env::var(OWN_REST_VARIABLE).as_ref() != Ok(url));
-    let foreground = matches!(&command, Command::Up(up) if up.foreground);
+    let foreground = matches!(&asked, Asked::Program(Program::Up(up)) if up.foreground);
     observe::start(if foreground { Log::Server } else { Log::Command });
     let outcome = runtime().map_err(Refusal::from).and_then(|runtime| {
-        let outcome = runtime.block_on(whole(&common, command));
+        let outcome = runtime.block_on(whole(&common, asked));
         // Work on blocking threads (a model being loaded) does not hold up the end.
         runtime.shutdown_background();
         outcome
@@ -65,6 +74,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn read(matches: &ArgMatches) -> Result<(Common, Asked<'_>), clap::Error> {
+    let Arguments { common } = Arguments::from_arg_matches(matches)?;
+    let asked = match words::chosen(SKILLS, matches) {
+        Some((skill, matches)) => Asked::Skill(skill, matches),
+        None => Asked::Program(Program::from_arg_matches(matches)?),
+    };
+    Ok((common, asked))
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
     // One provider of cryptography, chosen once. A second choice would be the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -74,53 +92,45 @@ fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
 }
 
 /// The command, and the end of what it started for itself, however it ends.
-async fn whole(common: &Common, command: Command) -> Outcome {
-    let outcome = unless_interrupted(common, command).await;
+async fn whole(common: &Common, asked: Asked<'_>) -> Outcome {
+    let outcome = obedient(common, asked).await;
     let ended = common.started.end().await;
     let code = outcome?;
     ended?;
     Ok(code)
 }
 
-/// Ctrl-C and SIGTERM end a command at once. `up` and `ingest` obey them in their own way.
-async fn unless_interrupted(common: &Common, command: Command) -> Outcome {
-    if matches!(command, Command::Up(_) | Command::Ingest(_)) {
-        return run(common, command).await;
+/// Ctrl-C and SIGTERM end a command. `up` obeys them in its own way.
+async fn obedient(common: &Common, asked: Asked<'_>) -> Outcome {
+    if matches!(asked, Asked::Program(Program::Up(_))) {
+        return run(common, asked).await;
     }
-    let on = |kind| {
-        signal(kind)
-            .map_err(|e| Problem::new(Kind::Machine, "cannot listen for signals").detail(e.to_string()))
-    };
-    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    tokio::select! {
-        outcome = run(common, command) => outcome,
-        _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
-        _ = terminate.recv() => Ok(ExitCode::from(TERMINATED)),
+    match common.stop.obeyed(run(common, asked), || print::err("Ctrl-C again ends at once\n")).await? {
+        End::Own(outcome) | End::Told(outcome @ Ok(_), _) => outcome,
+        End::Told(Err(refusal), code) => {
+            refusal.say(common.output);
+            Ok(ExitCode::from(code))
+        }
+        End::Left(code) => Ok(ExitCode::from(code)),
     }
 }
 
-async fn run(common: &Common, command: Command) -> Outcome {
-    match command {
-        Command::Up(flags) => manage::up(common, &flags).await,
-        Command::Down => manage::down(common).await,
-        Command::Status => manage::status(common).await,
-        Command::Logs(flags) => manage::logs(common, &flags),
-        Command::Init(flags) => declare::init(common, &flags),
-        Command::Plan(flags) => declare::plan(common, &flags).await,
-        Command::Apply(flags) => declare::apply(common, &flags).await,
-        Command::Config(flags) => declare::config(common, &flags),
-        Command::Env => declare::env(common).await,
-        Command::Ingest(flags) => load::ingest(common, &flags).await,
-        Command::Collections(flags) => look::collections(common, &flags).await,
-        Command::Get(flags) => look::get(common, &flags).await,
-        Command::Delete(flags) => look::delete(common, &flags).await,
-        Command::Doctor(flags) => look::doctor(common, &flags).await,
-        Command::Bench(flags) => bench::run(common, &flags.command).await,
-        Command::Search(flags) => search::search(common, &flags).await,
-        Command::Keys(flags) => keys::run(common, &flags.command).await,
-        Command::Openapi => openapi(common),
-        Command::Completions { shell } => completions(shell),
-        Command::Version => version(common),
+async fn run(common: &Common, asked: Asked<'_>) -> Outcome {
+    let program = match asked {
+        Asked::Skill(skill, matches) => return ask::ask(common, skill, matches).await,
+        Asked::Program(program) => program,
+    };
+    match program {
+        Program::Up(flags) => manage::up(common, &flags).await,
+        Program::Down => manage::down(common).await,
+        Program::Logs(flags) => manage::logs(common, &flags),
+        Program::Init(flags) => declare::init(common, &flags),
+        Program::Config(flags) => declare::config(common, &flags),
+        Program::Env => declare::env(common).await,
+        Program::Bench(flags) => bench::run(common, &flags.command).await,
+        Program::Openapi => openapi(common),
+        Program::Completions { shell } => completions(shell),
+        Program::Version => version(common),
     }
 }
 

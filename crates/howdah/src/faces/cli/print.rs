@@ -8,60 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use howdah_plan::problem::Problem;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::args::Format;
-
-/// Problems that end a command: one, or all the mistakes in a declaration.
-#[derive(Debug)]
-pub struct Refusal(pub Vec<Problem>);
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Refusal(vec![problem])
-    }
-}
-
-impl From<Vec<Problem>> for Refusal {
-    fn from(problems: Vec<Problem>) -> Self {
-        Refusal(problems)
-    }
-}
-
-impl Refusal {
-    /// Exit code of the command.
-    pub fn exit(&self) -> u8 {
-        self.0.first().map_or(1, |problem| problem.kind.row().exit)
-    }
-
-    /// Says it on standard error: as JSON where JSON was asked for.
-    pub fn say(&self, format: Format) {
-        let text = match format {
-            Format::Json | Format::Jsonl => {
-                let mut value = json!({ "error": self.0.first() });
-                if self.0.len() > 1 {
-                    value["more"] = json!(self.0[1..]);
-                }
-                format!("{value}\n")
-            }
-            Format::Table | Format::Csv => self.0.iter().map(words).collect::<Vec<_>>().join("\n"),
-        };
-        err(&text);
-    }
-}
-
-/// A problem as people read it.
-fn words(problem: &Problem) -> String {
-    let mut text = format!("{} {}\n", paint("error:", RED), problem.message);
-    if let Some(detail) = &problem.detail {
-        text.push_str(&format!("{} {}\n", paint("detail:", BOLD), detail.replace('\n', "\n  ")));
-    }
-    if let Some(hint) = &problem.hint {
-        text.push_str(&format!("{} {}\n", paint("hint:", CYAN), hint.replace('\n', "\n  ")));
-    }
-    text
-}
+use super::common::Format;
 
 /// Red.
 pub const RED: &str = "31;1";
@@ -162,7 +111,8 @@ pub fn pretty(value: &Value) -> String {
     text
 }
 
-fn csv(rows: &[Value], columns: &[(&str, &str)]) -> String {
+/// Rows as comma-separated values.
+pub fn csv(rows: &[Value], columns: &[(&str, &str)]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let names = columns.iter().map(|(_, path)| *path);
     // Writing to memory cannot fail.
@@ -231,6 +181,8 @@ pub fn thousands(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

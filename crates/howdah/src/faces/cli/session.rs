@@ -8,29 +8,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
-use serde_json::{Map, Value};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
-use super::args::Common;
-use super::print::{self, Refusal};
+use super::common::Common;
+use super::print;
+use super::refusal::Refusal;
+use super::steps::Shown;
 use crate::access::caller::Caller;
-use crate::daemon::client::Client;
+use crate::daemon::client::{self, Client};
 use crate::daemon::declaration::Declaration;
 use crate::daemon::hold::Holder;
 use crate::daemon::local;
 use crate::daemon::once::Told;
 use crate::daemon::place::{Place, Running};
+use crate::jobs::store::{Job, Progress, State};
+use crate::observe::progress::{Event, Progress as _};
 use crate::runtime::Context;
-use crate::skills::{Call, SKILLS, Skill};
+use crate::skills::{Call, Effect, SKILLS, Skill};
 
 /// Longest time a command waits for the server.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often a job is looked at.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// Whom a command asks.
-pub enum Session {
+pub struct Session {
+    common: Common,
+    whom: Whom,
+}
+
+enum Whom {
     /// A server.
-    Remote(Client),
+    There(Client),
     /// Nobody: the work is done here.
-    Local(Arc<Context>),
+    Here(Arc<Context>),
 }
 
 impl Session {
@@ -50,28 +64,24 @@ impl Session {
         Session::meant(common, false).await
     }
 
+    /// This process, with the declaration as it is now; the Howdah of `--url` where one is named.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn here(common: &Common) -> Result<Session, Refusal> {
+        if common.url.is_some() {
+            return Session::open(common).await;
+        }
+        let (_, context) = Session::own(common).await?;
+        Ok(Session { common: common.clone(), whom: Whom::Here(context) })
+    }
+
     async fn meant(common: &Common, start: bool) -> Result<Session, Refusal> {
-        if let Some(base) = &common.url {
-            let base = base.trim_end_matches('/').to_owned();
-            if !base.starts_with("http://") {
-                return Err(Problem::new(Kind::Usage, format!("`{base}` is not an `http://` address"))
-                    .hint("The command line speaks plain HTTP; put it beside the server, or use curl.")
-                    .into());
-            }
-            return Ok(Session::Remote(Client { base, key: common.key.clone(), patience: PATIENCE }));
-        }
-        let declaration = Declaration::find(common.file.as_deref())?;
-        if start {
-            ensure(common, &declaration).await?;
-        }
-        match running(&declaration)? {
-            Some((place, running)) if running.ready => {
-                remark(common, &declaration, &running);
-                let key = common.key.clone().or_else(|| place.token().map(|key| key.reveal().to_owned()));
-                Ok(Session::Remote(Client { base: running.rest, key, patience: PATIENCE }))
-            }
-            _ => Ok(Session::Local(local::context(&declaration).await?)),
-        }
+        let whom = match &common.url {
+            Some(base) => Whom::There(named(base, common)?),
+            None => found(common, start).await?,
+        };
+        Ok(Session { common: common.clone(), whom })
     }
 
     /// A context of its own, for work that is not asked of a server.
@@ -91,13 +101,88 @@ impl Session {
     /// The skill's own, and those of getting there.
     pub async fn call(&self, name: &str, input: Value) -> Result<Value, Problem> {
         let skill = skill(name)?;
-        match self {
-            Session::Local(context) => (skill.run)(context.clone(), Call::new(Caller::owner(), input)).await,
-            Session::Remote(client) => {
+        match &self.whom {
+            Whom::Here(context) => {
+                let stop = &self.common.stop;
+                let call = Call {
+                    progress: Arc::new(Shown::new(self.common.quiet)),
+                    cancel: stop.token(),
+                    ..Call::new(Caller::owner(), input)
+                };
+                let _held = (skill.effect != Effect::Reads).then(|| stop.hold());
+                (skill.run)(context.clone(), call).await
+            }
+            Whom::There(client) => {
                 let call = HttpCall::new(skill, input);
-                client.call(skill.route.method, &call.path, call.body.as_ref()).await
+                let (status, value) = client.ask(skill.route.method, &call.path, call.body.as_ref()).await?;
+                match status {
+                    StatusCode::ACCEPTED => self.end_of(client, read_job(&value)?).await,
+                    status if status.is_success() => Ok(value),
+                    status => Err(client::problem(status, &value)),
+                }
             }
         }
+    }
+
+    /// What comes of work that the server does as a job. Whoever stops waiting leaves it running.
+    async fn end_of(&self, client: &Client, mut job: Job) -> Result<Value, Problem> {
+        let shown = Shown::new(self.common.quiet);
+        let place = HttpCall::new(skill("get_job")?, json!({"id": job.id})).path;
+        shown.tell(Event::Note {
+            text: format!(
+                "this goes on as a job: `howdah jobs show {id}`, `howdah jobs cancel {id}`",
+                id = job.id
+            ),
+        });
+        loop {
+            match job.state {
+                State::Succeeded => return Ok(job.result.unwrap_or_default()),
+                State::Failed | State::Cancelled => {
+                    let ended = || Problem::new(Kind::Failed, format!("the job ended {}", job.state.name()));
+                    return Err(job.problem.clone().unwrap_or_else(ended));
+                }
+                State::Queued | State::Running => {}
+            }
+            if let Some(Progress { step, done, total, unit, note }) = job.progress.take() {
+                shown.tell(Event::Begin { step });
+                shown.tell(Event::Advanced { done, total, unit, note });
+            }
+            tokio::time::sleep(GLANCE).await;
+            job = read_job(&client.call("GET", &place, None).await?)?;
+        }
+    }
+}
+
+fn read_job(value: &Value) -> Result<Job, Problem> {
+    Job::deserialize(value).map_err(|error| {
+        Problem::new(Kind::Internal, "the server answered with a job that cannot be read")
+            .detail(error.to_string())
+    })
+}
+
+/// The Howdah at an address.
+fn named(base: &str, common: &Common) -> Result<Client, Problem> {
+    let base = base.trim_end_matches('/').to_owned();
+    if !base.starts_with("http://") {
+        return Err(Problem::new(Kind::Usage, format!("`{base}` is not an `http://` address"))
+            .hint("The command line speaks plain HTTP; put it beside the server, or use curl."));
+    }
+    Ok(Client { base, key: common.key.clone(), patience: PATIENCE })
+}
+
+/// The running server of the declaration; this process where none runs.
+async fn found(common: &Common, start: bool) -> Result<Whom, Refusal> {
+    let declaration = Declaration::find(common.file.as_deref())?;
+    if start {
+        ensure(common, &declaration).await?;
+    }
+    match running(&declaration)? {
+        Some((place, running)) if running.ready => {
+            remark(common, &declaration, &running);
+            let key = common.key.clone().or_else(|| place.token().map(|key| key.reveal().to_owned()));
+            Ok(Whom::There(Client { base: running.rest, key, patience: PATIENCE }))
+        }
+        _ => Ok(Whom::Here(local::context(&declaration).await?)),
     }
 }
 
@@ -164,6 +249,18 @@ pub fn skill(name: &str) -> Result<&'static Skill<Context>, Problem> {
         .ok_or_else(|| Problem::new(Kind::Internal, format!("there is no skill `{name}`")))
 }
 
+/// An input as the type that a skill reads.
+///
+/// # Errors
+/// `usage` when it does not fit.
+pub fn typed<T: DeserializeOwned>(skill: &Skill<Context>, input: &Value) -> Result<T, Problem> {
+    (skill.check)(input)?;
+    T::deserialize(input).map_err(|error| {
+        Problem::new(Kind::Internal, format!("the input of `{}` is of another type", skill.name))
+            .detail(error.to_string())
+    })
+}
+
 /// A skill's input as an HTTP request.
 #[derive(Debug, PartialEq)]
 pub struct HttpCall {
@@ -223,8 +320,6 @@ fn encode(segment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

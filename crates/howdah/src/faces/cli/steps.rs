@@ -4,10 +4,11 @@
 //! each step is a line when it is done, and one that takes long says so every five seconds.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::print::{self, DIM, GREEN, YELLOW, paint};
-use crate::observe::progress::{Event, duration};
+use crate::observe::progress::{Event, Progress, duration};
 
 /// How often a long step says that it lives, where there is no terminal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -90,5 +91,27 @@ impl Steps {
             print::err("\r\x1b[2K");
             self.drawn = false;
         }
+    }
+}
+
+/// The same for work that tells from several threads.
+pub struct Shown(Mutex<Steps>);
+
+impl Shown {
+    /// Shows nothing when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Shown(Mutex::new(Steps::new(quiet)))
+    }
+}
+
+impl From<Steps> for Shown {
+    fn from(steps: Steps) -> Self {
+        Shown(Mutex::new(steps))
+    }
+}
+
+impl Progress for Shown {
+    fn tell(&self, event: Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).show(&event);
     }
 }

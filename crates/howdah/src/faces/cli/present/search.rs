@@ -2,14 +2,19 @@
 
 use std::process::ExitCode;
 
+use clap::{Arg, ArgAction};
 use howdah_plan::problem::{Kind, Problem};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::Outcome;
-use super::args::{Common, Format, Mode, Search};
-use super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
-use super::session::{self, HttpCall, Session};
+use super::super::common::{Common, Format};
+use super::super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
+use super::super::refusal::Refusal;
+use super::super::session::{self, HttpCall};
+use super::filter;
+use super::presenter::{Asked, Flag, Presenter};
 use crate::daemon::declaration::Declaration;
+
+const CURL: &str = "curl";
 
 /// Characters of a text shown in a table.
 const SHOWN: usize = 280;
@@ -24,122 +29,53 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Text", "content"),
 ];
 
-/// Searches and shows what came back.
-pub async fn search(common: &Common, flags: &Search) -> Outcome {
-    let input = input(common, flags).await?;
-    if flags.curl {
-        print::out(&curl(common, &input)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let session = Session::open(common).await?;
-    let answer = session.call("search", input).await?;
-    let hits = field(&answer, "results").as_array().cloned().unwrap_or_default();
-    match common.output {
-        Format::Table => show(common, &answer, &hits),
-        format => print::rows(format, &answer, &hits, COLUMNS),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The flags as the skill's input.
-async fn input(common: &Common, flags: &Search) -> Result<Value, super::print::Refusal> {
-    let mut input = Map::new();
-    input.insert("collection".into(), collection(common, flags).await?.into());
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            input.insert(name.into(), value);
+/// `howdah search`.
+pub const SEARCH: Presenter = Presenter {
+    skill: "search",
+    flags: &[
+        Flag {
+            short: Some('n'),
+            hint: Some("Ask for fewer rows, and for the next ones with `offset`."),
+            ..Flag::of("limit")
+        },
+        Flag { long: Some("like"), excludes: &["text", "vector"], ..Flag::of("id") },
+        Flag { value: Some("DISTANCE"), ..Flag::of("max_distance") },
+        Flag { value: Some("SIMILARITY"), ..Flag::of("min_similarity") },
+    ],
+    extra: || {
+        let mut all = filter::args();
+        all.push(
+            Arg::new(CURL)
+                .long(CURL)
+                .action(ArgAction::SetTrue)
+                .help("Show the same as a call of curl, without running it"),
+        );
+        all
+    },
+    input: filter::merge,
+    instead: |asked| {
+        Box::pin(async move {
+            if !asked.has(CURL) {
+                return Ok(None);
+            }
+            print::out(&curl(asked)?);
+            Ok(Some(ExitCode::SUCCESS))
+        })
+    },
+    show: |asked, answer| {
+        let hits = field(answer, "results").as_array().map_or(&[][..], Vec::as_slice);
+        match asked.common.output {
+            Format::Table => show(asked.common, answer, hits),
+            format => print::rows(format, answer, hits, COLUMNS),
         }
-    };
-    put("text", flags.text.clone().map(Value::from));
-    put("vector", flags.vector.as_deref().map(|text| json_flag("--vector", text)).transpose()?);
-    put("id", flags.like.as_deref().map(row_id));
-    put("mode", flags.mode.map(|mode| mode_name(mode).into()));
-    put("limit", flags.limit.map(Value::from));
-    put("offset", flags.offset.map(Value::from));
-    put("filter", filter(flags.filter.as_deref(), &flags.equals)?);
-    put("max_distance", flags.max_distance.map(Value::from));
-    put("min_similarity", flags.min_similarity.map(Value::from));
-    put("ef_search", flags.ef_search.map(Value::from));
-    put("exact", flags.exact.then(|| true.into()));
-    put("explain", flags.explain.then(|| true.into()));
-    put("sql", flags.sql.then(|| true.into()));
-    Ok(Value::Object(input))
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Vector => "vector",
-        Mode::Text => "text",
-        Mode::Hybrid => "hybrid",
-    }
-}
-
-/// The collection named, or the only one.
-async fn collection(common: &Common, flags: &Search) -> Result<String, super::print::Refusal> {
-    if let Some(named) = &flags.collection {
-        return Ok(named.clone());
-    }
-    let names: Vec<String> = if common.url.is_some() {
-        let listed = Session::open(common).await?.call("list_collections", json!({})).await?;
-        let all = field(&listed, "collections").as_array().cloned().unwrap_or_default();
-        all.iter().map(|one| cell(field(one, "name"))).collect()
-    } else {
-        Declaration::find(common.file.as_deref())?.spec.collections.keys().cloned().collect()
-    };
-    match names.as_slice() {
-        [only] => Ok(only.clone()),
-        [] => Err(Problem::new(Kind::NotFound, "no collection is declared")
-            .hint("Add `[collections.NAME]` to howdah.toml and run `howdah up`.")
-            .into()),
-        several => Err(Problem::new(Kind::Usage, "there are several collections")
-            .detail(format!("declared are: {}", several.join(", ")))
-            .hint(format!("Name one: `--collection {}`.", several[0]))
-            .into()),
-    }
-}
-
-/// JSON given as a flag.
-///
-/// # Errors
-/// `usage` when it is not JSON.
-pub fn json_flag(flag: &str, text: &str) -> Result<Value, Problem> {
-    serde_json::from_str(text).map_err(|error| {
-        Problem::new(Kind::Usage, format!("`{flag}` is not JSON"))
-            .detail(error.to_string())
-            .hint("Put it in single quotes, with keys and text in double quotes: `'{\"year\": 2020}'`.")
-    })
-}
-
-/// A row's id as JSON: a number where it is one.
-pub fn row_id(text: &str) -> Value {
-    text.parse::<i64>().map_or_else(|_| text.into(), Value::from)
-}
-
-/// `--filter` and every `--where`, all of which have to hold.
-fn filter(filter: Option<&str>, equals: &[String]) -> Result<Option<Value>, Problem> {
-    let mut all: Vec<Value> =
-        filter.map(|text| json_flag("--filter", text)).transpose()?.into_iter().collect();
-    for pair in equals {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            Problem::new(Kind::Usage, format!("`--where {pair}` has no `=`"))
-                .hint("Write `--where key=value`; for anything else there is `--filter`.")
-        })?;
-        // What reads as a number or a truth is one; quotes make it text.
-        let value = match serde_json::from_str(value) {
-            Ok(scalar @ (Value::Number(_) | Value::Bool(_) | Value::String(_))) => scalar,
-            _ => value.into(),
-        };
-        all.push(json!({ key: value }));
-    }
-    Ok(match all.len() {
-        0 => None,
-        1 => all.pop(),
-        _ => Some(json!({ "and": all })),
-    })
-}
+        Ok(())
+    },
+    ..Presenter::PLAIN
+};
 
 /// The same call for a shell.
-fn curl(common: &Common, input: &Value) -> Result<String, super::print::Refusal> {
+fn curl(asked: &Asked) -> Result<String, Refusal> {
+    let common = asked.common;
     let base = match &common.url {
         Some(base) => base.trim_end_matches('/').to_owned(),
         None => {
@@ -150,12 +86,12 @@ fn curl(common: &Common, input: &Value) -> Result<String, super::print::Refusal>
             })?
         }
     };
-    let call = HttpCall::new(session::skill("search")?, input.clone());
+    let call = HttpCall::new(asked.skill, asked.input.clone());
     let body = call.body.unwrap_or_default().to_string().replace('\'', "'\\''");
     Ok(format!(
-        "curl -sS -X POST '{base}{}' \\\n  -H \"Authorization: Bearer $HOWDAH_API_KEY\" \\\n  \
+        "curl -sS -X {} '{base}{}' \\\n  -H \"Authorization: Bearer $HOWDAH_API_KEY\" \\\n  \
          -H 'Content-Type: application/json' \\\n  -d '{body}'\n",
-        call.path
+        asked.skill.route.method, call.path
     ))
 }
 
@@ -287,24 +223,4 @@ fn explained(answer: &Value, explain: &Value) -> String {
     }
     let plan = print::pretty(field(explain, "plan"));
     format!("{}\n{}\n{}\n{plan}", paint_out("Explain", BOLD), lines.join("\n"), paint_out("Plan", BOLD))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_become_one_filter_and_values_keep_their_type() {
-        let both = filter(
-            Some(r#"{"year":{"gte":2019}}"#),
-            &["lang=en".into(), "pages=3".into(), "tag=\"3\"".into()],
-        );
-        assert_eq!(
-            both.unwrap(),
-            Some(json!({"and": [{"year": {"gte": 2019}}, {"lang": "en"}, {"pages": 3}, {"tag": "3"}]}))
-        );
-        assert_eq!(filter(None, &["a=x=y".into()]).unwrap(), Some(json!({"a": "x=y"})));
-        assert_eq!(filter(None, &["nothing".into()]).unwrap_err().kind, Kind::Usage);
-        assert_eq!(filter(Some("{year}"), &[]).unwrap_err().message, "`--filter` is not JSON");
-    }
 }

@@ -1,0 +1,71 @@
+//! `howdah apply`: from here, with the declaration as it is now; the running server reads it again afterwards.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::super::common::{Common, Format};
+use super::super::print::{self, DIM, paint};
+use super::super::refusal::Outcome;
+use super::super::session::{self, Session};
+use super::super::steps::Shown;
+use super::presenter::{Asked, Presenter};
+use crate::apply;
+use crate::observe::progress::duration;
+use crate::skills::plan::Apply;
+
+/// `howdah apply`.
+pub const APPLY: Presenter = Presenter {
+    skill: "apply",
+    instead: |asked| {
+        Box::pin(
+            async move { if asked.common.url.is_some() { Ok(None) } else { here(asked).await.map(Some) } },
+        )
+    },
+    show: |_, outcome| {
+        print::out(&print::pretty(outcome));
+        Ok(())
+    },
+    ..Presenter::PLAIN
+};
+
+async fn here(asked: &Asked<'_>) -> Outcome {
+    let common = asked.common;
+    let how: Apply = session::typed(asked.skill, asked.input)?;
+    let (declaration, context) = Session::own(common).await?;
+    let shown = Shown::new(common.quiet);
+    let begun = Instant::now();
+    let outcome = context.apply(how, false, &apply::tell(&shown)).await?;
+    session::tell_to_reload(&declaration)?;
+    match common.output {
+        Format::Table | Format::Csv => print::out(&format!(
+            "{} applied {}\n",
+            count(outcome.done.len(), "step"),
+            paint(&duration(begun.elapsed()), DIM)
+        )),
+        Format::Json | Format::Jsonl => print::out(&format!("{}\n", json!(outcome))),
+    }
+    remarks(common, outcome.left.blocked.len(), &outcome.restart);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is left to do.
+fn remarks(common: &Common, blocked: usize, restart: &[String]) {
+    if common.quiet {
+        return;
+    }
+    if blocked > 0 {
+        print::err(&format!(
+            "{} would destroy data and wait for `howdah apply --allow-destroy`; see `howdah plan`\n",
+            count(blocked, "step")
+        ));
+    }
+    if !restart.is_empty() {
+        print::err(&format!("a restart is needed for {}\n", restart.join(", ")));
+    }
+}
+
+fn count(many: usize, what: &str) -> String {
+    print::count(many as u64, what)
+}
