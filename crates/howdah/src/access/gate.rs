@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ struct Memory {
     since: Instant,
 }
 
+/// When the database was asked about a key, counted in how often verdicts had been forgotten by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking(u64);
+
 struct Limiter {
     per_second: u32,
     of_keys: Option<DefaultKeyedRateLimiter<Uuid>>,
@@ -51,6 +56,8 @@ impl Limiter {
 /// Remembers verdicts and counts requests.
 pub struct Gate {
     memory: Mutex<HashMap<[u8; 32], Memory>>,
+    /// How often all verdicts were forgotten.
+    forgotten: AtomicU64,
     limiter: RwLock<Limiter>,
     owner: Option<[u8; 32]>,
 }
@@ -59,7 +66,7 @@ impl Gate {
     /// A gate that lets each key ask `per_second` times a second (0: without limit) and knows the instance's own token.
     pub fn new(per_second: u32, owner: Option<&Key>) -> Self {
         let limiter = RwLock::new(Limiter::new(per_second));
-        Gate { memory: Mutex::default(), limiter, owner: owner.map(Key::hash) }
+        Gate { memory: Mutex::default(), forgotten: AtomicU64::new(0), limiter, owner: owner.map(Key::hash) }
     }
 
     /// Lets each key ask so many times a second from now on (0: without limit).
@@ -88,9 +95,18 @@ impl Gate {
         }
     }
 
-    /// Remembers what the database said.
-    pub fn remember(&self, key: &Key, verdict: Verdict) {
+    /// What to hand to [`Gate::remember`], taken before the database is asked.
+    pub fn asking(&self) -> Asking {
+        Asking(self.forgotten.load(Ordering::Acquire))
+    }
+
+    /// Remembers what the database said, unless everything was forgotten since it was asked: then the answer may be older
+    /// than a revocation.
+    pub fn remember(&self, asking: Asking, key: &Key, verdict: Verdict) {
         let mut memory = self.lock();
+        if asking.0 != self.forgotten.load(Ordering::Acquire) {
+            return;
+        }
         if memory.len() >= MOST {
             memory.retain(|_, known| known.since.elapsed() <= REMEMBERED);
         }
@@ -101,7 +117,9 @@ impl Gate {
 
     /// Forgets all verdicts: a key was revoked.
     pub fn forget(&self) {
-        self.lock().clear();
+        let mut memory = self.lock();
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        memory.clear();
     }
 
     /// Counts a request of `caller`.
@@ -165,12 +183,23 @@ mod tests {
     fn a_verdict_is_forgotten_when_the_key_ends_or_somebody_revokes() {
         let (gate, key) = (Gate::new(0, None), Key::random());
         let past = jiff::Timestamp::from_second(1).unwrap();
-        gate.remember(&key, Verdict::Good(reader(), Some(past)));
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
         assert!(gate.remembered(&key).is_none());
-        gate.remember(&key, Verdict::Good(reader(), None));
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
         assert!(gate.remembered(&key).is_some());
         gate.forget();
         assert!(gate.remembered(&key).is_none());
+    }
+
+    #[test]
+    fn an_answer_from_before_a_revocation_is_not_remembered_after_it() {
+        let (gate, key) = (Gate::new(0, None), Key::random());
+        let asking = gate.asking();
+        gate.forget();
+        gate.remember(asking, &key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_none());
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_some());
     }
 
     #[test]
