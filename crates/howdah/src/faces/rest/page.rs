@@ -7,11 +7,9 @@ use axum::body::Body;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::http::{HeaderValue, Response, StatusCode};
 
-use super::{answer, scope_words};
+use super::paths::{PAGE, scope_words};
+use crate::faces::http::answer;
 use crate::skills::Skill;
-
-/// Content type of the page.
-pub const KIND: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
 color:#1b1b1f;background:#fff}code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f5;border-radius:4px;\
@@ -22,7 +20,7 @@ h3{margin-bottom:.2rem}.scope{color:#555}a{color:#0b57d0}\
 
 /// The page.
 pub fn response<C>(skills: &[Skill<C>]) -> Response<Body> {
-    let mut response = answer::typed(StatusCode::OK, KIND, html(skills));
+    let mut response = answer::typed(StatusCode::OK, PAGE, html(skills));
     response.headers_mut().insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
