@@ -25,24 +25,26 @@ use crate::runtime::host::Host;
 /// Lets through whoever has a good key and does not ask too often.
 pub async fn keyed<C: Host>(
     State(service): State<Arc<Service<C>>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response<Body> {
     let admitted = admit(&*service.context(), request.headers(), request.extensions()).await;
     match admitted {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+        Ok(caller) => let_in(caller, request, next).await,
         Err(failure) => failure.response(),
     }
+}
+
+async fn let_in(caller: Caller, mut request: Request, next: Next) -> Response<Body> {
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// As [`keyed`], for what only tells how the server is: while PostgreSQL does not answer, a key that was good lately is
 /// good enough, because that is when people have to look.
 pub async fn watched<C: Host>(
     State(service): State<Arc<Service<C>>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response<Body> {
     let host = service.context();
@@ -52,12 +54,11 @@ pub async fn watched<C: Host>(
         }
         admitted => admitted,
     };
-    let may = admitted.and_then(|caller| Ok(caller.may(Scope::Read).map(|()| caller)?));
-    match may {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+    match admitted {
+        Ok(caller) => match caller.may(Scope::Read) {
+            Ok(()) => let_in(caller, request, next).await,
+            Err(problem) => Failure::from(problem).response(),
+        },
         Err(failure) => failure.response(),
     }
 }

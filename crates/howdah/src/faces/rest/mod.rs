@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use self::input::Properties;
-use super::http::answer::{self, Failure, NO_ANSWER};
+use super::http::answer::{self, Failure, NO_ANSWER, REQUEST_ID};
 use super::http::service::Service;
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
@@ -91,8 +91,7 @@ async fn run<C: Host>(
     let detached = wants_no_wait(request.headers());
     let input = read_input(skill, properties, &path, request, context.limits().body).await?;
     // Dropped with the request, also when the caller is gone or its time is over, the guard tells what the skill began that
-    // nobody waits.
-    // A statement that is waited for here needs no telling: dropping what waits cancels it.
+    // nobody waits. A statement that is waited for here needs no telling: dropping what waits cancels it.
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
     let scope = caller.scope;
@@ -115,7 +114,8 @@ fn told(problem: Problem, scope: Scope, place: &str) -> Failure {
     let names = texts.into_iter().flatten().any(|text| text.contains(place));
     let refused = problem.kind == Kind::Unauthenticated;
     let failure = if (own && !embedder || names) && scope < Scope::Admin {
-        tracing::error!(detail = problem.detail, "what was kept from a caller: {problem}");
+        let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
+        tracing::error!(request_id, detail = problem.detail, "what was kept from a caller: {problem}");
         let kept = Problem::new(Kind::Unreachable, NO_ANSWER)
             .hint("Try again in a moment; the server's log says why under this request's id.");
         Failure::from(kept.do_now(if refused { DoNow::FixMachine } else { problem.do_now }))
