@@ -55,6 +55,8 @@ pub async fn serve(
     let (tell, told) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
+    // Said once each time: whoever fills the connections shall not fill the log.
+    let mut full = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -76,6 +78,7 @@ pub async fn serve(
             }
         };
         if let Ok(slot) = slots.clone().try_acquire_owned() {
+            full = false;
             connections.spawn(connection::serve(
                 builder.clone(),
                 app.clone(),
@@ -84,8 +87,12 @@ pub async fn serve(
                 bounds.patience,
                 told.clone(),
             ));
-        } else if let Ok(turn) = refusals.clone().try_acquire_owned() {
+            continue;
+        }
+        if !std::mem::replace(&mut full, true) {
             tracing::warn!(%peer, "all {} connections are taken", bounds.connections);
+        }
+        if let Ok(turn) = refusals.clone().try_acquire_owned() {
             tokio::spawn(async move {
                 refuse(stream).await;
                 drop(turn);

@@ -33,7 +33,7 @@ fn html<C>(skills: &[Skill<C>]) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>Howdah</title><style>{STYLE}</style></head><body>\
          <h1>Howdah {}</h1><p>PostgreSQL as a production vector database. The whole interface is described in \
-         <a href=\"/openapi.json\">/openapi.json</a>; how things are stands at <a href=\"/health\">/health</a> and \
+         <a href=\"/openapi.json\">/openapi.json</a>; how things are stands at <a href=\"/health\">/health</a> and, for a key, \
          <a href=\"/metrics\">/metrics</a>.</p><p>Send a key with each call: <code>Authorization: Bearer hdk_…</code>. \
          Make one with <code>howdah keys create NAME</code>.</p>",
         env!("CARGO_PKG_VERSION")

@@ -101,6 +101,7 @@ async fn input_that_does_not_fit_is_refused_with_its_reason() {
 async fn an_unknown_path_or_method_has_the_same_shape() {
     let server = Running::start(0).await;
     is(&refusal(server.get("/v2")).await, 404, "not_found", "there is nothing at `/v2`");
+    is(&refusal(server.stranger("/v2")).await, 404, "not_found", "there is nothing at `/v2`");
     let response = server.client.patch(format!("{}{WAIT}", server.base)).send().await.unwrap();
     assert_eq!(response.status(), 405);
     let allow = response.headers()["allow"].to_str().unwrap();
