@@ -7,12 +7,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Extensions, HeaderMap, Response};
 use axum::middleware::Next;
-use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::problem::{DoNow, Kind, Problem};
 
 use super::answer::Failure;
 use super::service::Service;
@@ -21,6 +22,10 @@ use crate::access::gate::{self, Verdict};
 use crate::access::key::Key;
 use crate::access::scope::Scope;
 use crate::runtime::host::Host;
+
+/// Longest time to ask about a key. A server that was stopped answers nothing, not even that its time is over, and a caller
+/// who waits for leave must not take the whole time of his request.
+const CHECK: Duration = Duration::from_secs(4);
 
 /// Lets through whoever has a good key and does not ask too often.
 pub async fn keyed<C: Host>(
@@ -103,7 +108,13 @@ async fn verdict<C: Host>(host: &C, presented: &str, from_here: bool) -> Result<
     }
     match host.gate().remembered(&key) {
         Some(verdict) => Ok(verdict),
-        None => Ok(host.look_up(key).await),
+        None => Ok(tokio::time::timeout(CHECK, host.look_up(key)).await.unwrap_or_else(|_| {
+            tracing::error!("a key was not looked up within {} s", CHECK.as_secs());
+            let problem = Problem::new(Kind::Unreachable, "the key cannot be checked now");
+            Verdict::Bad(
+                problem.hint("Try again in a moment; the server's log says why.").do_now(DoNow::Retry),
+            )
+        })),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Bench {
     pub asked: AtomicU32,
     /// Whether PostgreSQL is away.
     pub away: AtomicBool,
+    /// Whether it never answers a question about a key.
+    pub mute: bool,
     /// Set when a call was told that nobody waits.
     pub cancelled: Mutex<Vec<u64>>,
 }
@@ -56,6 +58,7 @@ impl Bench {
             collections: vec!["manual".into()],
             asked: AtomicU32::new(0),
             away: AtomicBool::new(false),
+            mute: false,
             cancelled: Mutex::default(),
         }
     }
@@ -77,6 +80,9 @@ impl Host for Bench {
 
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.mute {
+            return Box::pin(std::future::pending());
+        }
         if self.away.load(Ordering::Relaxed) {
             let problem = Problem::new(Kind::Unreachable, "the key cannot be checked now");
             return Box::pin(std::future::ready(Verdict::Bad(problem)));

@@ -332,6 +332,15 @@ async fn whoever_watches_sees_that_postgresql_is_away() {
 }
 
 #[tokio::test]
+async fn a_key_that_nobody_can_check_is_not_waited_for() {
+    let mut bench = Bench::new(0);
+    (bench.mute, bench.limits.timeout) = (true, Duration::from_secs(600));
+    let server = Running::with(bench, Bounds::default()).await;
+    let refused = tokio::time::timeout(LONG, refusal(server.post(WAIT, "{}"))).await.unwrap();
+    is(&refused, 503, "unreachable", "the key cannot be checked now");
+}
+
+#[tokio::test]
 async fn without_required_keys_nothing_is_hidden() {
     let mut bench = Bench::new(0);
     bench.limits.require_key = false;
