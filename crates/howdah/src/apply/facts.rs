@@ -116,7 +116,7 @@ async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem>
                 'connection_limit', r.rolconnlimit,
                 'comment', shobj_description(r.oid, 'pg_authid'),
                 'settable', pg_has_role(current_user, r.oid, '{set}'),
-                'powers', array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+                'attributes', array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
                                              CASE WHEN r.rolinherit THEN 'INHERIT' END,
                                              CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
                                              CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,

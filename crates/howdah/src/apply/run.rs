@@ -6,9 +6,9 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use howdah_plan::migrate::live::Live;
-use howdah_plan::migrate::{self, Effect, Plan, Step, diff};
+use howdah_plan::migrate::{self, Effect, PasswordFrom, Plan, Step, diff};
 use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::service::Purpose;
+use howdah_plan::service::{Purpose, role_name};
 use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::quote_literal;
 use rand::Rng;
@@ -101,7 +101,7 @@ struct Runner<'a> {
     options: &'a Options,
     progress: Progress<'a>,
     lock: Lock,
-    /// Connections of this run's own, by database.
+    /// The connection that steps run on, by its database.
     sessions: HashMap<String, Own>,
     /// Looks on while an index is built, from the same database: only there an access method's phases have names.
     watcher: Option<Own>,
@@ -134,7 +134,7 @@ impl Runner<'_> {
             let own = self.options.environment.get(&password.env).map(|secret| secret.expose().to_owned());
             let clear = own.or_else(|| std::env::var(&password.env).ok()).filter(|clear| !clear.is_empty());
             // Nobody waits for the password of a role that the service works as: it sets its own when it starts.
-            let clear = clear.or_else(|| Purpose::of_variable(&password.env).map(|_| random_password()));
+            let clear = clear.or_else(|| self.serves(password).then(random_password));
             match clear {
                 Some(clear) => {
                     let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
@@ -152,6 +152,12 @@ impl Runner<'_> {
         Err(Problem::new(Kind::Usage, format!("variable `{}` is not set", first.env))
             .detail(format!("passwords are missing: {}", roles.join(", ")))
             .hint(format!("Set them and run the command again: `export {}`.", exports.join(" "))))
+    }
+
+    /// Whether a password is one of a role that the service works as.
+    fn serves(&self, password: &PasswordFrom) -> bool {
+        Purpose::of_variable(&password.env)
+            .is_some_and(|purpose| role_name(self.spec, purpose) == password.role)
     }
 
     async fn step(&mut self, step: &Step, verifiers: &HashMap<String, String>) -> Result<(), Problem> {
@@ -218,6 +224,8 @@ impl Runner<'_> {
         if self.sessions.get(database).is_some_and(|client| !client.is_closed()) {
             return Ok(());
         }
+        // Steps come database by database; the session of the one before has done its part.
+        self.sessions.clear();
         let client = self.pools.own(database).await?;
         let mut schemas = vec!["public".to_owned()];
         if let Some(live) = self.live.databases.get(database) {

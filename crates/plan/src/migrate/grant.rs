@@ -64,14 +64,14 @@ pub(super) fn grants(work: &mut Work, database: &str, service: &[Grantee]) {
     inside.tables.retain(|name, _| !dropped(name));
     inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(dropped));
     for grantee in declared(work, database) {
-        hold(work, database, &inside, &grantee);
+        reconcile(work, database, &inside, &grantee);
     }
     // Only the service's roles have rights on Howdah's own tables.
     let internal = std::mem::take(&mut inside.internal);
     inside.schemas.extend(internal.schema.map(|schema| (SCHEMA.to_owned(), schema)));
     inside.tables.extend(internal.tables);
     for grantee in service {
-        hold(work, database, &inside, grantee);
+        reconcile(work, database, &inside, grantee);
     }
 }
 
@@ -105,7 +105,7 @@ fn declared(work: &mut Work, database: &str) -> Vec<Grantee> {
 }
 
 /// Sees to it that a role has its rights, and no more.
-fn hold(work: &mut Work, database: &str, inside: &Inside, grantee: &Grantee) {
+fn reconcile(work: &mut Work, database: &str, inside: &Inside, grantee: &Grantee) {
     let Grantee { role, rights, on_database: more } = grantee;
     connect(work, database, role, !rights.is_empty());
     if let Some(more) = more {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::live::{InternalSchema, Recorded};
+use super::live::{AppliedMigration, InternalSchema};
 use super::step::{Step, StepKind};
 use super::work::Work;
 use crate::internal_schema::{self, COUNT_KEY, Migration};
@@ -42,7 +42,7 @@ pub(super) fn internal_schema(work: &mut Work, database: &str) {
     work.in_database(database, step.sql(record(&unrecorded)));
 }
 
-fn same(recorded: &Recorded, migration: &Migration) -> bool {
+fn same(recorded: &AppliedMigration, migration: &Migration) -> bool {
     recorded.domain == migration.domain && recorded.number == migration.number
 }
 
@@ -73,7 +73,7 @@ fn done(there: &InternalSchema) -> Result<BTreeSet<(&'static str, u32)>, Problem
     let mut done = BTreeSet::new();
     for recorded in &there.migrations {
         let Some(known) = internal_schema::find(&recorded.domain, recorded.number) else {
-            let Recorded { domain, number, name, .. } = recorded;
+            let AppliedMigration { domain, number, name, .. } = recorded;
             return Err(newer(format!(
                 "it records migration {domain} {number} (`{name}`), which this howdah does not have"
             )));
@@ -93,7 +93,7 @@ fn newer(detail: String) -> Problem {
         .do_now(DoNow::FixMachine)
 }
 
-fn edited(recorded: &Recorded, known: &Migration) -> Problem {
+fn edited(recorded: &AppliedMigration, known: &Migration) -> Problem {
     let Migration { domain, number, name, .. } = known;
     Problem::new(
         Kind::Conflict,
@@ -124,7 +124,7 @@ mod tests {
         plan(&spec("name = \"t\"\n[databases.app]\n"), &live)
     }
 
-    fn all_recorded() -> Vec<Recorded> {
+    fn all_recorded() -> Vec<AppliedMigration> {
         crate::migrate::tests::recorded()
     }
 
@@ -177,7 +177,11 @@ mod tests {
 
     #[test]
     fn what_a_newer_howdah_made_is_left_alone() {
-        let more = |domain: &str, number| Recorded { domain: domain.into(), number, ..Recorded::default() };
+        let more = |domain: &str, number| AppliedMigration {
+            domain: domain.into(),
+            number,
+            ..AppliedMigration::default()
+        };
         for newer in [more("core", 1000), more("memory", 1)] {
             let migrations = all_recorded().into_iter().chain([newer]).collect();
             let plan = planned(InternalSchema { migrations, ..InternalSchema::default() });

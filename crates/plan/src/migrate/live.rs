@@ -59,7 +59,7 @@ pub struct Role {
     /// Whether the connected role may `SET ROLE` to it.
     pub settable: bool,
     /// Attributes beyond logging in, as `ALTER ROLE` takes them: `SUPERUSER`, `INHERIT`, `CREATEDB`, …
-    pub powers: BTreeSet<String>,
+    pub attributes: BTreeSet<String>,
     /// Databases in which it owns something or has rights by name.
     pub databases: BTreeSet<String>,
 }
@@ -114,7 +114,7 @@ pub struct InternalSchema {
     /// How many statements ran before migrations were recorded by domain ([`crate::internal_schema::counted`]).
     pub counted: usize,
     /// What `howdah.migrations` records.
-    pub migrations: Vec<Recorded>,
+    pub migrations: Vec<AppliedMigration>,
     /// The schema itself.
     pub schema: Option<Schema>,
     /// Its tables by quoted name: owner and rights only.
@@ -124,7 +124,7 @@ pub struct InternalSchema {
 /// A migration that has run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Recorded {
+pub struct AppliedMigration {
     /// Its domain.
     pub domain: String,
     /// Its number in the domain.

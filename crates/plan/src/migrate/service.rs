@@ -75,11 +75,11 @@ fn duty(purpose: Purpose) -> &'static str {
 
 fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
     server::attributes(work, name, role, live);
-    if !live.powers.is_empty() {
-        let powers: Vec<&str> = live.powers.iter().map(String::as_str).collect();
-        let reason = format!("role `{name}` has {}, which it does not serve with", powers.join(", "));
-        let change = format!("ALTER ROLE {} NO{}", quote_ident(name), powers.join(" NO"));
-        work.step(Step::new(StepKind::Role, &format!("role:{name}:powers"), reason).sql(change));
+    if !live.attributes.is_empty() {
+        let extra: Vec<&str> = live.attributes.iter().map(String::as_str).collect();
+        let reason = format!("role `{name}` has {}, which it does not serve with", extra.join(", "));
+        let change = format!("ALTER ROLE {} NO{}", quote_ident(name), extra.join(" NO"));
+        work.step(Step::new(StepKind::Role, &format!("role:{name}:attributes:revoke"), reason).sql(change));
     }
     if server::is_pending(work, live) {
         server::password(work, name, role, &format!("role `{name}` has no password yet"), true);

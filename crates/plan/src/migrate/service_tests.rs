@@ -161,7 +161,7 @@ fn what_they_have_too_much_is_taken_from_them() {
     app.inside.tables.get_mut("\"public\".\"secrets\"").unwrap().acl =
         acl(&[("howdah_shop_write", &["SELECT"])]);
     let read = live.roles.get_mut("howdah_shop_read").unwrap();
-    read.powers = ["CREATEDB".to_owned(), "INHERIT".to_owned()].into();
+    read.attributes = ["CREATEDB".to_owned(), "INHERIT".to_owned()].into();
     read.member_of = ["pg_monitor".to_owned()].into();
     read.databases = ["app".to_owned(), "gone".to_owned(), "left".to_owned()].into();
     live.databases.insert("left".into(), Database { owner: "them".into(), ..Database::default() });

@@ -1,7 +1,8 @@
 //! Each kind of difference, on facts written by hand.
 
 use super::live::{
-    Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Recorded, Role,
+    Acl, AppliedMigration, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory,
+    Role,
 };
 use super::live::{Schema, Setting, Table};
 use super::{Effect, Options, Plan, build_memory, diff, mark};
@@ -53,8 +54,8 @@ pub(super) fn fresh() -> Live {
 }
 
 /// The record of every migration.
-pub(super) fn recorded() -> Vec<Recorded> {
-    let record = |one: &internal_schema::Migration| Recorded {
+pub(super) fn recorded() -> Vec<AppliedMigration> {
+    let record = |one: &internal_schema::Migration| AppliedMigration {
         domain: one.domain.into(),
         number: one.number,
         name: one.name.into(),
