@@ -20,6 +20,8 @@ use super::key::Key;
 
 /// How long a verdict is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(2);
+/// How long a good verdict serves those who only watch, while the database does not answer.
+pub const LATELY: Duration = Duration::from_secs(600);
 /// Most verdicts remembered at a time.
 const MOST: usize = 10_000;
 
@@ -92,6 +94,19 @@ impl Gate {
         match &known.verdict {
             Verdict::Good(_, Some(end)) if *end <= jiff::Timestamp::now() => None,
             verdict => Some(verdict.clone()),
+        }
+    }
+
+    /// Whose key it was when the database last said that it is good, lately, unless it has run out since. No leave to do
+    /// anything: somebody may have revoked it.
+    pub fn was_good(&self, key: &Key) -> Option<Caller> {
+        let memory = self.lock();
+        let known = memory.get(&key.hash()).filter(|known| known.since.elapsed() <= LATELY)?;
+        match &known.verdict {
+            Verdict::Good(caller, end) if end.is_none_or(|end| end > jiff::Timestamp::now()) => {
+                Some(caller.clone())
+            }
+            _ => None,
         }
     }
 
@@ -183,12 +198,19 @@ mod tests {
     fn a_verdict_is_forgotten_when_the_key_ends_or_somebody_revokes() {
         let (gate, key) = (Gate::new(0, None), Key::random());
         let past = jiff::Timestamp::from_second(1).unwrap();
+<<<<<<< HEAD
         gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
         assert!(gate.remembered(&key).is_none());
         gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
         assert!(gate.remembered(&key).is_some());
+=======
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
+        assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_some() && gate.was_good(&key).is_some());
+>>>>>>> http-house
         gate.forget();
-        assert!(gate.remembered(&key).is_none());
+        assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
     }
 
     #[test]

@@ -221,6 +221,10 @@ impl Host for Context {
         metrics::gauge!(measure::POOL, "state" => "idle").set(idle as f64);
     }
 
+    fn place(&self) -> String {
+        self.runtime.pools.target().place()
+    }
+
     fn collections(&self) -> Vec<String> {
         self.spec().collections.keys().cloned().collect()
     }

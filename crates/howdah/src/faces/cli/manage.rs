@@ -24,7 +24,7 @@ pub async fn up(common: &Common, flags: &Up) -> Outcome {
     }
     let declaration = Declaration::find(common.file.as_deref())?;
     if flags.foreground {
-        run::run(declaration, flags.detached, crate::faces::rest::face::open).await?;
+        run::run(declaration, flags.detached, crate::faces::http::face::open).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let place = Place::of(&declaration, &local::home()?.instances())?;
