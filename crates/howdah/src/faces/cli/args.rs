@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::access::scope::Scope;
-use crate::daemon::once::Started;
+use crate::daemon::standalone::Started;
 use crate::skills::SKILLS;
 
 /// Examples stand before flags: most people read no further.
@@ -105,7 +105,9 @@ pub enum Command {
     /// (from the table)
     Status,
     /// Show the log of the server in the background
-    #[command(before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n\n")]
+    #[command(
+        before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n  howdah logs --follow --postgres\n\n"
+    )]
     Logs(Logs),
     /// Write a declaration
     #[command(before_help = "Examples:\n  howdah init\n  howdah init --preset edge-ai\n\n")]
@@ -153,9 +155,9 @@ pub struct Up {
     /// Stay, and log to standard error
     #[arg(long)]
     pub foreground: bool,
-    /// Begun in the background by `howdah up`
-    #[arg(long, hide = true, requires = "foreground")]
-    pub detached: bool,
+    /// Begun in the background by `howdah up`, which follows the steps in this file
+    #[arg(long, hide = true, requires = "foreground", value_name = "STEPS")]
+    pub detached: Option<PathBuf>,
 }
 
 /// Flags of `logs`.
@@ -164,6 +166,12 @@ pub struct Logs {
     /// How many of the last lines
     #[arg(long, short = 'n', default_value_t = 100)]
     pub lines: usize,
+    /// Go on with what comes next, until Ctrl-C
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// The log of the instance's PostgreSQL
+    #[arg(long)]
+    pub postgres: bool,
 }
 
 /// Flags of `init`.

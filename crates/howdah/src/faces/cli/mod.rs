@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::args::{Arguments, Command, Common, Format};
 use self::print::Refusal;
 use crate::daemon::local::OWN_REST_VARIABLE;
-use crate::daemon::once::Started;
+use crate::daemon::standalone::Started;
 use crate::observe::{self, Log};
 
 pub mod args;
@@ -104,7 +104,7 @@ async fn run(common: &Common, command: Command) -> Outcome {
         Command::Up(flags) => manage::up(common, &flags).await,
         Command::Down => manage::down(common).await,
         Command::Status => manage::status(common).await,
-        Command::Logs(flags) => manage::logs(common, &flags),
+        Command::Logs(flags) => manage::logs(common, &flags).await,
         Command::Init(flags) => declare::init(common, &flags),
         Command::Plan(flags) => declare::plan(common, &flags).await,
         Command::Apply(flags) => declare::apply(common, &flags).await,

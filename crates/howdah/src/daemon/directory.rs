@@ -18,18 +18,22 @@ use super::declaration::{Declaration, FILE};
 use super::process::Identity;
 use crate::access::key::Key;
 
+/// How the name of a file with the steps of a start begins and ends.
+const STEPS: &str = "start-";
+const STEPS_END: &str = ".jsonl";
+
 /// The directory of one instance, and its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct InstanceDirectory {
     /// The instance's id.
     pub id: String,
-    /// Its directory.
-    pub directory: PathBuf,
+    /// The directory itself.
+    pub path: PathBuf,
 }
 
 /// What a running server says of itself, in `daemon.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
+pub struct ServerRecord {
     /// The process.
     pub process: Identity,
     /// Version of Howdah it runs.
@@ -44,6 +48,12 @@ pub struct Running {
     pub database: String,
     /// Whether everything was loaded.
     pub ready: bool,
+    /// Declared documents and records that could not be read.
+    #[serde(default)]
+    pub left_out: u64,
+    /// Whether it was told to stop: it takes nothing new, and ends.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// The pointer beside the declaration.
@@ -53,8 +63,8 @@ struct Pointer {
     declaration: PathBuf,
 }
 
-impl Place {
-    /// The place of `declaration` among `instances`, without making anything.
+impl InstanceDirectory {
+    /// The directory of `declaration` among `instances`, without making anything.
     pub fn existing(declaration: &Declaration, instances: &Path) -> Option<Self> {
         let id = match read_pointer(&pointer_file(declaration)) {
             Some(pointer) if belongs(&pointer, declaration) => pointer.id,
@@ -62,10 +72,10 @@ impl Place {
             None => fallback_id(declaration),
         };
         let directory = instances.join(&id);
-        directory.is_dir().then_some(Place { id, directory })
+        directory.is_dir().then_some(InstanceDirectory { id, path: directory })
     }
 
-    /// The place of `declaration` among `instances`, made where it is missing.
+    /// The directory of `declaration` among `instances`, made where it is missing.
     ///
     /// # Errors
     /// `machine` when the directory cannot be made.
@@ -73,13 +83,13 @@ impl Place {
         let id = remembered_id(declaration);
         let directory = instances.join(&id);
         make_directory(&directory)?;
-        Ok(Place { id, directory })
+        Ok(InstanceDirectory { id, path: directory })
     }
 
     /// What the server wrote of itself, if it still runs.
-    pub fn running(&self) -> Option<Running> {
-        let text = fs::read_to_string(self.running_file()).ok()?;
-        let running: Running = serde_json::from_str(&text).ok()?;
+    pub fn record(&self) -> Option<ServerRecord> {
+        let text = fs::read_to_string(self.record_file()).ok()?;
+        let running: ServerRecord = serde_json::from_str(&text).ok()?;
         running.process.is_alive().then_some(running)
     }
 
@@ -87,15 +97,15 @@ impl Place {
     ///
     /// # Errors
     /// `machine` when it cannot be written.
-    pub fn write_running(&self, running: &Running) -> Result<(), Problem> {
+    pub fn write_record(&self, running: &ServerRecord) -> Result<(), Problem> {
         let text = serde_json::to_string_pretty(running).unwrap_or_default();
-        write_atomically(&self.running_file(), text.as_bytes(), 0o644)
+        write_atomically(&self.record_file(), text.as_bytes(), 0o644)
     }
 
     /// Forgets what ran here.
-    pub fn clear_running(&self) {
+    pub fn clear_record(&self) {
         // Already gone is as good.
-        let _ = fs::remove_file(self.running_file());
+        let _ = fs::remove_file(self.record_file());
         let _ = fs::remove_file(self.token_file());
     }
 
@@ -119,30 +129,51 @@ impl Place {
     /// # Errors
     /// `machine` when it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Problem> {
-        write_atomically(&self.directory.join(name), text.as_bytes(), 0o644)
+        write_atomically(&self.path.join(name), text.as_bytes(), 0o644)
     }
 
     /// The log of a server in the background.
     pub fn log_file(&self) -> PathBuf {
-        self.directory.join("howdah.log")
+        self.path.join("howdah.log")
     }
 
     /// The file that is locked by whoever works with the instance.
     pub fn lock_file(&self) -> PathBuf {
-        self.directory.join("daemon.lock")
+        self.path.join("daemon.lock")
     }
 
-    /// The steps of the last start, one JSON object a line.
-    pub fn steps_file(&self) -> PathBuf {
-        self.directory.join("start.jsonl")
+    /// What a server in the background says outside its log: a panic, or a mistake before the log is open.
+    pub fn errors_file(&self) -> PathBuf {
+        self.path.join("howdah.err")
     }
 
-    fn running_file(&self) -> PathBuf {
-        self.directory.join("daemon.json")
+    /// A name for the steps of one attempt to start, one JSON object a line. No other attempt has it.
+    pub fn new_steps_file(&self) -> PathBuf {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        self.path.join(format!("{STEPS}{}-{}{STEPS_END}", std::process::id(), &random[..8]))
+    }
+
+    /// Removes the steps of attempts whose command is gone.
+    pub fn remove_stale_steps(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if let Some(id) = name.strip_prefix(STEPS).and_then(|rest| rest.strip_suffix(STEPS_END)) {
+                let pid = id.split('-').next().and_then(|pid| pid.parse().ok());
+                if pid.and_then(Identity::of).is_none() {
+                    // Somebody else may have removed it meanwhile.
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
+    fn record_file(&self) -> PathBuf {
+        self.path.join("daemon.json")
     }
 
     fn token_file(&self) -> PathBuf {
-        self.directory.join("token")
+        self.path.join("token")
     }
 }
 
@@ -261,35 +292,35 @@ mod tests {
         let instances = root.path().join("instances");
         let first = declare(&root.path().join("a clone"));
         let second = declare(&root.path().join("b"));
-        assert_eq!(Place::existing(&first, &instances), None);
-        let place = Place::of(&first, &instances).unwrap();
-        assert!(place.id.starts_with("my-app-"), "{}", place.id);
-        assert_eq!(Place::of(&first, &instances).unwrap(), place);
-        assert_eq!(Place::existing(&first, &instances), Some(place.clone()));
-        assert_ne!(Place::of(&second, &instances).unwrap(), place);
+        assert_eq!(InstanceDirectory::existing(&first, &instances), None);
+        let directory = InstanceDirectory::of(&first, &instances).unwrap();
+        assert!(directory.id.starts_with("my-app-"), "{}", directory.id);
+        assert_eq!(InstanceDirectory::of(&first, &instances).unwrap(), directory);
+        assert_eq!(InstanceDirectory::existing(&first, &instances), Some(directory.clone()));
+        assert_ne!(InstanceDirectory::of(&second, &instances).unwrap(), directory);
     }
 
     #[test]
     fn a_moved_directory_keeps_its_data_and_a_copied_one_does_not_share_them() {
         let root = tempfile::tempdir().unwrap();
         let instances = root.path().join("instances");
-        let place = Place::of(&declare(&root.path().join("a")), &instances).unwrap();
+        let directory = InstanceDirectory::of(&declare(&root.path().join("a")), &instances).unwrap();
         let copied = declare(&root.path().join("b"));
         fs::create_dir_all(root.path().join("b/.howdah")).unwrap();
         fs::copy(root.path().join("a/.howdah/instance.toml"), root.path().join("b/.howdah/instance.toml"))
             .unwrap();
-        let other = Place::of(&copied, &instances).unwrap();
-        assert_ne!(other, place, "the original is still there");
+        let other = InstanceDirectory::of(&copied, &instances).unwrap();
+        assert_ne!(other, directory, "the original is still there");
         fs::rename(root.path().join("a"), root.path().join("c")).unwrap();
-        assert_eq!(Place::of(&declare(&root.path().join("c")), &instances).unwrap(), place);
+        assert_eq!(InstanceDirectory::of(&declare(&root.path().join("c")), &instances).unwrap(), directory);
     }
 
     #[test]
     fn the_token_is_for_its_owner() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place::of(&declare(root.path()), &root.path().join("i")).unwrap();
-        let token = place.make_token().unwrap();
-        assert_eq!(place.token(), Some(token));
-        assert_eq!(fs::metadata(place.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
+        let directory = InstanceDirectory::of(&declare(root.path()), &root.path().join("i")).unwrap();
+        let token = directory.make_token().unwrap();
+        assert_eq!(directory.token(), Some(token));
+        assert_eq!(fs::metadata(directory.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
