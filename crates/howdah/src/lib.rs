@@ -13,6 +13,9 @@ pub mod observe;
 pub mod runtime;
 pub mod skills;
 
+#[cfg(test)]
+mod testing;
+
 pub use howdah_embed as embed;
 pub use howdah_postgres as postgres;
 

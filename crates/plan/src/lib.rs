@@ -6,12 +6,14 @@
 
 pub mod budget;
 pub mod check;
+pub mod internal_schema;
 pub mod migrate;
-pub mod own;
 pub mod platform;
 pub mod preset;
 pub mod problem;
 pub mod search;
+pub mod service;
 pub mod settings;
 pub mod spec;
 pub mod tune;
+pub mod version;

@@ -67,6 +67,37 @@ fn keys_that_are_missing() {
 }
 
 #[test]
+fn a_declaration_of_a_later_howdah() {
+    reads!("version = 2\nname = \"a\"\n[anything]\nelse = 1\n");
+}
+
+#[test]
+fn sections_of_a_later_howdah() {
+    reads!(
+        "version = 1\nname = \"a\"\n[backup]\nkeep = 7\n[cluster]\nreplicas = 2\n[pooler]\n[packs.memory]\n\
+         [targets.production]\n[[servers]]\nname = \"b\"\n[server]\nbackup = 1\n"
+    );
+}
+
+#[test]
+fn a_version_that_is_none() {
+    reads!("version = 0\nname = \"a\"\n");
+    for (text, said) in
+        [("\"1\"", "must be a whole number"), ("-1", "out of range"), ("1.0", "must be a whole number")]
+    {
+        let read = said_of_version(text);
+        assert!(read.contains(said), "{read}");
+    }
+    assert!(said_of_version("99999999999999999999999999").contains("reads version 1"));
+    assert_eq!(read::from_str("version = 1\nname = \"a\"\n", "howdah.toml").unwrap().version, 1);
+    assert_eq!(read::from_str("name = \"a\"\n", "howdah.toml").unwrap().version, 1);
+}
+
+fn said_of_version(text: &str) -> String {
+    said(&format!("version = {text}\nname = \"a\"\n"))
+}
+
+#[test]
 fn an_empty_file() {
     reads!("");
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use howdah_bundle::extension::version_in as version_in_control;
-use howdah_plan::check::version::{OLDEST_SOUND, parse};
 use howdah_plan::platform::{NEWEST_MAJOR, OLDEST_MAJOR};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::{Server, ServerSource};
+use howdah_plan::version::{OLDEST_SOUND, parse};
 
 use super::{Home, Secret, Target, bundle, fetch};
 

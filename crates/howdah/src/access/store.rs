@@ -194,7 +194,7 @@ fn normal(which: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use howdah_plan::own;
+    use howdah_plan::internal_schema;
 
     use super::*;
     use crate::postgres::testing;
@@ -202,8 +202,8 @@ mod tests {
     async fn prepared() -> testing::TestDatabase {
         let database = testing::database().await;
         let client = database.client().await;
-        for step in own::STEPS {
-            client.batch_execute(step).await.unwrap();
+        for migration in internal_schema::all() {
+            client.batch_execute(migration.sql).await.unwrap();
         }
         database
     }

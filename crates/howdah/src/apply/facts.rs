@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::postgres::pool::Transaction;
+use howdah_plan::internal_schema::COUNT_KEY;
 use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
 use howdah_plan::migrate::{declared_tables, home};
-use howdah_plan::own;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::Spec;
@@ -17,6 +16,7 @@ use howdah_plan::spec::resolve::{quote_ident, quote_literal};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::postgres::pool::Transaction;
 use crate::postgres::problem::from_pg;
 use crate::postgres::{Pools, Target};
 
@@ -116,6 +116,15 @@ async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem>
                 'connection_limit', r.rolconnlimit,
                 'comment', shobj_description(r.oid, 'pg_authid'),
                 'settable', pg_has_role(current_user, r.oid, '{set}'),
+                'powers', array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+                                             CASE WHEN r.rolinherit THEN 'INHERIT' END,
+                                             CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                                             CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+                                             CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+                                             CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
+                'databases', (SELECT coalesce(jsonb_agg(DISTINCT d.datname), '[]')
+                              FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
+                              WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid),
                 'member_of', (SELECT coalesce(jsonb_agg(DISTINCT g.rolname), '[]')
                               FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
                 'settings', coalesce((SELECT {CONFIG} FROM pg_db_role_setting s
@@ -180,6 +189,7 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
         ..Inside::default()
     };
     memory(&transaction, &mut inside).await?;
+    internal(&transaction, &mut inside).await?;
     for name in declared_tables(spec, database) {
         let Some(table) = inside.tables.get_mut(&name) else { continue };
         let row = transaction
@@ -192,17 +202,47 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
     Ok(inside)
 }
 
+/// Rights on Howdah's own tables.
+async fn internal(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
+    let schema = format!(
+        "SELECT jsonb_build_object('owner', pg_get_userbyid(n.nspowner), 'acl', {})
+         FROM pg_namespace n WHERE n.nspname = 'howdah'",
+        acl("n.nspacl", "n", "n.nspowner")
+    );
+    inside.internal.schema = document(transaction, &schema).await?;
+    let tables = format!(
+        "SELECT jsonb_object_agg({}, jsonb_build_object(
+            'schema', n.nspname, 'name', c.relname, 'owner', pg_get_userbyid(c.relowner), 'acl', {}))
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'howdah' AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {}",
+        qualified("n.nspname", "c.relname"),
+        acl("c.relacl", "r", "c.relowner"),
+        own_object("pg_class", "c.oid")
+    );
+    inside.internal.tables = document(transaction, &tables).await?;
+    Ok(())
+}
+
 async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
-    let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, to_regclass('howdah.managed') IS NOT NULL])";
+    let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, \
+                                       to_regclass('howdah.migrations') IS NOT NULL, \
+                                       to_regclass('howdah.managed') IS NOT NULL])";
     let there: Vec<bool> = document(transaction, there).await?;
     if there.first() == Some(&true) {
-        let sql = format!(
-            "SELECT to_jsonb(value::int) FROM howdah.meta WHERE key = {}",
-            quote_literal(own::STEPS_KEY)
-        );
-        inside.own_steps = document(transaction, &sql).await?;
+        let sql =
+            format!("SELECT to_jsonb(value::int) FROM howdah.meta WHERE key = {}", quote_literal(COUNT_KEY));
+        inside.internal.counted = document(transaction, &sql).await?;
     }
     if there.get(1) == Some(&true) {
+        inside.internal.migrations = document(
+            transaction,
+            "SELECT jsonb_agg(jsonb_build_object('domain', domain, 'number', number, 'name', name,
+                                                 'checksum', checksum) ORDER BY domain, number)
+             FROM howdah.migrations",
+        )
+        .await?;
+    }
+    if there.get(2) == Some(&true) {
         inside.memory = document(
             transaction,
             "SELECT jsonb_agg(jsonb_build_object('kind', kind, 'name', name, 'declared', declared,

@@ -38,7 +38,9 @@ pub struct Options {
     /// Most memory, in bytes, that building an index may take. Absent, as much as `shared_buffers`, which tells how large
     /// the server's machine is.
     pub build_memory: Option<u64>,
-    /// Values of environment variables, before the environment's own.
+    /// Values of environment variables, before the environment's own. Here whoever serves gives the passwords of the roles
+    /// that the service works as ([`howdah_plan::service::Purpose::password_variable`]); where nobody does, they get one
+    /// that nobody knows.
     pub environment: BTreeMap<String, Secret>,
     /// Stops after so many steps, as if killed. For tests.
     #[doc(hidden)]

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use howdah_plan::migrate::live::Live;
-use howdah_plan::migrate::{Plan, Step, StepKind, diff};
+use howdah_plan::migrate::{self, Effect, Plan, Step, diff};
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::service::Purpose;
 use howdah_plan::spec::Spec;
 use howdah_plan::spec::resolve::quote_literal;
+use rand::Rng;
 use tokio_postgres::Client;
 
 use super::lock::{Lock, application_name};
@@ -17,6 +21,9 @@ use crate::postgres::{Own, Pools, preflight};
 
 /// How often a plan is made anew. The first pass does it all unless somebody else changes things meanwhile.
 const PASSES: usize = 3;
+
+/// The extension that a platform may have to be asked for.
+const PGVECTOR: &str = "vector";
 
 /// Makes the server what `spec` declares.
 ///
@@ -48,9 +55,14 @@ pub async fn run(
         let mut planning = options.plan.clone();
         // Passwords cannot be seen: to set them in every pass would never end.
         planning.set_passwords &= pass == 0;
+        planning.set_service_passwords &= pass == 0;
         let plan = diff(spec, &runner.live, &planning);
         if let Err(problem) = refuse_impossible(&plan) {
-            return Err(runner.with_platform(problem, None).await);
+            let lacks_pgvector = plan.unavailable.iter().any(|name| name == PGVECTOR);
+            return Err(match lacks_pgvector {
+                true => runner.with_platform(problem, None).await,
+                false => problem,
+            });
         }
         if plan.steps.is_empty() {
             return Ok(Outcome { done: runner.done, restart: plan.restart.clone(), left: plan });
@@ -59,8 +71,9 @@ pub async fn run(
         runner.carry_out(&plan).await?;
     }
     let live = facts::read(pools, spec).await?;
-    let left =
-        diff(spec, &live, &howdah_plan::migrate::Options { set_passwords: false, ..options.plan.clone() });
+    let planning =
+        migrate::Options { set_passwords: false, set_service_passwords: false, ..options.plan.clone() };
+    let left = diff(spec, &live, &planning);
     if left.steps.is_empty() {
         return Ok(Outcome { done: runner.done, restart: left.restart.clone(), left });
     }
@@ -120,6 +133,8 @@ impl Runner<'_> {
         for password in plan.steps.iter().filter_map(|step| step.password.as_ref()) {
             let own = self.options.environment.get(&password.env).map(|secret| secret.expose().to_owned());
             let clear = own.or_else(|| std::env::var(&password.env).ok()).filter(|clear| !clear.is_empty());
+            // Nobody waits for the password of a role that the service works as: it sets its own when it starts.
+            let clear = clear.or_else(|| Purpose::of_variable(&password.env).map(|_| random_password()));
             match clear {
                 Some(clear) => {
                     let verifier = postgres_protocol::password::scram_sha_256(clear.as_bytes());
@@ -141,19 +156,13 @@ impl Runner<'_> {
 
     async fn step(&mut self, step: &Step, verifiers: &HashMap<String, String>) -> Result<(), Problem> {
         let database = step.database.clone().unwrap_or_else(|| self.live.server.maintenance.clone());
-        if let Some(dropped) = step.sql.iter().find_map(|sql| sql.strip_prefix("DROP DATABASE ")) {
-            let name = dropped.trim_matches('"').replace("\"\"", "\"");
-            self.sessions.remove(&name);
-            self.pools.forget(&name);
+        if let Some(Effect::DropsDatabase(name)) = &step.effect {
+            self.sessions.remove(name);
+            self.pools.forget(name);
         }
-        let statements: Vec<String> = match &step.password {
-            Some(password) => {
-                let verifier = verifiers.get(&password.env).map(String::as_str).unwrap_or_default();
-                step.sql.iter().map(|sql| sql.replace("'***'", &quote_literal(verifier))).collect()
-            }
-            None => step.sql.clone(),
-        };
-        let reloads = step.sql.iter().any(|sql| sql.contains("pg_reload_conf()"));
+        let verifier = step.password.as_ref().and_then(|password| verifiers.get(&password.env));
+        let statements = step.statements(verifier.map(String::as_str));
+        let reloads = step.effect == Some(Effect::ReloadsConfiguration);
         self.session(&database).await?;
         self.watcher = match &step.build {
             Some(_) => self.pools.own(&database).await.ok(),
@@ -179,7 +188,12 @@ impl Runner<'_> {
             let redacted = step.sql.get(statement).cloned().unwrap_or_default();
             let problem = explained(&error, step, &redacted);
             self.sessions.remove(&database);
-            return Err(self.with_platform(problem, Some(step)).await);
+            let refused = problem.kind == Kind::Forbidden
+                && step.effect == Some(Effect::CreatesExtension(PGVECTOR.to_owned()));
+            return Err(match refused {
+                true => self.with_platform(problem, step.database.as_deref()).await,
+                false => problem,
+            });
         }
         if step.build.is_some() {
             let _ = client.batch_execute("RESET maintenance_work_mem").await;
@@ -191,15 +205,8 @@ impl Runner<'_> {
     }
 
     /// Where pgvector is missing or may not be created: the steps for the platform that the server is on.
-    async fn with_platform(&self, problem: Problem, step: Option<&Step>) -> Problem {
-        let creating = step.filter(|step| step.kind == StepKind::Extension && step.id.ends_with(":vector"));
-        let refused = creating.filter(|_| problem.kind == Kind::Forbidden);
-        let missing = step.is_none() && problem.message.starts_with("extension `vector` is not available");
-        let database =
-            refused.and_then(|step| step.database.as_deref()).unwrap_or(&self.live.server.maintenance);
-        if refused.is_none() && !missing {
-            return problem;
-        }
+    async fn with_platform(&self, problem: Problem, database: Option<&str>) -> Problem {
+        let database = database.unwrap_or(&self.live.server.maintenance);
         match preflight::preflight(self.pools, database).await {
             Err(judged) if matches!(judged.kind, Kind::Machine | Kind::Forbidden) => judged,
             _ => problem,
@@ -297,13 +304,20 @@ impl Runner<'_> {
         statement: &str,
     ) -> Result<(), tokio_postgres::Error> {
         match &step.build {
-            Some(index) if statement.starts_with("CREATE") && at < step.sql.len() => {
+            Some(index) if at == index.statement => {
                 let watcher = self.watcher.as_ref().unwrap_or(&self.lock.client);
                 build::watched(client, watcher, index, statement, self.progress).await
             }
             _ => client.batch_execute(statement).await,
         }
     }
+}
+
+/// 256 random bits that nobody is told.
+fn random_password() -> String {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// What the server says to a step.

@@ -336,8 +336,8 @@ mod tests {
     async fn the_bench_measures_and_leaves_nothing() {
         let database = testing::database().await;
         let client = database.client().await;
-        for step in howdah_plan::own::STEPS {
-            client.batch_execute(step).await.unwrap();
+        for migration in howdah_plan::internal_schema::all() {
+            client.batch_execute(migration.sql).await.unwrap();
         }
         let options = Options { rounds: 2, rows: 3_000, dimensions: 8, ..Options::default() };
         let report = run(&database.pools, &database.name, None, &options, &|_| {}).await.unwrap();

@@ -18,7 +18,11 @@ use crate::skills::plan::Apply;
 ///
 /// # Errors
 /// What applying says.
-pub async fn structure(context: &Context, report: &dyn Progress) -> Result<(), Problem> {
+pub async fn structure(
+    context: &Context,
+    set_service_passwords: bool,
+    report: &dyn Progress,
+) -> Result<(), Problem> {
     let step = Step::begin(report, "applying the declaration");
     let told = Mutex::new(0_usize);
     let progress = |event: apply::Event| match event {
@@ -29,7 +33,7 @@ pub async fn structure(context: &Context, report: &dyn Progress) -> Result<(), P
         apply::Event::Building(building) => step.advanced(building.done, building.total, building.unit),
         apply::Event::Planned(_) | apply::Event::Done { .. } | apply::Event::Note(_) => {}
     };
-    let outcome = context.apply(Apply::default(), &progress).await?;
+    let outcome = context.apply(Apply::default(), set_service_passwords, &progress).await?;
     let mut note = match outcome.done.len() {
         0 => "databases, roles, tables and indexes are as declared".to_owned(),
         1 => "1 step applied".to_owned(),

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::declaration::{Declaration, FILE};
 use super::process::Identity;
 use crate::access::key::Key;
+use crate::postgres::Secret;
 
 /// How the name of a file with the steps of a start begins and ends.
 const STEPS: &str = "start-";
@@ -122,6 +123,19 @@ impl InstanceDirectory {
     /// The token of the running server, if this user may read it.
     pub fn token(&self) -> Option<Key> {
         Key::parse(fs::read_to_string(self.token_file()).ok()?.trim())
+    }
+
+    /// The secret that the passwords of the service's roles follow from, made when first asked for.
+    ///
+    /// # Errors
+    /// `machine` when it cannot be written or read.
+    pub fn service_secret(&self) -> Result<Secret, Problem> {
+        let path = self.path.join("service.secret");
+        if !path.exists() {
+            write_atomically(&path, Secret::random().expose().as_bytes(), 0o600)?;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
+        Ok(Secret::new(text.trim().to_owned()))
     }
 
     /// Writes another file of the instance, whole or not at all.

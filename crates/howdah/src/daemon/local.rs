@@ -18,6 +18,7 @@ use crate::jobs::Jobs;
 use crate::postgres::find;
 use crate::postgres::instance::{Layout, Patience, State, Stopped};
 use crate::postgres::{Home, Pools, Target, machine};
+use crate::runtime::service::Seed;
 use crate::runtime::{Context, Declared, Runtime};
 
 /// Connections a command keeps at the most.
@@ -44,7 +45,12 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let own = find::declared(&spec.server)?.is_none();
     let layout =
         directory.as_ref().filter(|_| own).map(|directory| Layout::new(&home, &directory.id, &spec.server));
+    let instance = match &directory {
+        Some(directory) => directory.clone(),
+        None => InstanceDirectory::of(declaration, &home.instances())?,
+    };
     let runtime = Runtime {
+        seed: seed(&instance, &target)?,
         declaration: declaration.path.clone(),
         home,
         address: shown(&spec, layout.as_ref(), &target),
@@ -57,6 +63,18 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
         machine: layout.map(|layout| machine::read(&layout.data)),
     };
     Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
+}
+
+/// What the passwords of the service's roles follow from: the password of the declared role, else a secret beside the
+/// instance's data.
+///
+/// # Errors
+/// `machine` when the secret cannot be kept.
+pub fn seed(directory: &InstanceDirectory, target: &Target) -> Result<Seed, Problem> {
+    match &target.password {
+        Some(password) => Ok(Seed::new(password.clone())),
+        None => directory.service_secret().map(Seed::new),
+    }
 }
 
 /// The address to show: over TCP, without the password.

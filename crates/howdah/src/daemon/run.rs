@@ -31,7 +31,7 @@ use crate::observe::measure;
 use crate::observe::progress::{Event, Progress, ToLog};
 use crate::postgres::instance::{self, Instance, Patience};
 use crate::postgres::{Home, Pools, machine};
-use crate::runtime::{Context, Declared, Runtime, declared};
+use crate::runtime::{Context, Declared, Runtime, declared, service};
 use crate::skills::SKILLS;
 
 /// Runs the instance until it is told to stop. One in the background tells its steps to the file `steps`, and leaves the
@@ -217,7 +217,8 @@ impl Daemon {
         let rest = format!("http://{address}");
         let context = self.context(pools, gate, own, (rest.clone(), shown.clone())).map_err(one)?;
 
-        let starting = converge::structure(&context, &*self.report);
+        let structure = |passwords| converge::structure(&context, passwords, &*self.report);
+        let starting = service::ready(&context, structure);
         tokio::select! {
             done = starting => done.map_err(one)?,
             () = signals.stop() => return Err(one(told_to_stop())),
@@ -337,6 +338,8 @@ impl Daemon {
         let context =
             Context { runtime: Arc::clone(&serving.context().runtime), declared: Arc::new(declared) };
         context.take_limits().await.map_err(one)?;
+        // `howdah apply` may have made or dropped them before it told this server.
+        context.take_roles().await.map_err(one)?;
         serving.replace(Arc::new(context));
         if waiting.is_empty()
             && let Some(running) = self.directory.record()
@@ -354,11 +357,13 @@ impl Daemon {
         (rest, address): (String, String),
     ) -> Result<Arc<Context>, Problem> {
         let declared = Declared::new(self.declaration.spec.clone(), &self.home)?;
+        let seed = local::seed(&self.directory, &pools.target())?;
         let runtime = Runtime {
             declaration: self.declaration.path.clone(),
             home: self.home.clone(),
             pools,
             address,
+            seed,
             gate,
             jobs: Jobs::default(),
             started: Instant::now(),

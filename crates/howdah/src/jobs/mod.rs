@@ -57,16 +57,13 @@ pub enum Asked {
 /// The jobs that this process runs.
 #[derive(Clone, Default)]
 pub struct Jobs {
-    running: Arc<Mutex<HashMap<Uuid, Handle>>>,
+    running: Arc<Mutex<HashMap<Uuid, Ended>>>,
     /// The server stops: what is running is given back.
     stopping: CancellationToken,
 }
 
-#[derive(Clone)]
-struct Handle {
-    cancel: CancellationToken,
-    ended: watch::Receiver<Option<Result<Value, Problem>>>,
-}
+/// How a job of this process ended, once it has.
+type Ended = watch::Receiver<Option<Result<Value, Problem>>>;
 
 /// What a job tells of itself, until the next beat writes it down.
 #[derive(Default)]
@@ -161,10 +158,10 @@ impl Jobs {
             return Ok(Asked::UnderWay(Box::new(job)));
         }
         let until = call.deadline.instant().map(|at| at.checked_sub(MARGIN).unwrap_or(at));
-        let handle = self.lock().get(&job.id).cloned();
+        let here = self.lock().get(&job.id).cloned();
         let ended = async {
-            if let Some(mut handle) = handle
-                && let Ok(ended) = handle.ended.wait_for(Option::is_some).await
+            if let Some(mut here) = here
+                && let Ok(ended) = here.wait_for(Option::is_some).await
             {
                 return ended.clone().unwrap_or_else(|| Err(lost()));
             }
@@ -199,7 +196,7 @@ impl Jobs {
     ) {
         let (tell, ended) = watch::channel(None);
         let cancel = CancellationToken::new();
-        self.lock().insert(id, Handle { cancel: cancel.clone(), ended });
+        self.lock().insert(id, ended);
         let jobs = self.clone();
         tokio::spawn(async move {
             let outcome = jobs.run(&context, skill, id, caller, input, cancel).await;
@@ -376,7 +373,7 @@ impl Jobs {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Handle>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Ended>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

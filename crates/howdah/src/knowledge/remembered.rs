@@ -92,8 +92,8 @@ mod tests {
         let (a, b) = (resolve(&spec, "a").unwrap(), resolve(&spec, "b").unwrap());
         check(&database.pools, &a, "any").await.unwrap();
         let client = database.client().await;
-        for step in howdah_plan::own::STEPS {
-            client.batch_execute(step).await.unwrap();
+        for migration in howdah_plan::internal_schema::all() {
+            client.batch_execute(migration.sql).await.unwrap();
         }
         client.batch_execute("INSERT INTO howdah.collections VALUES ('b', 'old', 3, true)").await.unwrap();
         check(&database.pools, &b, "old").await.unwrap();

@@ -5,6 +5,7 @@
 
 pub mod declared;
 pub mod host;
+pub mod service;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use howdah_plan::tune::{Machine, Tuned};
 pub use declared::{Declared, Limits};
 pub use host::{Health, Host};
 
+use self::service::Seed;
 use crate::access::gate::{Gate, Verdict};
 use crate::access::key::Key;
 use crate::access::store::Store;
@@ -41,6 +43,8 @@ pub struct Runtime {
     pub pools: Pools,
     /// Address of the database to show: over TCP, without its password.
     pub address: String,
+    /// What the passwords of the service's roles follow from.
+    pub seed: Seed,
     /// Who may ask.
     pub gate: Gate,
     /// Work that outlives its request.

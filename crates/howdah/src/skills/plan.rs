@@ -40,16 +40,25 @@ impl Context {
         migrate::Options {
             allow_destroy: apply.allow_destroy,
             set_passwords: apply.set_passwords,
+            set_service_passwords: false,
             tuned: self.runtime.tuned.clone(),
         }
     }
 
-    /// Makes the server what is declared, and tells `progress`.
+    /// Makes the server what is declared, and tells `progress`. The passwords of the service's own roles are set where a role
+    /// is made, and again when that is asked for.
     ///
     /// # Errors
     /// As [`apply::run`].
-    pub async fn apply(&self, how: Apply, progress: apply::Progress<'_>) -> Result<Outcome, Problem> {
-        let options = apply::Options { plan: self.planning(how), ..apply::Options::default() };
+    pub async fn apply(
+        &self,
+        how: Apply,
+        set_service_passwords: bool,
+        progress: apply::Progress<'_>,
+    ) -> Result<Outcome, Problem> {
+        let plan = migrate::Options { set_service_passwords, ..self.planning(how) };
+        let environment = self.service_passwords();
+        let options = apply::Options { plan, environment, ..apply::Options::default() };
         let pools = self.runtime.pools.purpose(Purpose::Operate);
         apply::run(&pools, self.spec(), &options, progress).await
     }
@@ -66,7 +75,7 @@ async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, 
 }
 
 async fn apply(context: Arc<Context>, call: Call, how: Apply) -> Result<Outcome, Problem> {
-    context.apply(how, &apply::tell(&*call.progress)).await
+    context.apply(how, false, &apply::tell(&*call.progress)).await
 }
 
 /// Shows what differs.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Check, Facts, Finding, Fix, FixTemplate, Found, Need, Row, Verdict};
+use super::answer::{Found, Row};
+use super::contract::{Check, Facts, Finding, Fix, FixKind, FixTemplate, Need, Verdict};
 
 /// Judges the rows that the question of `check` gave.
 pub fn findings(check: &Check, facts: &Facts<'_>, rows: &[Row]) -> Vec<Finding> {
@@ -89,7 +90,7 @@ pub fn fix_for(
     if facts.platform.id.is_managed() && text.contains("ALTER SYSTEM") {
         let platform = facts.platform.id.name();
         let text = format!("On {platform} set it in the platform's own parameters instead of: {text}");
-        return Fix { kind: super::FixKind::Advice, text, safe: false };
+        return Fix { kind: FixKind::Advice, text, safe: false };
     }
     Fix { kind: fix.kind, text, safe: fix.safe }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Area, Check, FixKind, Scope, all};
+use super::contract::{Area, Check, FixKind, Scope};
+use super::rows::all;
 
 /// `docs/doctor.md`.
 pub fn page() -> String {

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::*;
-use crate::platform::Id;
+use crate::platform::{Id, Platform};
+use crate::tune::Machine;
+use crate::version;
 
 struct World {
     version_num: u32,

@@ -1,7 +1,7 @@
 //! A column that is there: its type, its default, its identity, whether it may be NULL, what it is generated from.
 
-use super::inside::remember;
 use super::live::{Column, Identity, Inside, Table};
+use super::memory::remember;
 use super::step::{Step, StepKind};
 use super::table::{Taken, column_name, id};
 use super::types::{Change, change, normal_expression, normal_type};
@@ -238,7 +238,7 @@ impl<'a> ColumnChange<'a> {
     fn forget_embeddings(&mut self) {
         let Some(collection) = &self.table.collection else { return };
         self.sql.push(format!("UPDATE {} SET content_hash = ''", self.table.qualified()));
-        let forget = super::table::forget_documents(Step::new(StepKind::Column, "", ""), collection);
+        let forget = super::memory::forget_documents(Step::new(StepKind::Column, "", ""), collection);
         self.sql.extend(forget.sql);
         self.reasons.push("its embeddings have to be made again by `howdah ingest`".into());
     }

@@ -1,7 +1,8 @@
 //! Rights in one database, on what is there and on what comes later.
 //!
 //! Rights that are missing are granted to every declared role. Rights that are too many are taken only from roles that
-//! Howdah made: whoever gave them to another role may have had a reason, so there they are only noted.
+//! Howdah made: whoever gave them to another role may have had a reason, so there they are only noted. The roles that the
+//! service works as get theirs by the same means; what those are is said in [`super::service`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use super::live::{Acl, Inside, Sequence};
 use super::step::{Step, StepKind};
 use super::wanted::qualified;
 use super::work::Work;
+use crate::internal_schema::{self, SCHEMA};
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{nearest, quote_ident};
 
@@ -17,9 +19,19 @@ const ALL: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REF
 
 type Privileges = BTreeSet<String>;
 
+/// A role and its rights in one database.
+#[derive(Debug, Default)]
+pub(super) struct Grantee {
+    pub(super) role: String,
+    /// By schema, all of which it may use.
+    pub(super) rights: BTreeMap<String, Rights>,
+    /// On the database itself beside connecting; not looked at where absent.
+    pub(super) on_database: Option<Privileges>,
+}
+
 /// Rights of one role in one schema.
 #[derive(Debug, Default)]
-struct Rights {
+pub(super) struct Rights {
     /// On all tables, present and future.
     all: Privileges,
     /// On some tables, by name.
@@ -27,6 +39,12 @@ struct Rights {
 }
 
 impl Rights {
+    /// Adds rights on one table.
+    pub(super) fn add(&mut self, table: &str, privileges: &[&str]) {
+        let privileges = privileges.iter().map(|privilege| (*privilege).to_owned());
+        self.some.entry(table.to_owned()).or_default().extend(privileges);
+    }
+
     fn on(&self, table: &str) -> Privileges {
         self.all.iter().chain(self.some.get(table).into_iter().flatten()).cloned().collect()
     }
@@ -38,9 +56,30 @@ fn on_sequences(on_table: &Privileges) -> Privileges {
     if writes { ["SELECT", "USAGE"].map(str::to_owned).into() } else { Privileges::new() }
 }
 
-pub(super) fn grants(work: &mut Work, database: &str) {
-    let mut wanted: BTreeMap<(String, String), Rights> = BTreeMap::new();
+/// Rights of declared roles, and of those that the service works as.
+pub(super) fn grants(work: &mut Work, database: &str, service: &[Grantee]) {
+    // What this plan drops needs no rights any more.
+    let mut inside = work.inside(database).cloned().unwrap_or_default();
+    let dropped = |name: &String| work.dropped.contains(&(database.to_owned(), name.clone()));
+    inside.tables.retain(|name, _| !dropped(name));
+    inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(dropped));
+    for grantee in declared(work, database) {
+        hold(work, database, &inside, &grantee);
+    }
+    // Only the service's roles have rights on Howdah's own tables.
+    let internal = std::mem::take(&mut inside.internal);
+    inside.schemas.extend(internal.schema.map(|schema| (SCHEMA.to_owned(), schema)));
+    inside.tables.extend(internal.tables);
+    for grantee in service {
+        hold(work, database, &inside, grantee);
+    }
+}
+
+/// What is declared of each role.
+fn declared(work: &mut Work, database: &str) -> Vec<Grantee> {
+    let mut all = Vec::new();
     for (role, declared) in &work.spec.roles {
+        let mut grantee = Grantee { role: role.clone(), ..Grantee::default() };
         for grant in declared.grants.iter().filter(|grant| grant.database == database) {
             let privileges = match privileges(role, &grant.privileges) {
                 Ok(privileges) => privileges,
@@ -49,7 +88,7 @@ pub(super) fn grants(work: &mut Work, database: &str) {
                     continue;
                 }
             };
-            let rights = wanted.entry((role.clone(), grant.schema.clone())).or_default();
+            let rights = grantee.rights.entry(grant.schema.clone()).or_default();
             match &grant.tables {
                 None => rights.all.extend(privileges),
                 Some(tables) => {
@@ -60,29 +99,25 @@ pub(super) fn grants(work: &mut Work, database: &str) {
                 }
             }
         }
+        all.push(grantee);
     }
-    // What this plan drops needs no rights any more.
-    let mut inside = work.inside(database).cloned().unwrap_or_default();
-    let dropped = |name: &String| work.dropped.contains(&(database.to_owned(), name.clone()));
-    inside.tables.retain(|name, _| !dropped(name));
-    inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(dropped));
-    let inside = &inside;
-    let roles: Vec<String> = work.spec.roles.keys().cloned().collect();
-    for role in &roles {
-        let here: Vec<(&String, &Rights)> = wanted
-            .iter()
-            .filter(|((name, _), _)| name == role)
-            .map(|((_, schema), rights)| (schema, rights))
-            .collect();
-        connect(work, database, role, !here.is_empty());
-        for (schema, rights) in &here {
-            usage(work, database, inside, role, schema);
-            tables(work, database, inside, role, schema, rights);
-            sequences(work, database, inside, role, schema, rights);
-            defaults(work, database, inside, role, schema, rights);
-        }
-        surplus(work, database, inside, role, &here);
+    all
+}
+
+/// Sees to it that a role has its rights, and no more.
+fn hold(work: &mut Work, database: &str, inside: &Inside, grantee: &Grantee) {
+    let Grantee { role, rights, on_database: more } = grantee;
+    connect(work, database, role, !rights.is_empty());
+    if let Some(more) = more {
+        on_database(work, database, role, more);
     }
+    for (schema, rights) in rights {
+        usage(work, database, inside, role, schema);
+        tables(work, database, inside, role, schema, rights);
+        sequences(work, database, inside, role, schema, rights);
+        defaults(work, database, inside, role, schema, rights);
+    }
+    surplus(work, database, inside, role, rights);
 }
 
 fn privileges(role: &str, declared: &[String]) -> Result<Privileges, Problem> {
@@ -143,8 +178,33 @@ fn connect(work: &mut Work, database: &str, role: &str, wanted: bool) {
     }
 }
 
+/// Rights on the database beside connecting.
+fn on_database(work: &mut Work, database: &str, role: &str, needs: &Privileges) {
+    let Some(live) = work.live.databases.get(database) else { return };
+    let (name, grantee) = (quote_ident(database), quote_ident(role));
+    let lacks: Privileges = needs.iter().filter(|right| !has(&live.acl, role, right)).cloned().collect();
+    let extra: Privileges = live
+        .acl
+        .get(role)
+        .map(|have| {
+            have.iter().filter(|right| *right != "CONNECT" && !needs.contains(*right)).cloned().collect()
+        })
+        .unwrap_or_default();
+    if !lacks.is_empty() {
+        let reason = format!("role `{role}` serves with {} on the database", list(&lacks));
+        let sql = format!("GRANT {} ON DATABASE {name} TO {grantee}", list(&lacks));
+        work.in_database(database, step(database, role, StepKind::Grant, "database", reason).sql(sql));
+    }
+    if !extra.is_empty() && work.made_role(role) {
+        let reason =
+            format!("role `{role}` has {} on the database, which it does not serve with", list(&extra));
+        let sql = format!("REVOKE {} ON DATABASE {name} FROM {grantee}", list(&extra));
+        work.in_database(database, step(database, role, StepKind::Grant, "database:revoke", reason).sql(sql));
+    }
+}
+
 fn usage(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str) {
-    let planned = wanted_schemas(work, database).contains(schema);
+    let planned = is_planned(work, database, schema);
     let there = match inside.schemas.get(schema) {
         Some(live) => live.owner == role || has(&live.acl, role, "USAGE"),
         // The schema `public` of a new database is everybody's to use.
@@ -171,16 +231,26 @@ fn usage(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &
     }
 }
 
-fn tables(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str, rights: &Rights) {
-    let schema_there = inside.schemas.contains_key(schema) || wanted_schemas(work, database).contains(schema);
-    let planned: Vec<String> = work
-        .wanted
-        .tables
-        .iter()
-        .filter(|table| table.database == database && table.schema == schema)
-        .filter(|table| !inside.tables.contains_key(&table.qualified()))
+/// Whether the plan makes a schema, or makes sure that it is there.
+fn is_planned(work: &Work, database: &str, schema: &str) -> bool {
+    schema == SCHEMA || wanted_schemas(work, database).contains(schema)
+}
+
+/// Names of the tables in a schema that the plan makes.
+fn planned_tables(work: &Work, database: &str, inside: &Inside, schema: &str) -> Vec<String> {
+    let wanted =
+        work.wanted.tables.iter().filter(|table| table.database == database && table.schema == schema);
+    let internal = internal_schema::tables().filter(|_| schema == SCHEMA);
+    wanted
         .map(|table| table.name.clone())
-        .collect();
+        .chain(internal.map(str::to_owned))
+        .filter(|name| !inside.tables.contains_key(&qualified(schema, name)))
+        .collect()
+}
+
+fn tables(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: &str, rights: &Rights) {
+    let schema_there = inside.schemas.contains_key(schema) || is_planned(work, database, schema);
+    let planned = planned_tables(work, database, inside, schema);
     let new_owner = work.owner(database);
     let mut missing: BTreeMap<Privileges, Vec<String>> = BTreeMap::new();
     for table in inside.tables.values().filter(|table| table.schema == schema && table.owner != role) {
@@ -208,12 +278,12 @@ fn tables(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: 
             );
         }
     }
+    let serves = work.service.iter().any(|(_, name)| name == role);
+    let needs = if serves { "serves with" } else { "is declared to have" };
     for (privileges, names) in missing {
         let reason = match names.len() {
-            1 => format!("role `{role}` is declared to have {} on {}", list(&privileges), names[0]),
-            n => {
-                format!("role `{role}` is declared to have {} on {n} tables of `{schema}`", list(&privileges))
-            }
+            1 => format!("role `{role}` {needs} {} on {}", list(&privileges), names[0]),
+            n => format!("role `{role}` {needs} {} on {n} tables of `{schema}`", list(&privileges)),
         };
         let what = format!("{schema}:tables:{}", list(&privileges));
         work.in_database(
@@ -318,8 +388,8 @@ fn identity_stays(work: &Work, database: &str, sequence: &Sequence) -> bool {
 }
 
 /// What a role has by name beyond its declared rights.
-fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, here: &[(&String, &Rights)]) {
-    let rights_in = |schema: &str| here.iter().find(|(name, _)| *name == schema).map(|(_, rights)| *rights);
+fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, rights: &BTreeMap<String, Rights>) {
+    let rights_in = |schema: &str| rights.get(schema);
     let too_many = |acl: &Acl, needs: &Privileges| -> Privileges {
         acl.get(role).map(|have| have.difference(needs).cloned().collect()).unwrap_or_default()
     };

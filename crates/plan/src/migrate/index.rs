@@ -3,8 +3,8 @@
 //! An index is known by its name. On a table with rows it is built concurrently. One that differs is replaced without a
 //! gap: the new one is built beside it under another name, then the two change places in one transaction.
 
-use super::inside::{forget, remember};
 use super::live::{Index, Inside, Relation, Table};
+use super::memory::{forget, remember};
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
 use super::types::normal_expression;
@@ -159,16 +159,17 @@ fn build(work: &mut Work, on: &On, index: &WantedIndex) {
     .sql(index.create(&index.name, &on.table(), concurrently))
     .sql(remember_index(on, index));
     step.transactional = !concurrently;
-    step.build = on.has_rows().then(|| build_facts(on, index, &index.name));
+    step.build = on.has_rows().then(|| build_facts(on, index, &index.name, 0));
     work.in_database(on.database, step);
 }
 
-fn build_facts(on: &On, index: &WantedIndex, name: &str) -> IndexBuild {
+fn build_facts(on: &On, index: &WantedIndex, name: &str, statement: usize) -> IndexBuild {
     IndexBuild {
         table: on.table(),
         index: name.to_owned(),
         method: index.method.clone(),
         bytes_per_row: index.bytes_per_row,
+        statement,
     }
 }
 
@@ -190,7 +191,7 @@ fn replace(work: &mut Work, on: &On, index: &WantedIndex, there: &Index) {
             .sql(index.create(&index.name, &on.table(), false))
             .sql(remember_index(on, index))
             .destructive(on.has_rows());
-        step.build = on.has_rows().then(|| build_facts(on, index, &index.name));
+        step.build = on.has_rows().then(|| build_facts(on, index, &index.name, 1));
         work.in_database(on.database, step);
         return;
     }
@@ -212,7 +213,7 @@ fn replace(work: &mut Work, on: &On, index: &WantedIndex, there: &Index) {
         .sql(index.create(&successor, &on.table(), true))
         .outside_transaction()
         .destructive(true);
-        step.build = Some(build_facts(on, index, &successor));
+        step.build = Some(build_facts(on, index, &successor, 0));
         work.in_database(on.database, step);
     }
     let swap =

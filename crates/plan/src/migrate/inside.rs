@@ -1,54 +1,17 @@
-//! Howdah's own tables, extensions and schemas of one database.
+//! Extensions and schemas of one database, and tables that are no longer declared.
 
 use std::collections::BTreeSet;
 
+use super::collection::wants_extension;
 use super::live::Inside;
-use super::step::{Step, StepKind};
+use super::memory::{forget, forget_documents, remember};
+use super::step::{Effect, Step, StepKind};
 use super::vector::EXTENSION;
-use super::wanted::qualified;
+use super::wanted::{declared_tables, qualified};
 use super::work::Work;
-use crate::check::version::parse;
-use crate::own;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{nearest, quote_ident, quote_literal};
-
-/// A statement that makes Howdah remember what it made.
-pub(super) fn remember(kind: &str, name: &str, declared: &str) -> String {
-    let mut arguments = vec![quote_literal(kind), quote_literal(name)];
-    if !declared.is_empty() {
-        arguments.push(quote_literal(declared));
-    }
-    format!("SELECT howdah.remember({})", arguments.join(", "))
-}
-
-/// The opposite of [`remember`].
-pub(super) fn forget(kind: &str, name: &str) -> String {
-    format!("SELECT howdah.forget({}, {})", quote_literal(kind), quote_literal(name))
-}
-
-pub(super) fn own_schema(work: &mut Work, database: &str) {
-    let done = work.inside(database).map_or(0, |inside| inside.own_steps);
-    if done >= own::STEPS.len() {
-        return;
-    }
-    let reason = match done {
-        0 => "howdah keeps its own tables in the schema `howdah`".to_owned(),
-        done => format!("howdah's own tables are at step {done} of {}", own::STEPS.len()),
-    };
-    let mut step = Step::new(StepKind::OwnSchema, &format!("own:{database}"), reason);
-    for statement in &own::STEPS[done..] {
-        step = step.sql(*statement);
-    }
-    work.in_database(
-        database,
-        step.sql(format!(
-            "INSERT INTO howdah.meta (key, value) VALUES ({}, '{}') \
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            quote_literal(own::STEPS_KEY),
-            own::STEPS.len()
-        )),
-    );
-}
+use crate::version::parse;
 
 /// Why an extension is wanted.
 enum Reason {
@@ -86,7 +49,7 @@ fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
     if adopted || work.wanted.tables.iter().any(|table| here(&table)) {
         implied("vector", "collections keep their embeddings in it");
     }
-    if super::wants_extension(work, database) {
+    if wants_extension(work, database) {
         implied(EXTENSION, "a collection is indexed by its access method");
     }
     if declared.is_some_and(|declared| declared.contains_key(EXTENSION)) {
@@ -95,6 +58,16 @@ fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
     // The access method needs the types.
     all.sort_by_key(|(name, _)| name == EXTENSION);
     all
+}
+
+/// Schemas that the wanted extensions of vectors are in, as far as that is known before they are created.
+pub(super) fn extension_schemas(work: &Work, database: &str) -> BTreeSet<String> {
+    let Some(inside) = work.inside(database) else { return BTreeSet::new() };
+    let installed = wanted_extensions(work, database)
+        .into_iter()
+        .filter(|(name, _)| name == "vector" || name == EXTENSION)
+        .filter_map(|(name, _)| inside.extensions.get(&name));
+    installed.map(|one| one.schema.clone()).filter(|schema| inside.schemas.contains_key(schema)).collect()
 }
 
 pub(super) fn extensions(work: &mut Work, database: &str) {
@@ -146,7 +119,8 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
                         format!("extension `{name}` is not installed: {}", reason.words()),
                     )
                     .sql(create)
-                    .sql(remember("extension", name, "")),
+                    .sql(remember("extension", name, ""))
+                    .effect(Effect::CreatesExtension(name.clone())),
                 );
             }
             (Some(installed), Some(target)) if installed.version != target => {
@@ -198,6 +172,7 @@ fn not_available(work: &mut Work, database: &str, name: &str) {
         }
         None => problem.hint("Install its package on the server, or take it out of the declaration."),
     };
+    work.plan.unavailable.push(name.to_owned());
     work.problem(problem);
 }
 
@@ -316,7 +291,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
         .sql(forget("table", qualified))
         .destructive(true);
         if let Some(collection) = memory.declared.strip_prefix("collection ") {
-            step = super::table::forget_documents(step, collection);
+            step = forget_documents(step, collection);
         }
         if work.in_database(database, step) {
             work.dropped.insert((database.to_owned(), qualified.clone()));
@@ -327,7 +302,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
 /// Tables of others in a database that Howdah made: worth knowing, left alone.
 pub(super) fn strangers(work: &mut Work, database: &str) {
     let Some(inside) = work.inside(database).filter(|_| work.made_database(database)) else { return };
-    let declared = crate::migrate::declared_tables(work.spec, database);
+    let declared = declared_tables(work.spec, database);
     let names: Vec<String> = inside
         .tables
         .iter()

@@ -58,6 +58,10 @@ pub struct Role {
     pub comment: Option<String>,
     /// Whether the connected role may `SET ROLE` to it.
     pub settable: bool,
+    /// Attributes beyond logging in, as `ALTER ROLE` takes them: `SUPERUSER`, `INHERIT`, `CREATEDB`, …
+    pub powers: BTreeSet<String>,
+    /// Databases in which it owns something or has rights by name.
+    pub databases: BTreeSet<String>,
 }
 
 /// A database, from outside; its inside only where it is declared and can be entered.
@@ -80,8 +84,8 @@ pub struct Database {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Inside {
-    /// How many of [`crate::own::STEPS`] have run.
-    pub own_steps: usize,
+    /// Howdah's own tables.
+    pub internal: InternalSchema,
     /// What Howdah remembers to have made.
     pub memory: Vec<Memory>,
     /// Extensions that are installed.
@@ -101,6 +105,34 @@ impl Inside {
     pub fn remembers(&self, kind: &str, name: &str) -> Option<&Memory> {
         self.memory.iter().find(|memory| memory.kind == kind && memory.name == name)
     }
+}
+
+/// The schema `howdah`, where it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InternalSchema {
+    /// How many statements ran before migrations were recorded by domain ([`crate::internal_schema::counted`]).
+    pub counted: usize,
+    /// What `howdah.migrations` records.
+    pub migrations: Vec<Recorded>,
+    /// The schema itself.
+    pub schema: Option<Schema>,
+    /// Its tables by quoted name: owner and rights only.
+    pub tables: BTreeMap<String, Table>,
+}
+
+/// A migration that has run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recorded {
+    /// Its domain.
+    pub domain: String,
+    /// Its number in the domain.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Checksum of what ran.
+    pub checksum: String,
 }
 
 /// One row of `howdah.managed`.

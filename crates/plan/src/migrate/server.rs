@@ -3,15 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::live::Role as LiveRole;
-use super::step::{PasswordFrom, Step, StepKind};
-use super::work::Work;
+use super::step::{Effect, PASSWORD, PasswordFrom, Step, StepKind};
+use super::work::{Work, mark};
+use crate::service::role_names;
 use crate::spec::resolve::{quote_ident, quote_literal};
 use crate::spec::{Database, Role};
-
-/// Comment of a role or database that Howdah made for the deployment `name`.
-pub fn mark(name: &str) -> String {
-    format!("made by howdah for {name}")
-}
 
 /// Comment of a role that was made but has no password yet.
 fn pending(name: &str) -> String {
@@ -22,7 +18,10 @@ pub(super) fn roles(work: &mut Work) {
     let spec = work.spec;
     for (name, role) in &spec.roles {
         match work.live.roles.get(name) {
-            None => create_role(work, name, role),
+            None => {
+                let attributes = if role.login { "LOGIN" } else { "" };
+                create_role(work, name, role, attributes, format!("role `{name}` is declared and not there"));
+            }
             Some(live) => alter_role(work, name, role, live),
         }
     }
@@ -31,35 +30,28 @@ pub(super) fn roles(work: &mut Work) {
     }
 }
 
-fn create_role(work: &mut Work, name: &str, role: &Role) {
-    let mut create = format!("CREATE ROLE {}", quote_ident(name));
-    if role.login {
-        create += " LOGIN";
-    }
+pub(super) fn create_role(work: &mut Work, name: &str, role: &Role, attributes: &str, reason: String) {
+    let mut create = format!("CREATE ROLE {} {attributes}", quote_ident(name)).trim_end().to_owned();
     if let Some(limit) = role.connection_limit {
         create += &format!(" CONNECTION LIMIT {limit}");
     }
     let comment = if role.password_env.is_some() { pending(&work.spec.name) } else { mark(&work.spec.name) };
-    work.step(
-        Step::new(
-            StepKind::Role,
-            &format!("role:{name}"),
-            format!("role `{name}` is declared and not there"),
-        )
-        .sql(create)
-        .sql(format!("COMMENT ON ROLE {} IS {}", quote_ident(name), quote_literal(&comment))),
-    );
+    work.step(Step::new(StepKind::Role, &format!("role:{name}"), reason).sql(create).sql(format!(
+        "COMMENT ON ROLE {} IS {}",
+        quote_ident(name),
+        quote_literal(&comment)
+    )));
     password(work, name, role, &format!("role `{name}` is new"), true);
 }
 
-fn password(work: &mut Work, name: &str, role: &Role, reason: &str, ours: bool) {
+pub(super) fn password(work: &mut Work, name: &str, role: &Role, reason: &str, ours: bool) {
     let Some(env) = &role.password_env else { return };
     let mut step = Step::new(
         StepKind::Role,
         &format!("role:{name}:password"),
         format!("{reason}: its password comes from ${env}, as a SCRAM-SHA-256 verifier"),
     )
-    .sql(format!("ALTER ROLE {} PASSWORD '***'", quote_ident(name)));
+    .sql(format!("ALTER ROLE {} PASSWORD {PASSWORD}", quote_ident(name)));
     if ours {
         step = step.sql(format!(
             "COMMENT ON ROLE {} IS {}",
@@ -72,6 +64,23 @@ fn password(work: &mut Work, name: &str, role: &Role, reason: &str, ours: bool) 
 }
 
 fn alter_role(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
+    attributes(work, name, role, live);
+    if is_pending(work, live) {
+        if role.password_env.is_some() {
+            password(work, name, role, &format!("role `{name}` has no password yet"), true);
+        }
+    } else if work.options.set_passwords {
+        password(work, name, role, "asked for by `--set-passwords`", false);
+    }
+}
+
+/// Whether a role was made and has no password yet.
+pub(super) fn is_pending(work: &Work, live: &LiveRole) -> bool {
+    live.comment.as_deref() == Some(&pending(&work.spec.name))
+}
+
+/// Whether and how often it may log in.
+pub(super) fn attributes(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
     let mut changes = Vec::new();
     let mut reasons = Vec::new();
     if role.login != live.login {
@@ -94,16 +103,9 @@ fn alter_role(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
             .sql(format!("ALTER ROLE {} {}", quote_ident(name), changes.join(" "))),
         );
     }
-    if live.comment.as_deref() == Some(&pending(&work.spec.name)) {
-        if role.password_env.is_some() {
-            password(work, name, role, &format!("role `{name}` has no password yet"), true);
-        }
-    } else if work.options.set_passwords {
-        password(work, name, role, "asked for by `--set-passwords`", false);
-    }
 }
 
-fn memberships(work: &mut Work, name: &str, role: &Role) {
+pub(super) fn memberships(work: &mut Work, name: &str, role: &Role) {
     let declared: BTreeSet<&str> = role.member_of.iter().map(String::as_str).collect();
     let live: BTreeSet<&str> = work
         .live
@@ -213,6 +215,12 @@ fn create_database(work: &mut Work, name: &str, database: &Database) {
     );
 }
 
+/// Whether the plan drops a database.
+pub(super) fn is_dropped(work: &Work, database: &str) -> bool {
+    let effect = Some(Effect::DropsDatabase(database.to_owned()));
+    work.plan.steps.iter().any(|step| step.effect == effect)
+}
+
 /// Databases and roles that Howdah made and that are no longer declared.
 pub(super) fn gone(work: &mut Work) {
     let live = work.live;
@@ -227,11 +235,13 @@ pub(super) fn gone(work: &mut Work) {
                 )
                 .sql(format!("DROP DATABASE {}", quote_ident(name)))
                 .outside_transaction()
+                .effect(Effect::DropsDatabase(name.clone()))
                 .destructive(true),
             );
         }
     }
-    for name in live.roles.keys() {
+    let of_the_service = role_names(spec).map(|(_, name)| name);
+    for name in live.roles.keys().filter(|name| !of_the_service.contains(name)) {
         if !work.made_role(name) || spec.roles.contains_key(name) {
             continue;
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::inside::{forget, remember};
 use super::live::Setting;
-use super::step::{Step, StepKind};
+use super::memory::{forget, remember};
+use super::step::{Effect, Step, StepKind};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
 use crate::settings;
@@ -168,6 +168,7 @@ pub(super) fn server(work: &mut Work) {
         work.step(
             Step::new(StepKind::Setting, "setting:reload", "the server reads its configuration again")
                 .sql("SELECT pg_reload_conf()")
+                .effect(Effect::ReloadsConfiguration)
                 .outside_transaction(),
         );
     }

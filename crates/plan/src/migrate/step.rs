@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
-use crate::spec::resolve::quote_ident;
+use crate::spec::resolve::{quote_ident, quote_literal};
 
 /// What a step works on; also the order of steps within a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub enum StepKind {
     /// A database or its owner.
     Database,
     /// Howdah's own tables.
-    OwnSchema,
+    InternalSchema,
     /// An extension.
     Extension,
     /// A schema.
@@ -65,7 +65,25 @@ pub struct Step {
     /// The index that the statements build, where that may take long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<IndexBuild>,
+    /// What whoever carries it out has to know of its work beyond the statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
 }
+
+/// What a step does to those who look on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The database of this name goes: no session may be in it.
+    DropsDatabase(String),
+    /// An extension of this name is created: the server has to have it, and to allow it.
+    CreatesExtension(String),
+    /// The server reads its configuration again, a moment after it is told to.
+    ReloadsConfiguration,
+}
+
+/// What stands in a statement where the password is to be, so that no plan holds one.
+pub(crate) const PASSWORD: &str = "'***'";
 
 /// Where a step's password comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +105,8 @@ pub struct IndexBuild {
     pub method: String,
     /// Bytes that one row's entry takes in memory while an HNSW graph is built; 0 for other methods.
     pub bytes_per_row: u64,
+    /// Which of the step's statements builds it, from 0.
+    pub statement: usize,
 }
 
 impl Step {
@@ -102,7 +122,18 @@ impl Step {
             restart: false,
             password: None,
             build: None,
+            effect: None,
         }
+    }
+
+    /// The statements as they are sent, with a password's `verifier` in its place.
+    pub fn statements(&self, verifier: Option<&str>) -> Vec<String> {
+        let verifier = verifier.filter(|_| self.password.is_some()).map(quote_literal);
+        let whole = |sql: &String| match &verifier {
+            Some(verifier) => sql.replace(PASSWORD, verifier),
+            None => sql.clone(),
+        };
+        self.sql.iter().map(whole).collect()
     }
 
     pub(crate) fn sql(mut self, statement: impl Into<String>) -> Self {
@@ -112,6 +143,11 @@ impl Step {
 
     pub(crate) fn destructive(mut self, destructive: bool) -> Self {
         self.destructive = destructive;
+        self
+    }
+
+    pub(crate) fn effect(mut self, effect: Effect) -> Self {
+        self.effect = Some(effect);
         self
     }
 
@@ -139,6 +175,9 @@ pub struct Plan {
     pub blocked: Vec<Step>,
     /// What makes the declaration impossible on this server. With a problem, nothing is carried out.
     pub problems: Vec<Problem>,
+    /// Extensions that are needed and that the server does not have; each is one of the problems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unavailable: Vec<String>,
     /// What is worth knowing: drift that Howdah leaves alone, choices it made.
     pub notes: Vec<Note>,
     /// Settings that wait for a restart of the server, now or after the steps.

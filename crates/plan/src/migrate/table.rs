@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::column;
-use super::inside::remember;
 use super::live::{Inside, Relation, Table};
+use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::{quote_ident, quote_literal};
+use crate::spec::resolve::quote_ident;
 
 /// What a table's steps take away on their way: indexes and constraints on it have to be made again.
 #[derive(Debug, Default)]
@@ -51,13 +51,6 @@ pub(super) fn create(work: &mut Work, table: &WantedTable) {
         }
     }
     work.in_database(&table.database, step);
-}
-
-/// Makes the next ingest take every document for new.
-pub(super) fn forget_documents(step: Step, collection: &str) -> Step {
-    let collection = quote_literal(collection);
-    step.sql(format!("DELETE FROM howdah.sources WHERE collection = {collection}"))
-        .sql(format!("DELETE FROM howdah.collections WHERE name = {collection}"))
 }
 
 /// The owner that a new table is given: the database's, where one is declared and is not who applies anyway.
@@ -257,8 +250,8 @@ fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &In
                 format!("howdah made column `{}`, and it is no longer declared", there.name),
             )
             .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&there.name)))
-            .sql(super::inside::forget("column", &name))
-            .sql(super::inside::forget("default", &name))
+            .sql(forget("column", &name))
+            .sql(forget("default", &name))
             .destructive(true),
         );
     }

@@ -1,22 +1,31 @@
 //! Each kind of difference, on facts written by hand.
 
 use super::live::{
-    Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Role,
+    Acl, Available, Column, Constraint, Database, Identity, Index, Installed, Live, Memory, Recorded, Role,
 };
 use super::live::{Schema, Setting, Table};
-use super::{Options, Plan, build_memory, diff, mark};
-use crate::own;
+use super::{Effect, Options, Plan, build_memory, diff, mark};
+use crate::internal_schema;
 use crate::problem::Kind;
 use crate::settings::Context;
-use crate::spec::{Spec, read};
+use crate::spec::{ServiceRoles, Spec, read};
 use crate::tune::Tuned;
 
+/// A declaration whose service works as the declared connection: its own roles are beside the point here, and have tests
+/// of their own.
 pub(super) fn spec(text: &str) -> Spec {
+    let mut spec = with_service(text);
+    spec.api.roles = ServiceRoles::Off;
+    spec
+}
+
+/// A declaration as it stands.
+pub(super) fn with_service(text: &str) -> Spec {
     read::from_str(text, "howdah.toml").unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 /// A fresh server with pgvector at hand.
-fn fresh() -> Live {
+pub(super) fn fresh() -> Live {
     let mut live = Live::default();
     live.server.version = 180_004;
     live.server.user = "postgres".into();
@@ -43,11 +52,22 @@ fn fresh() -> Live {
     live
 }
 
+/// The record of every migration.
+pub(super) fn recorded() -> Vec<Recorded> {
+    let record = |one: &internal_schema::Migration| Recorded {
+        domain: one.domain.into(),
+        number: one.number,
+        name: one.name.into(),
+        checksum: one.checksum(),
+    };
+    internal_schema::all().map(record).collect()
+}
+
 /// A server with a database `app` in which Howdah's own tables and pgvector are.
 pub(super) fn with_app() -> Live {
     let mut live = fresh();
     let mut database = Database { owner: "postgres".into(), ..Database::default() };
-    database.inside.own_steps = own::STEPS.len();
+    database.inside.internal.migrations = recorded();
     let installed = Installed { version: "0.8.5".into(), schema: "public".into() };
     database.inside.extensions.insert("vector".into(), installed);
     let acl: Acl = [(String::new(), ["USAGE".to_owned()].into())].into();
@@ -144,7 +164,7 @@ fn first(plan: &Plan) -> &str {
 
 #[test]
 fn the_plan_of_a_fresh_server_reads_as_a_script() {
-    let spec = spec(
+    let spec = with_service(
         r#"
 name = "shop"
 [databases.app]
@@ -163,10 +183,10 @@ shared_buffers = "1GB"
 "#,
     );
     let mut text = plan(&spec, &fresh()).to_string();
-    for statement in own::STEPS {
-        text = text.replace(&format!("{statement};\n"), "");
+    for one in internal_schema::all() {
+        text = text.replace(&format!("{};\n", one.sql), "").replace(&one.checksum(), "CHECKSUM");
     }
-    insta::assert_snapshot!(text.replace(&format!("'{}'", own::STEPS.len()), "'ALL'"));
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -355,6 +375,27 @@ fn rights_are_taken_only_from_roles_that_howdah_made() {
         blocked,
         ["role:app:disown:app", "role:app:drop", "role:readers:disown:app", "role:readers:drop"]
     );
+}
+
+#[test]
+fn a_step_says_what_it_does_beyond_its_statements() {
+    let odd = "we\"ird DROP DATABASE \"x";
+    let mut live = fresh();
+    let database = Database { owner: "postgres".into(), comment: Some(mark("t")), ..Database::default() };
+    live.databases.insert(odd.into(), database);
+    let declared = spec(
+        "name = \"t\"\n[databases.app]\nextensions = { vector = \"*\" }\n[settings]\nwork_mem = \"9MB\"\n",
+    );
+    let plan = diff(&declared, &live, &Options { allow_destroy: true, ..Options::default() });
+    let effects: Vec<&Effect> = plan.steps.iter().filter_map(|step| step.effect.as_ref()).collect();
+    let expected = [
+        &Effect::CreatesExtension("vector".into()),
+        &Effect::ReloadsConfiguration,
+        &Effect::DropsDatabase(odd.into()),
+    ];
+    assert_eq!(effects, expected, "{plan}");
+    live.available.clear();
+    assert_eq!(diff(&declared, &live, &Options::default()).unavailable, ["vector"]);
 }
 
 #[test]

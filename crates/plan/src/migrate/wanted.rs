@@ -180,6 +180,15 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
     all
 }
 
+/// Quoted names of the tables that the declaration speaks of in one database, adopted ones included.
+pub fn declared_tables(spec: &Spec, database: &str) -> Vec<String> {
+    let wanted = wanted(spec);
+    let own = wanted.tables.iter().filter(|table| table.database == database).map(|table| table.qualified());
+    let adopted =
+        wanted.adopted.iter().filter(|table| table.database == database).map(|table| table.qualified());
+    own.chain(adopted).collect()
+}
+
 fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Problem> {
     let dimensions = resolved.dimensions.ok_or_else(|| {
         Problem::new(Kind::Usage, format!("collection `{}` has no dimensions", resolved.name))

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::Options;
 use super::live::{Inside, Live};
-use super::server::mark;
+use super::options::Options;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
 use crate::problem::Problem;
+use crate::service::Purpose;
 use crate::spec::Spec;
 
 /// The declaration, the facts, and the plan that grows out of them.
@@ -17,6 +17,8 @@ pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
     pub(super) wanted: &'a Wanted,
     pub(super) plan: Plan,
+    /// Roles that the service works as; none where it works as the declared connection.
+    pub(super) service: Vec<(Purpose, String)>,
     /// Tables that the plan drops: database and quoted name.
     pub(super) dropped: BTreeSet<(String, String)>,
 }
@@ -87,4 +89,9 @@ impl<'a> Work<'a> {
 /// Database that keeps Howdah's memory of what concerns the whole server.
 pub fn home(spec: &Spec) -> Option<String> {
     spec.api.database.clone().or_else(|| spec.databases.keys().next().cloned())
+}
+
+/// Comment of a role or database that Howdah made for the deployment `name`.
+pub fn mark(name: &str) -> String {
+    format!("made by howdah for {name}")
 }

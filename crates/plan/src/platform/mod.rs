@@ -8,8 +8,8 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-use crate::check::version::{OLDEST_SOUND, faults, parse};
 use crate::problem::{Kind, Problem};
+use crate::version::{OLDEST_SOUND, faults, parse};
 
 /// Oldest major of PostgreSQL that Howdah works with.
 pub const OLDEST_MAJOR: u32 = 14;

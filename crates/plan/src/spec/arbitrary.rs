@@ -12,8 +12,8 @@ use proptest::sample::{select, subsequence};
 
 use super::{
     Api, Chunking, Collection, Column, Database, Disk, Embedder, EmbedderKind, Grant, IdType, Index,
-    IndexKind, Metric, Role, Server, ServerSource, SettingValue, Spec, Storage, Table, TableIndex, Workload,
-    check,
+    IndexKind, Metric, Role, Server, ServerSource, ServiceRoles, SettingValue, Spec, Storage, Table,
+    TableIndex, Workload, check,
 };
 
 const DATABASES: [&str; 3] = ["app", "reports", "with space"];
@@ -46,6 +46,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
         })
         .prop_map(|(server, api, databases, roles, embedders, (collections, tables), settings)| {
             repaired(Spec {
+                version: super::version::CURRENT,
                 name: "generated".into(),
                 server,
                 api,
@@ -71,7 +72,7 @@ pub fn pair(howdah: bool) -> impl Strategy<Value = (Spec, Spec)> {
 /// Takes away what an apply to a scratch server cannot or need not carry out.
 fn databases_only(mut spec: Spec, howdah: bool) -> Spec {
     spec.server = Server::default();
-    spec.api = Api::default();
+    spec.api = Api { roles: spec.api.roles, ..Api::default() };
     spec.settings.clear();
     spec.embedders.clear();
     for collection in spec.collections.values_mut() {
@@ -205,16 +206,20 @@ fn api() -> impl Strategy<Value = Api> {
         0u32..10_000,
         1u32..100,
         any::<bool>(),
+        select(vec![ServiceRoles::Auto, ServiceRoles::Off]),
     )
         .prop_map(
-            |(listen, max_body_bytes, timeout_seconds, requests_per_second, max_pool, require_key)| Api {
-                listen: listen.to_owned(),
-                database: None,
-                max_body_bytes,
-                timeout_seconds,
-                requests_per_second,
-                max_pool,
-                require_key,
+            |(listen, max_body_bytes, timeout_seconds, requests_per_second, max_pool, require_key, roles)| {
+                Api {
+                    listen: listen.to_owned(),
+                    database: None,
+                    max_body_bytes,
+                    timeout_seconds,
+                    requests_per_second,
+                    max_pool,
+                    require_key,
+                    roles,
+                }
             },
         )
 }

@@ -18,13 +18,14 @@ pub mod schema;
 mod server;
 pub mod size;
 mod table;
+pub mod version;
 mod walk;
 
 pub use access::{Database, Grant, Role, public_schema};
 pub use collection::{
     Adopt, Chunking, Collection, Embedder, EmbedderKind, IdType, Index, IndexKind, Metric, Storage,
 };
-pub use server::{Api, Disk, Server, ServerSource, Workload};
+pub use server::{Api, Disk, Server, ServerSource, ServiceRoles, Workload};
 pub use table::{Column, SettingValue, Table, TableIndex};
 
 use indexmap::IndexMap;
@@ -35,6 +36,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    /// Version of the declaration: what its keys mean. A howdah refuses a newer one than it reads.
+    #[schemars(range(min = 1), example = 1)]
+    #[serde(default = "version::current")]
+    pub version: u32,
     /// Name of the deployment; also the name of its instance: letters, digits, `-` and `_`.
     #[schemars(example = &"howdah", length(min = 1, max = 63))]
     pub name: String,

@@ -6,7 +6,7 @@
 use toml::de::DeTable;
 
 use super::place::{Lines, Places};
-use super::{Spec, check, schema, walk};
+use super::{Spec, check, schema, version, walk};
 use crate::problem::{Kind, Problem};
 
 /// Most mistakes that are worth reading in one go.
@@ -55,6 +55,9 @@ pub fn unchecked(text: &str, file: &str) -> Result<Located, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(errors.iter().take(MOST).map(|e| not_toml(e, &lines, file)).collect());
+    }
+    if let Some(problem) = version::newer(table.get_ref(), &lines, file) {
+        return Err(vec![problem]);
     }
     let walked = walk::walk(schema::schema(), table.get_ref(), &lines, file);
     if !walked.problems.is_empty() {

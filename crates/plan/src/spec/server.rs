@@ -127,6 +127,20 @@ pub struct Api {
     pub max_pool: u32,
     /// Whether requests need a key. Off only on loopback.
     pub require_key: bool,
+    /// Which roles Howdah works as in PostgreSQL while it serves.
+    pub roles: ServiceRoles,
+}
+
+/// Roles that the service works as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceRoles {
+    /// Where the declared connection is a superuser's, three login roles of the service's own: one reads collections, one
+    /// fills them, one keeps keys and jobs. Elsewhere the declared connection.
+    #[default]
+    Auto,
+    /// The declared connection; roles of the service's own that are there are dropped.
+    Off,
 }
 
 impl Default for Api {
@@ -139,6 +153,7 @@ impl Default for Api {
             requests_per_second: 200,
             max_pool: 20,
             require_key: true,
+            roles: ServiceRoles::Auto,
         }
     }
 }

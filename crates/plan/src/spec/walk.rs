@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::place::{Lines, Place, Places, item, join};
 use super::resolve::nearest;
+use super::version;
 use crate::problem::{Kind, Problem};
 
 /// What a walk found.
@@ -108,7 +109,10 @@ impl<'a> Walker<'a> {
                 None => {
                     let known: Vec<&str> =
                         properties.into_iter().flat_map(|p| p.keys()).map(String::as_str).collect();
-                    let problem = unknown(name.get_ref(), &key, parent, &known, self.home_of(name.get_ref()));
+                    let later = version::later(name.get_ref()).filter(|_| parent.is_empty());
+                    let problem = later.unwrap_or_else(|| {
+                        unknown(name.get_ref(), &key, parent, &known, self.home_of(name.get_ref()))
+                    });
                     self.say(place, problem);
                 }
             }

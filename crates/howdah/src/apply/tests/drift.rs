@@ -73,7 +73,7 @@ async fn what_was_changed_by_hand_is_repaired() {
         ),
         ("shop", "DROP EXTENSION vector CASCADE", Extension),
         ("shop", "DROP SCHEMA archive CASCADE", StepKind::Schema),
-        ("shop", "DROP SCHEMA howdah CASCADE", StepKind::OwnSchema),
+        ("shop", "DROP SCHEMA howdah CASCADE", StepKind::InternalSchema),
     ];
     for (database, change, kind) in all {
         server.sql(database, change).await;

@@ -6,9 +6,11 @@ mod adopted;
 mod broken_off;
 mod converge;
 mod drift;
+mod internal_schema;
 mod own_index;
 mod portrait;
 mod rights;
+mod service;
 
 use std::sync::Mutex;
 

@@ -578,6 +578,8 @@ fn at(
 ) -> clap::Command {
     match words.split_first() {
         None => change(command),
+        // A skill need not have a command.
+        Some((first, _)) if command.find_subcommand(first).is_none() => command,
         Some((first, rest)) => command.mut_subcommand(*first, |found| at(found, rest, change)),
     }
 }

@@ -121,7 +121,7 @@ pub async fn apply(common: &Common, flags: &Apply) -> Outcome {
         Event::Note(_) | Event::Planned(_) => {}
     };
     let begun = std::time::Instant::now();
-    let outcome = context.apply(how, &told).await?;
+    let outcome = context.apply(how, false, &told).await?;
     session::tell_to_reload(&declaration)?;
     match common.output {
         Format::Table | Format::Csv => print::out(&format!(

@@ -80,7 +80,7 @@ async fn finish(
 /// documents could not be read.
 async fn again(declaration: &Declaration, report: &Shown) -> Result<u64, Refusal> {
     let context = local::context(declaration).await?;
-    converge::structure(&context, report).await?;
+    converge::structure(&context, false, report).await?;
     Ok(converge::documents(&context, declaration, report).await?)
 }
 

@@ -1,7 +1,8 @@
 //! Archive and backups.
 
-use super::super::{Area, Check, FixKind, FixTemplate, Found, Need, Severity};
-use super::size;
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, FixKind, FixTemplate, Need, Severity};
+use super::figure::size;
 use crate::settings;
 
 /// What to do about a server that Howdah runs.

@@ -1,6 +1,7 @@
 //! How are vectors declared?
 
-use super::super::{Area, Check, Facts, FixKind, FixTemplate, Found, Need, Row, Scope, Severity};
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, FixKind, FixTemplate, Need, Scope, Severity};
 use crate::spec::resolve::{MAX_INDEXED_HALFVEC, MAX_INDEXED_VECTOR, resolve};
 
 const VECTOR: &[Need] = &[Need::Extension("vector")];

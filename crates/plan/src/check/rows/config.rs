@@ -1,7 +1,8 @@
 //! Are the settings sound, and are they the declared ones?
 
-use super::super::{Area, Check, Facts, Found, Need, Row, Severity};
-use super::size;
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::figure::size;
 use crate::settings::{self, Context};
 use crate::spec::Disk;
 use crate::tune;

@@ -1,6 +1,7 @@
 //! Sessions and locks.
 
-use super::super::{Area, Check, Found, Need, Severity};
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, Need, Severity};
 
 const MONITOR: &[Need] = &[Need::Monitor];
 

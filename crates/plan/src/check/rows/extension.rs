@@ -1,9 +1,10 @@
 //! Which PostgreSQL and which pgvector is this, and does it work?
 
-use super::super::version::{MAJORS, OLDEST_SOUND, faults, parse};
-use super::super::{Area, Check, Facts, FixKind, FixTemplate, Found, Need, Row, Severity};
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, FixKind, FixTemplate, Need, Severity};
 use crate::platform;
 use crate::spec::Spec;
+use crate::version::{MAJORS, OLDEST_SOUND, faults, parse};
 
 pub static CHECKS: &[Check] = &[
     Check::new(

@@ -1,7 +1,8 @@
 //! How are vectors indexed, and does the index serve the searches?
 
-use super::super::{Area, Check, Facts, Found, Need, Row, Scope, Severity};
-use super::size;
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, Need, Scope, Severity};
+use super::figure::size;
 use crate::spec::resolve::resolve;
 
 const VECTOR: &[Need] = &[Need::Extension("vector")];

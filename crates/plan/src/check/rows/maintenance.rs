@@ -1,6 +1,7 @@
 //! Vacuum and statistics.
 
-use super::super::{Area, Check, Found, Need, Severity};
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, Need, Severity};
 
 pub static CHECKS: &[Check] = &[
     Check::new(

@@ -3,7 +3,7 @@
 //! A row reads: name, area, severity, what a finding means, why it matters, the question; then who is asked, what is
 //! needed, the verdict and the fix.
 
-use super::Check;
+use super::contract::Check;
 
 /// Indexes with their table, access method and schema: `i`, `c`, `t`, `am`, `n`.
 macro_rules! vector_indexes {
@@ -30,6 +30,7 @@ mod columns;
 mod config;
 mod connections;
 mod extension;
+mod figure;
 mod indexes;
 mod maintenance;
 mod own;
@@ -56,7 +57,12 @@ pub static CHECKS: &[&[Check]] = &[
     workload::CHECKS,
 ];
 
-/// A figure of bytes for people.
-fn size(bytes: i64) -> String {
-    crate::tune::size(u64::try_from(bytes).unwrap_or_default())
+/// The row of a check.
+pub fn find(id: &str) -> Option<&'static Check> {
+    CHECKS.iter().copied().flatten().find(|check| check.id == id)
+}
+
+/// All checks, in the order of the table.
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().copied().flatten()
 }

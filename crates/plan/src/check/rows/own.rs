@@ -1,6 +1,7 @@
 //! Howdah's own index: does its library work, is what it holds what the table holds, does it find what it is asked for?
 
-use super::super::{Area, Check, Facts, Found, Need, Row, Severity};
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, Need, Severity};
 
 const EXTENSION: Need = Need::Extension("howdah");
 

@@ -1,6 +1,7 @@
 //! Are the answers right and whole?
 
-use super::super::{Area, Check, FixKind, FixTemplate, Found, Need, Scope, Severity};
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, FixKind, FixTemplate, Need, Scope, Severity};
 
 /// What to do where Howdah's own index misses neighbours.
 const ASK_FOR_MORE: FixTemplate = FixTemplate {

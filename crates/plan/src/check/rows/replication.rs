@@ -1,7 +1,8 @@
 //! Replicas.
 
-use super::super::{Area, Check, Facts, Found, Need, Row, Severity};
-use super::size;
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::figure::size;
 
 const MONITOR: &[Need] = &[Need::Monitor];
 

@@ -1,6 +1,7 @@
 //! Who may get in, and as whom?
 
-use super::super::{Area, Check, Facts, Found, Need, Row, Severity};
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, Facts, Need, Severity};
 
 const HBA: &str = "SELECT line_number AS line, type, array_to_string(database, ',') AS databases, \
                    array_to_string(user_name, ',') AS users, coalesce(address, '') AS address, auth_method AS method, \

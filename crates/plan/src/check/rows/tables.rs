@@ -1,6 +1,7 @@
 //! Tables and keys.
 
-use super::super::{Area, Check, Found, Need, Severity};
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, Need, Severity};
 
 pub static CHECKS: &[Check] = &[
     Check::new(
@@ -117,7 +118,7 @@ pub static CHECKS: &[Check] = &[
         let bytes = row.int("bytes")?;
         let tight = free < 1 << 30 || free < bytes / 5;
         (tight && free < 20 << 30).then(|| {
-            Found::new(format!("{} free beside {} of databases", super::size(free), super::size(bytes)))
+            Found::new(format!("{} free beside {} of databases", super::figure::size(free), super::figure::size(bytes)))
         })
     })
     .advice("Give the disk more room, or drop what `pgv.index.unused` and `pgv.index.bloat` name."),

@@ -1,7 +1,8 @@
 //! What can be seen of the work, and what is seen.
 
-use super::super::{Area, Check, Found, Need, Severity};
-use super::size;
+use super::super::answer::Found;
+use super::super::contract::{Area, Check, Need, Severity};
+use super::figure::size;
 
 pub static CHECKS: &[Check] = &[
     Check::new(

@@ -2,7 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::{Mistakes, names, server};
+use super::mistakes::Mistakes;
+use super::{names, server};
 use crate::problem::{Kind, Problem};
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{nearest, split_table};

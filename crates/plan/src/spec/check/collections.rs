@@ -1,7 +1,8 @@
 //! Embedders and collections: limits of models, of pgvector, and of what an adopted table can do.
 
+use super::mistakes::Mistakes;
+use super::names;
 use super::tables::{SCALARS, place_of_table, type_known};
-use super::{Mistakes, names};
 use crate::problem::{Kind, Problem};
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{Columns, known_dimensions, nearest, quote_ident, split_table};

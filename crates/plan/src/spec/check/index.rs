@@ -2,8 +2,8 @@
 
 use howdah_index::options::MAX_DIMENSIONS;
 
-use super::Mistakes;
 use super::collections::Rules;
+use super::mistakes::Mistakes;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::{MAX_INDEXED_HALFVEC, MAX_INDEXED_VECTOR};
 use crate::spec::{IndexKind, Metric, Storage};

@@ -1,6 +1,6 @@
 //! Which names does PostgreSQL, a path or a filter allow?
 
-use super::Mistakes;
+use super::mistakes::Mistakes;
 
 /// Longest identifier, in bytes (NAMEDATALEN - 1); PostgreSQL cuts longer ones off without an error.
 pub(super) const LONGEST: usize = 63;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Mistakes, names};
+use super::mistakes::Mistakes;
+use super::names;
 use crate::problem::{Kind, Problem};
 use crate::spec::place::join;
 use crate::spec::resolve::nearest;

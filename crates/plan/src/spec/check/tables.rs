@@ -1,6 +1,7 @@
 //! Tables: where they lie, what their columns are, and that no two declarations mean the same one.
 
-use super::{Mistakes, names};
+use super::mistakes::Mistakes;
+use super::names;
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{nearest, split_table};
 use crate::spec::{Column, Spec, Table, TableIndex};

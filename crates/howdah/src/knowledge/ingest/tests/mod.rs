@@ -46,8 +46,8 @@ pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -
 
 /// Makes Howdah's own tables.
 pub(crate) async fn own_schema(client: &crate::postgres::Lease) {
-    for step in howdah_plan::own::STEPS {
-        client.batch_execute(step).await.unwrap();
+    for migration in howdah_plan::internal_schema::all() {
+        client.batch_execute(migration.sql).await.unwrap();
     }
 }
 

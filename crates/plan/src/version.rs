@@ -1,4 +1,4 @@
-//! Which versions are known to be old or dangerous.
+//! Which versions of PostgreSQL and pgvector are known to be old or dangerous?
 
 /// A major version of PostgreSQL: its last day, and the newest minor this program knows of.
 pub struct Major {

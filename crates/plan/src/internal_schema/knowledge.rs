@@ -1,0 +1,34 @@
+//! What collections were filled with, and from which documents.
+
+use super::migration::{Domain, Migration};
+
+pub(super) const DOMAIN: Domain =
+    Domain { name: "knowledge", migrations: MIGRATIONS, tables: &["collections", "sources"] };
+
+const MIGRATIONS: &[Migration] = &[
+    // Which model filled a collection: a mismatch is refused before anything is written.
+    Migration {
+        domain: "knowledge",
+        number: 1,
+        name: "collections",
+        sql: "CREATE TABLE IF NOT EXISTS howdah.collections (
+        name text PRIMARY KEY,
+        model text,
+        dimensions integer NOT NULL,
+        normalised boolean NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now())",
+    },
+    // One row a document: what makes a second ingest write nothing.
+    Migration {
+        domain: "knowledge",
+        number: 2,
+        name: "sources",
+        sql: "CREATE TABLE IF NOT EXISTS howdah.sources (
+        collection text NOT NULL,
+        source text NOT NULL,
+        content_hash bytea NOT NULL,
+        chunks integer NOT NULL,
+        ingested_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (collection, source))",
+    },
+];

@@ -1,0 +1,180 @@
+//! The roles that the service works as: made beside the declared ones, with exactly the rights that they need, and taken
+//! away when they are switched off. They are Howdah's own, so whatever they have too much is revoked.
+
+use std::collections::BTreeMap;
+
+use super::grant::{Grantee, Rights};
+use super::inside::extension_schemas;
+use super::live::Role as LiveRole;
+use super::server;
+use super::step::{Step, StepKind};
+use super::work::Work;
+use crate::internal_schema::SCHEMA;
+use crate::problem::{Kind, Problem};
+use crate::service::{self, Purpose};
+use crate::spec::resolve::quote_ident;
+use crate::spec::{Role, ServiceRoles};
+
+/// What a created role says of itself: nothing but to log in.
+const ATTRIBUTES: &str = "LOGIN NOINHERIT NOCREATEDB NOCREATEROLE NOSUPERUSER NOREPLICATION NOBYPASSRLS";
+
+/// What one of these roles may do with a table.
+const READS: &[&str] = &["SELECT"];
+const WRITES: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE"];
+
+/// Decides which of these roles there shall be; none where the service works as the declared connection, or where a name
+/// is somebody else's.
+pub(super) fn settle(work: &mut Work) {
+    if !service::wanted(work.spec, work.live) {
+        return;
+    }
+    let roles = service::role_names(work.spec);
+    for (_, name) in &roles {
+        let declared = work.spec.roles.contains_key(name);
+        let foreign = work.live.roles.contains_key(name) && !work.made_role(name);
+        if declared || foreign {
+            let why = if declared {
+                "it is declared as well"
+            } else {
+                "it is there, and howdah did not make it for this deployment"
+            };
+            work.problem(
+                Problem::new(Kind::Conflict, format!("role `{name}` is one that the service works as, and {why}"))
+                    .detail("`api.roles` is `auto` and the connection is a superuser's, so the service gets roles of its own")
+                    .hint("Give that role another name, or let the service work as the declared connection: `[api] roles = \"off\"`."),
+            );
+            return;
+        }
+    }
+    work.service = roles.into();
+}
+
+/// The roles, their attributes and passwords.
+pub(super) fn roles(work: &mut Work) {
+    for (purpose, name) in work.service.clone() {
+        let variable = purpose.password_variable().to_owned();
+        let role = Role { login: true, password_env: Some(variable), ..Role::default() };
+        match work.live.roles.get(&name) {
+            None => {
+                let reason = format!("the service works as role `{name}` to {}", duty(purpose));
+                server::create_role(work, &name, &role, ATTRIBUTES, reason);
+            }
+            Some(live) => alter(work, &name, &role, live),
+        }
+        server::memberships(work, &name, &role);
+    }
+}
+
+fn duty(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Read => "read collections",
+        Purpose::Write => "fill collections",
+        Purpose::Control => "keep keys and jobs",
+    }
+}
+
+fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
+    server::attributes(work, name, role, live);
+    if !live.powers.is_empty() {
+        let powers: Vec<&str> = live.powers.iter().map(String::as_str).collect();
+        let reason = format!("role `{name}` has {}, which it does not serve with", powers.join(", "));
+        let change = format!("ALTER ROLE {} NO{}", quote_ident(name), powers.join(" NO"));
+        work.step(Step::new(StepKind::Role, &format!("role:{name}:powers"), reason).sql(change));
+    }
+    if server::is_pending(work, live) {
+        server::password(work, name, role, &format!("role `{name}` has no password yet"), true);
+    } else if work.options.set_service_passwords {
+        server::password(work, name, role, &format!("the service logs in as `{name}` anew"), false);
+    }
+}
+
+/// Rights of these roles in one database.
+pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
+    let grantee = |(purpose, role): &(Purpose, String)| {
+        let mut rights: BTreeMap<String, Rights> = BTreeMap::new();
+        let mut on_database = Vec::new();
+        let mut may = |schema: &str, table: &str, privileges: &[&str]| {
+            rights.entry(schema.to_owned()).or_default().add(table, privileges);
+        };
+        match purpose {
+            Purpose::Read | Purpose::Write => {
+                let privileges = if *purpose == Purpose::Read { READS } else { WRITES };
+                for (schema, table) in collection_tables(work, database) {
+                    may(&schema, &table, privileges);
+                }
+                may(SCHEMA, "collections", privileges);
+                may(SCHEMA, "sources", privileges);
+                for schema in extension_schemas(work, database) {
+                    rights.entry(schema).or_default();
+                }
+                if *purpose == Purpose::Write {
+                    on_database.push("TEMPORARY");
+                }
+            }
+            Purpose::Control if work.home().as_deref() == Some(database) => {
+                may(SCHEMA, "api_keys", WRITES);
+                may(SCHEMA, "jobs", WRITES);
+            }
+            Purpose::Control => {}
+        }
+        let on_database = on_database.into_iter().map(str::to_owned).collect();
+        Grantee { role: role.clone(), rights, on_database: Some(on_database) }
+    };
+    work.service.iter().map(grantee).collect()
+}
+
+/// Schema and name of the tables that declared collections have in a database. An adopted one that is not there is a problem
+/// of its own.
+fn collection_tables(work: &Work, database: &str) -> Vec<(String, String)> {
+    let inside = work.inside(database);
+    let own =
+        work.wanted.tables.iter().filter(|table| table.database == database && table.collection.is_some());
+    let adopted = work.wanted.adopted.iter().filter(|adopted| {
+        adopted.database == database
+            && inside.is_some_and(|inside| inside.tables.contains_key(&adopted.qualified()))
+    });
+    own.map(|table| (table.schema.clone(), table.name.clone()))
+        .chain(adopted.map(|adopted| (adopted.schema.clone(), adopted.table.clone())))
+        .collect()
+}
+
+/// What these roles have where it is no longer wanted: in databases that are no longer declared, and everywhere when they
+/// are switched off. Nothing of anybody's is lost by it.
+pub(super) fn gone(work: &mut Work) {
+    let off = work.spec.api.roles == ServiceRoles::Off;
+    for (_, name) in service::role_names(work.spec) {
+        let Some(live) = work.live.roles.get(&name).filter(|_| work.made_role(&name)) else { continue };
+        if off && !work.live.server.superuser {
+            work.note(
+                None,
+                format!("role `{name}` is one that the service no longer works as; a superuser can drop it"),
+            );
+            continue;
+        }
+        if !off && work.service.is_empty() {
+            continue;
+        }
+        let role = quote_ident(&name);
+        let reason = match off {
+            true => format!("`api.roles` is `off`: the service no longer works as role `{name}`"),
+            false => format!("role `{name}` serves declared databases only"),
+        };
+        let disown = [format!("REASSIGN OWNED BY {role} TO CURRENT_USER"), format!("DROP OWNED BY {role}")];
+        for database in &live.databases {
+            let declared = work.spec.databases.contains_key(database);
+            let there = work.live.databases.contains_key(database) && !server::is_dropped(work, database);
+            if !there || (declared && !off) {
+                continue;
+            }
+            let id = format!("role:{name}:disown:{database}");
+            let step = Step::new(StepKind::Role, &id, format!("{reason}: its rights in `{database}` end"));
+            let [reassign, drop] = &disown;
+            work.in_database(database, step.sql(reassign).sql(drop));
+        }
+        if off {
+            let step = Step::new(StepKind::Role, &format!("role:{name}:drop"), reason);
+            let [reassign, drop] = &disown;
+            work.step(step.sql(reassign).sql(drop).sql(format!("DROP ROLE {role}")));
+        }
+    }
+}
