@@ -258,7 +258,7 @@ fn the_log_is_read_from_its_end_and_followed_where_it_goes() {
     assert!(story.ok(&["logs", "--postgres"]).contains("database system is ready to accept connections"));
     assert_eq!(fs::read_to_string(story.instance().join("howdah.err")).unwrap(), "");
 
-    let mut follow = story.begin(&["logs", "-f", "-n", "1"]);
+    let mut follow = story.begin(&["logs", "-F", "-n", "1"]);
     // Put aside under the eyes of whoever reads it, with the lines before still the last ones.
     std::thread::sleep(std::time::Duration::from_millis(500));
     story.ok(&["down"]);

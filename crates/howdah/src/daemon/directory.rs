@@ -5,12 +5,13 @@
 //! where the declaration stood: a copied directory whose original is still there gets an id of its own, a moved one keeps
 //! the old. Where the directory cannot be written to, the id is a hash of the path.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use howdah_plan::problem::{Kind, Problem};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -217,6 +218,9 @@ fn belongs(pointer: &Pointer, declaration: &Declaration) -> bool {
 
 fn remembered_id(declaration: &Declaration) -> String {
     let file = pointer_file(declaration);
+    // Commands that meet on a new project agree on one id: each looks and writes while no other does. Where there is no
+    // lock to be had, there is mostly nothing to be written either.
+    let _turn = alone_beside(&file).ok();
     let known = read_pointer(&file).filter(|pointer| belongs(pointer, declaration));
     if let Some(pointer) = &known
         && pointer.declaration == declaration.path
@@ -226,6 +230,13 @@ fn remembered_id(declaration: &Declaration) -> String {
     let id = known.map_or_else(|| new_id(declaration), |pointer| pointer.id);
     let pointer = Pointer { id: id.clone(), declaration: declaration.path.clone() };
     if write_pointer(&file, &pointer).is_ok() { id } else { fallback_id(declaration) }
+}
+
+/// The directory of pointers, made where it is missing, to oneself for as long as the answer lives.
+fn alone_beside(file: &Path) -> std::io::Result<Flock<File>> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    Flock::lock(File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 fn write_pointer(file: &Path, pointer: &Pointer) -> Result<(), Problem> {
@@ -312,6 +323,21 @@ mod tests {
         assert_eq!(InstanceDirectory::of(&first, &instances).unwrap(), directory);
         assert_eq!(InstanceDirectory::existing(&first, &instances), Some(directory.clone()));
         assert_ne!(InstanceDirectory::of(&second, &instances).unwrap(), directory);
+    }
+
+    #[test]
+    fn commands_that_meet_on_a_new_project_agree_on_its_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let instances = root.path().join("instances");
+        for round in 0..20 {
+            let declaration = declare(&root.path().join(round.to_string()));
+            let of = || InstanceDirectory::of(&declaration, &instances).unwrap().id;
+            let ids: std::collections::HashSet<String> = std::thread::scope(|scope| {
+                let asked: Vec<_> = (0..4).map(|_| scope.spawn(of)).collect();
+                asked.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert_eq!(ids.len(), 1, "{ids:?}");
+        }
     }
 
     #[test]

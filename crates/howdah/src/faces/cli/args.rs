@@ -166,8 +166,8 @@ pub struct Logs {
     /// How many of the last lines
     #[arg(long, short = 'n', default_value_t = 100)]
     pub lines: usize,
-    /// Go on with what comes next, until Ctrl-C
-    #[arg(long, short = 'f')]
+    /// Go on with what comes next, also in a new file, until Ctrl-C
+    #[arg(long, short = 'F')]
     pub follow: bool,
     /// The log of the instance's PostgreSQL
     #[arg(long)]
