@@ -19,13 +19,13 @@ use crate::observe::progress::{Event, Progress, ToLog};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Line {
+    /// Something happened. Tried first: an event has no `beaten_by`, and that may be missing below.
+    Event(Event),
     /// Another process has the instance: this one leaves it to that, and ends.
     Beaten {
         /// Who has it; none when that was not written yet.
         beaten_by: Option<Holder>,
     },
-    /// Something happened.
-    Event(Event),
 }
 
 /// Tells a file, for the command that waits.
