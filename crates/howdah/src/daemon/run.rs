@@ -251,7 +251,7 @@ impl Daemon {
         let pings = tokio::spawn(notify::pings());
         let jobs = serving.context().runtime.jobs.clone();
         let watch = serving.watch();
-        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, move || watch()));
+        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
         serving.stop().await;
         jobs.stop().await;
