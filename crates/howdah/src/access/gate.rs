@@ -198,17 +198,10 @@ mod tests {
     fn a_verdict_is_forgotten_when_the_key_ends_or_somebody_revokes() {
         let (gate, key) = (Gate::new(0, None), Key::random());
         let past = jiff::Timestamp::from_second(1).unwrap();
-<<<<<<< HEAD
-        gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
-        assert!(gate.remembered(&key).is_none());
-        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
-        assert!(gate.remembered(&key).is_some());
-=======
         gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
         assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
         gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
         assert!(gate.remembered(&key).is_some() && gate.was_good(&key).is_some());
->>>>>>> http-house
         gate.forget();
         assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
     }
