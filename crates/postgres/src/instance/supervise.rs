@@ -9,7 +9,7 @@ use super::{Begun, Instance, Patience, Running, Stopped};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A server that ran this long has earned a quick restart.
+/// A server that ran this long is started again after the shortest pause.
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// What happens to a supervised server.
