@@ -19,12 +19,12 @@ use nix::unistd::Pid;
 use super::declaration::Declaration;
 use super::directory::{InstanceDirectory, ServerRecord, cannot};
 use super::instance_lock::Holder;
-use super::process::Identity;
 use super::run::STOPPING;
 use super::steps::{Follower, Line};
 use crate::observe::log_file;
 use crate::observe::progress::{Event, Progress};
 use crate::postgres::instance::{Layout, Phase};
+use crate::runtime::process::Identity;
 
 /// What a server says outside its log is begun anew when it is larger than this.
 const LARGE_ERRORS: u64 = 1 << 20;

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::declaration::{Declaration, FILE};
-use super::process::Identity;
 use crate::access::key::Key;
 use crate::postgres::Secret;
+use crate::runtime::process::Identity;
 
 /// How the name of a file with the steps of a start begins and ends.
 const STEPS: &str = "start-";
@@ -133,7 +133,17 @@ impl InstanceDirectory {
     pub fn service_secret(&self) -> Result<Secret, Problem> {
         let path = self.path.join("service.secret");
         if !path.exists() {
-            write_atomically(&path, Secret::random().expose().as_bytes(), 0o600)?;
+            // Whole before it has its name, and the name is for the first: of two that make it at once both read one.
+            let making = self.path.join(format!("service.secret.{}", uuid::Uuid::new_v4().simple()));
+            write_atomically(&making, Secret::random().expose().as_bytes(), 0o600)?;
+            let linked = fs::hard_link(&making, &path);
+            let _ = fs::remove_file(&making);
+            match linked {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(cannot("write", &path, &error));
+                }
+                _ => {}
+            }
         }
         let text = fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
         Ok(Secret::new(text.trim().to_owned()))

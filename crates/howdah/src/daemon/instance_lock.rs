@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::directory::{InstanceDirectory, cannot};
-use super::process::Identity;
+use crate::runtime::process::Identity;
 
 /// Longest time a command that works is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

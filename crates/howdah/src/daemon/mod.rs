@@ -2,7 +2,7 @@
 //!
 //! `howdah up` starts one process for each instance ([`run`]): it is the direct parent of PostgreSQL, serves REST, and
 //! writes what it is to `daemon.json`. The command that started it ([`background`]) follows its steps and leaves.
-//! `howdah down` asks it to end, and PostgreSQL ends with it. [`directory`] knows the files, [`process`] who runs,
+//! `howdah down` asks it to end, and PostgreSQL ends with it. [`directory`] knows the files, [`crate::runtime::process`] who runs,
 //! [`instance_lock`] who has the instance to itself, [`steps`] what is going on, [`server`] which PostgreSQL is meant,
 //! [`converge`] brings it to what is declared. Where nothing runs, a command starts PostgreSQL for itself ([`standalone`]).
 
@@ -14,7 +14,6 @@ pub mod directory;
 pub mod instance_lock;
 pub mod local;
 pub mod notify;
-pub mod process;
 pub mod run;
 pub mod server;
 pub mod serving;

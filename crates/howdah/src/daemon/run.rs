@@ -20,7 +20,6 @@ use super::declaration::Declaration;
 use super::directory::{InstanceDirectory, ServerRecord, cannot};
 use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
 use super::notify;
-use super::process::Identity;
 use super::server::{self, Server};
 use super::serving::{Serve, Serving};
 use super::steps::ToFile;
@@ -31,6 +30,7 @@ use crate::observe::measure;
 use crate::observe::progress::{Event, Progress, ToLog};
 use crate::postgres::instance::{self, Instance, Patience};
 use crate::postgres::{Home, Pools, machine};
+use crate::runtime::process::Identity;
 use crate::runtime::{Context, Declared, Runtime, declared, service};
 use crate::skills::SKILLS;
 

@@ -25,10 +25,10 @@ use uuid::Uuid;
 use self::store::{Begun, Job, New, Orphan, Progress, State, Store};
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
-use crate::daemon::process::Identity;
 use crate::observe::progress::{self, Event};
 use crate::postgres::Purpose;
 use crate::runtime::Context;
+use crate::runtime::process::Identity;
 use crate::skills::{Call, Deadline, Lasts, Skill};
 
 /// How often a job says that it is alive.

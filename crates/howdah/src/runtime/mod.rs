@@ -5,6 +5,7 @@
 
 pub mod declared;
 pub mod host;
+pub mod process;
 pub mod service;
 
 use std::path::PathBuf;
