@@ -12,6 +12,7 @@ mod local;
 pub mod measure;
 mod prompts;
 mod provider;
+mod purpose;
 mod remote;
 #[cfg(test)]
 mod remote_tests;
@@ -31,29 +32,11 @@ use howdah_postgres::Home;
 use prompts::Prompts;
 
 pub use fetch::DEFAULT_MODEL;
+pub use purpose::Purpose;
 pub use retry::Policy;
 
 /// Texts that a search embeds at once at the most; below it a request does not queue behind an ingest.
 const SMALL: usize = 4;
-
-/// What the vectors are for. Some models want to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To search with.
-    Query,
-    /// To be found.
-    Document,
-}
-
-impl Purpose {
-    /// As metrics name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Purpose::Query => "query",
-            Purpose::Document => "document",
-        }
-    }
-}
 
 /// What a collection has to remember about the embedder that filled it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Purpose;
+use super::purpose::Purpose;
 
 /// The prompts of a model; empty where it wants none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,9 +16,6 @@ pub mod skills;
 #[cfg(test)]
 mod testing;
 
-pub use howdah_embed as embed;
-pub use howdah_postgres as postgres;
-
 /// Runs the command line.
 pub fn run() -> std::process::ExitCode {
     faces::cli::main()

@@ -7,10 +7,10 @@ use howdah_plan::spec::{Spec, read};
 
 use crate::access::gate::Gate;
 use crate::jobs::Jobs;
-use crate::postgres::testing::TestDatabase;
-use crate::postgres::{Secret, testing};
 use crate::runtime::service::Seed;
 use crate::runtime::{Context, Declared, Runtime};
+use howdah_postgres::testing::TestDatabase;
+use howdah_postgres::{Secret, testing};
 
 /// A declaration of one database, with more of it in `rest`.
 pub(crate) fn declaration(database: &TestDatabase, rest: &str) -> Spec {

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use howdah::apply;
-use howdah::embed::Embedders;
 use howdah::faces::cli::args;
 use howdah::knowledge::ingest::{self, Request};
 use howdah::knowledge::search;
 use howdah::observe::progress::Silent;
-use howdah::postgres::Pools;
-use howdah::postgres::testing::{self, Cluster};
 use howdah::skills::SKILLS;
+use howdah_embed::Embedders;
 use howdah_plan::preset;
 use howdah_plan::search::SearchRequest;
 use howdah_plan::spec::read;
 use howdah_plan::spec::resolve::resolve;
+use howdah_postgres::Pools;
+use howdah_postgres::testing::{self, Cluster};
 
 /// Rows looked at for an answer.
 const LOOKED_AT: u32 = 3;

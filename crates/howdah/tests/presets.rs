@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop on a surprise")]
 
 use howdah::apply::{self, Options};
-use howdah::embed::Embedders;
 use howdah::knowledge::search;
-use howdah::postgres::testing::{self, Cluster};
-use howdah::postgres::{Pools, Secret, Target, connect};
+use howdah_embed::Embedders;
 use howdah_plan::preset;
 use howdah_plan::search::SearchRequest;
 use howdah_plan::spec::resolve::resolve;
 use howdah_plan::spec::{Spec, read};
+use howdah_postgres::testing::{self, Cluster};
+use howdah_postgres::{Pools, Secret, Target, connect};
 
 /// A preset, applied to a server of its own.
 struct Story {

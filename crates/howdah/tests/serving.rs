@@ -85,7 +85,7 @@ impl World {
 
     async fn administrator(&self) -> tokio_postgres::Client {
         let target = self.story.layout().target().unwrap().with_database("app");
-        howdah::postgres::connect::connect(&target).await.unwrap()
+        howdah_postgres::connect::connect(&target).await.unwrap()
     }
 
     fn server(&self) -> i32 {

@@ -13,8 +13,8 @@ use super::caller::Caller;
 use super::gate::{Verdict, wrong_key};
 use super::key::Key;
 use super::scope::Scope;
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// A key, without the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -197,7 +197,7 @@ mod tests {
     use howdah_plan::internal_schema;
 
     use super::*;
-    use crate::postgres::testing;
+    use howdah_postgres::testing;
 
     async fn prepared() -> testing::TestDatabase {
         let database = testing::database().await;

@@ -9,7 +9,7 @@ use howdah_plan::spec::resolve::quote_literal;
 use tokio_postgres::Client;
 
 use super::{Building, Event, Options, Progress};
-use crate::postgres::problem::from_pg;
+use howdah_postgres::problem::from_pg;
 
 /// How often the build is looked at.
 const LOOK: Duration = Duration::from_millis(250);

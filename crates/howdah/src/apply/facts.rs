@@ -16,9 +16,9 @@ use howdah_plan::spec::resolve::{quote_ident, quote_literal};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::postgres::pool::Transaction;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Pools, Target};
+use howdah_postgres::pool::Transaction;
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Pools, Target};
 
 /// Reads the facts that a plan for `spec` needs.
 ///

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::Client;
 
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Own, Pools};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Own, Pools};
 
 /// The number that all runs lock: "howdah" and a 1, as bytes.
 const KEY: i64 = 0x686f_7764_6168_0001;

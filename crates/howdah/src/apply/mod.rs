@@ -24,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::observe::progress;
-use crate::postgres::{Pools, Secret};
+use howdah_postgres::{Pools, Secret};
 
 pub use run::run;
 

@@ -16,8 +16,8 @@ use tokio_postgres::Client;
 
 use super::lock::{Lock, application_name};
 use super::{Event, Options, Outcome, Progress, build, facts};
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Own, Pools, preflight};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Own, Pools, preflight};
 
 /// How often a plan is made anew. The first pass does it all unless somebody else changes things meanwhile.
 const PASSES: usize = 3;

@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::median;
-use crate::embed::{Embedder, Purpose};
 use crate::knowledge::ingest::{self, Copy, IngestReport, Request};
 use crate::observe::progress::Silent;
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_embed::{Embedder, Purpose};
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// Schema, table and collection of the bench.
 const NAME: &str = "howdah_bench";
@@ -330,7 +330,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::testing;
+    use howdah_postgres::testing;
 
     #[tokio::test]
     async fn the_bench_measures_and_leaves_nothing() {

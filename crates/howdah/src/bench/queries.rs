@@ -5,8 +5,8 @@ use howdah_plan::search::request::RowId;
 use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use serde_json::Value;
 
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// A row to ask with.
 #[derive(Debug, Clone, PartialEq)]

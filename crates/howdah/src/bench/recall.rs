@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::queries;
-use crate::embed::Embedders;
 use crate::knowledge;
-use crate::postgres::Pools;
+use howdah_embed::Embedders;
+use howdah_postgres::Pools;
 
 /// Distances that differ by less are equal.
 const TIE: f64 = 1e-6;

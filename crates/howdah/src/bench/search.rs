@@ -18,10 +18,10 @@ use tokio_postgres::types::ToSql;
 
 use super::queries;
 use crate::collections::facts;
-use crate::embed::Embedders;
 use crate::knowledge;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Pools, param};
+use howdah_embed::Embedders;
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Pools, param};
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -169,7 +169,7 @@ async fn timed<T>(asking: impl Future<Output = Result<T, Problem>>) -> Result<Du
 
 /// The prepared statement over a connection of its own.
 struct Raw {
-    client: crate::postgres::Own,
+    client: howdah_postgres::Own,
     prepared: tokio_postgres::Statement,
     params: Vec<Vec<howdah_plan::search::param::Param>>,
     access: &'static str,

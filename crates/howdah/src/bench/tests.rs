@@ -5,9 +5,9 @@ use howdah_plan::spec::resolve::{Resolved, resolve};
 use serde_json::json;
 
 use super::{queries, recall, search};
-use crate::embed::Embedders;
-use crate::postgres::testing::{database, has_extension};
-use crate::postgres::{Pools, Target};
+use howdah_embed::Embedders;
+use howdah_postgres::testing::{database, has_extension};
+use howdah_postgres::{Pools, Target};
 
 fn resolved(database: &str, dimensions: u32) -> Resolved {
     let text = format!(

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
 use super::facts;
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// Tables up to this many rows are counted even when nobody asked for it: it takes a few milliseconds.
 const COUNTED: f64 = 20_000.0;

@@ -13,8 +13,8 @@ use howdah_plan::spec::{Metric, Storage};
 use tokio_postgres::Row;
 
 use super::cache::Cache;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Lease, Pools};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Lease, Pools};
 
 /// How long facts are kept.
 const FRESH: Duration = Duration::from_secs(5);

@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::facts;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Pools, param};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Pools, param};
 
 /// Most ids of one deletion.
 pub const MAX_IDS: usize = 10_000;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::describe::State;
 use super::{DeleteRequest, delete, describe, facts, get, list};
-use crate::postgres::testing::{TestDatabase, database};
+use howdah_postgres::testing::{TestDatabase, database};
 
 const TABLES: &str = "
 CREATE SCHEMA howdah;

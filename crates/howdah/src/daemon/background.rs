@@ -23,8 +23,8 @@ use super::run::STOPPING;
 use super::steps::{Follower, Line};
 use crate::observe::log_file;
 use crate::observe::progress::{Event, Progress};
-use crate::postgres::instance::{Layout, Phase};
 use crate::runtime::process::Identity;
+use howdah_postgres::instance::{Layout, Phase};
 
 /// What a server says outside its log is begun anew when it is larger than this.
 const LARGE_ERRORS: u64 = 1 << 20;

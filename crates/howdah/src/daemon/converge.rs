@@ -8,11 +8,11 @@ use howdah_plan::spec::EmbedderKind;
 
 use super::declaration::Declaration;
 use crate::apply;
-use crate::embed::Purpose;
 use crate::knowledge::ingest::{BadRecord, IngestReport, Input, Request};
 use crate::observe::progress::{Event, Progress, Step};
 use crate::runtime::Context;
 use crate::skills::plan::Apply;
+use howdah_embed::Purpose;
 
 /// Applies the declaration, without what destroys.
 ///

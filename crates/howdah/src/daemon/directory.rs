@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::declaration::{Declaration, FILE};
 use crate::access::key::Key;
-use crate::postgres::Secret;
 use crate::runtime::process::Identity;
+use howdah_postgres::Secret;
 
 /// How the name of a file with the steps of a start begins and ends.
 const STEPS: &str = "start-";

@@ -15,11 +15,11 @@ use super::instance_lock::{self, Claim, Holder, Use};
 use super::server;
 use crate::access::gate::Gate;
 use crate::jobs::Jobs;
-use crate::postgres::find;
-use crate::postgres::instance::{Layout, Patience, State, Stopped};
-use crate::postgres::{Home, Pools, Target, machine};
 use crate::runtime::service::Seed;
 use crate::runtime::{Context, Declared, Runtime};
+use howdah_postgres::find;
+use howdah_postgres::instance::{Layout, Patience, State, Stopped};
+use howdah_postgres::{Home, Pools, Target, machine};
 
 /// Connections a command keeps at the most.
 const CONNECTIONS: usize = 4;

@@ -28,11 +28,11 @@ use crate::access::gate::Gate;
 use crate::jobs::Jobs;
 use crate::observe::measure;
 use crate::observe::progress::{Event, Progress, ToLog};
-use crate::postgres::instance::{self, Instance, Patience};
-use crate::postgres::{Home, Pools, machine};
 use crate::runtime::process::Identity;
 use crate::runtime::{Context, Declared, Runtime, declared, service};
 use crate::skills::SKILLS;
+use howdah_postgres::instance::{self, Instance, Patience};
+use howdah_postgres::{Home, Pools, machine};
 
 /// Runs the instance until it is told to stop. One in the background tells its steps to the file `steps`, and leaves the
 /// instance to another server that has it already.
@@ -307,7 +307,7 @@ impl Daemon {
                 let pools = &serving.context().runtime.pools;
                 let target = pools.target();
                 if target.port != port {
-                    pools.move_to(crate::postgres::Target { port, ..target });
+                    pools.move_to(howdah_postgres::Target { port, ..target });
                 }
             }
         }

@@ -10,9 +10,9 @@ use howdah_plan::tune::{self, Tuned};
 use super::declaration::Declaration;
 use super::directory::InstanceDirectory;
 use crate::observe::progress::{Progress, Step};
-use crate::postgres::find::{self, Found};
-use crate::postgres::instance::{Begun, Instance, Layout, Running};
-use crate::postgres::{Home, Pools, Target, machine, preflight};
+use howdah_postgres::find::{self, Found};
+use howdah_postgres::instance::{Begun, Instance, Layout, Running};
+use howdah_postgres::{Home, Pools, Target, machine, preflight};
 
 /// A server that answers.
 pub enum Server {

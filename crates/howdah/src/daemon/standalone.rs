@@ -19,8 +19,8 @@ use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
 use super::local;
 use super::server::{self, Server};
 use crate::observe::progress::{Event, Progress};
-use crate::postgres::find;
-use crate::postgres::instance::{Layout, Patience, Running, State};
+use howdah_postgres::find;
+use howdah_postgres::instance::{Layout, Patience, Running, State};
 
 /// Longest time a server that starts is waited for.
 const STARTING: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::facts::Server;
 use super::report::Options;
-use crate::postgres::{Pools, Target, connect, preflight, problem};
+use howdah_postgres::{Pools, Target, connect, preflight, problem};
 
 /// What came of a check.
 pub(super) enum Answered {

@@ -10,7 +10,7 @@ use howdah_plan::tune::Machine;
 
 use super::ask::Session;
 use super::report::Options;
-use crate::postgres::Target;
+use howdah_postgres::Target;
 
 /// The server, read once.
 pub(super) struct Server<'a> {

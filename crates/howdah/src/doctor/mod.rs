@@ -22,9 +22,9 @@ use howdah_plan::tune::Machine;
 
 pub use report::{Answer, NotRun, Options, Report, ServerFacts, Summary};
 
-use crate::postgres::Pools;
 use ask::{Answered, Session};
 use facts::Server;
+use howdah_postgres::Pools;
 
 /// Databases asked at the same time.
 const PARALLEL: usize = 4;

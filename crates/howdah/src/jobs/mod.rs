@@ -26,10 +26,10 @@ use self::store::{Begun, Job, New, Orphan, Progress, State, Store};
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
 use crate::observe::progress::{self, Event};
-use crate::postgres::Purpose;
 use crate::runtime::Context;
 use crate::runtime::process::Identity;
 use crate::skills::{Call, Deadline, Lasts, Skill};
+use howdah_postgres::Purpose;
 
 /// How often a job says that it is alive.
 const BEAT: Duration = Duration::from_secs(1);

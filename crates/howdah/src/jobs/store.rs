@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// A job as anybody may see it who may see it at all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,11 +14,11 @@ use super::{Asked, Jobs};
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
 use crate::observe::progress::Event;
-use crate::postgres::Purpose;
-use crate::postgres::testing::{TestDatabase, database};
 use crate::runtime::Context;
 use crate::skills::{Call, Command, Deadline, Effect, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::testing;
+use howdah_postgres::Purpose;
+use howdah_postgres::testing::{TestDatabase, database};
 
 /// Work that leaves a trace for each time it was begun and for each time it was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -185,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::embed::count_words;
+    use howdah_embed::count_words;
 
     fn cut(max_tokens: usize, overlap: usize) -> Cut<'static> {
         Cut { max_tokens, overlap, reads: None, count: &count_words }

@@ -11,8 +11,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::postgres::Pools;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Pools;
+use howdah_postgres::problem::from_pg;
 
 /// How long the answer is kept.
 const FRESH: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::postgres::testing;
+    use howdah_postgres::testing;
 
     #[tokio::test]
     async fn another_model_is_refused_and_nothing_noted_is_fine() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 
-use crate::embed::Embedders;
-use crate::postgres::Home;
+use howdah_embed::Embedders;
+use howdah_postgres::Home;
 
 /// The declaration and what was made from it.
 #[derive(Clone)]

@@ -27,9 +27,9 @@ use crate::access::key::Key;
 use crate::access::store::Store;
 use crate::jobs::{Asked, Jobs};
 use crate::observe::measure;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Home, Pools, Purpose};
 use crate::skills::{Call, Lasts, Reply, Skill};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Home, Pools, Purpose};
 
 /// Longest time a probe waits for PostgreSQL.
 const PROBE: Duration = Duration::from_secs(3);

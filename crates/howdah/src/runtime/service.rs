@@ -17,9 +17,9 @@ use howdah_plan::spec::ServiceRoles;
 use sha2::Sha256;
 
 use super::Context;
-use crate::postgres::pool::Login;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Purpose, Secret};
+use howdah_postgres::pool::Login;
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Purpose, Secret};
 
 /// What the passwords of the service's roles follow from.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
 use crate::collections::{self, DeleteRequest, Deleted, Description, GetRequest, StoredRow};
-use crate::postgres::Purpose;
 use crate::runtime::Context;
+use howdah_postgres::Purpose;
 
 /// The collections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

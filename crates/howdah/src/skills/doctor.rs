@@ -7,8 +7,8 @@ use howdah_plan::problem::Problem;
 use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
 use crate::doctor::{self, Options, Report};
-use crate::postgres::Purpose;
 use crate::runtime::Context;
+use howdah_postgres::Purpose;
 
 async fn look(context: Arc<Context>, call: Call, options: Options) -> Result<Report, Problem> {
     let pools = context.pools(&call, Purpose::Operate);

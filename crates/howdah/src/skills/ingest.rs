@@ -13,8 +13,8 @@ use crate::access::scope::Scope;
 use crate::knowledge::ingest::{self, IngestReport, Input, Request};
 use crate::observe::measure;
 use crate::observe::progress::Progress;
-use crate::postgres::{Pools, Purpose};
 use crate::runtime::Context;
+use howdah_postgres::{Pools, Purpose};
 
 /// Most documents of one request.
 const MOST: usize = 10_000;

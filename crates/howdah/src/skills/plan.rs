@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
 use crate::apply::{self, Outcome};
-use crate::postgres::Purpose;
 use crate::runtime::Context;
+use howdah_postgres::Purpose;
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

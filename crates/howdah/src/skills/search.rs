@@ -10,8 +10,8 @@ use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of
 use crate::access::scope::Scope;
 use crate::knowledge;
 use crate::observe::measure;
-use crate::postgres::Purpose;
 use crate::runtime::Context;
+use howdah_postgres::Purpose;
 
 async fn search(context: Arc<Context>, call: Call, request: SearchRequest) -> Result<SearchAnswer, Problem> {
     let resolved = resolve(context.spec(), &request.collection)?;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use howdah::postgres::instance::Layout;
-use howdah::postgres::{Home, connect};
+use howdah_postgres::instance::Layout;
+use howdah_postgres::{Home, connect};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -12,6 +12,7 @@
 
 mod lease;
 mod own;
+mod purpose;
 mod slots;
 
 use std::any::{Any, TypeId};
@@ -24,6 +25,7 @@ use howdah_plan::problem::{Kind, Problem};
 
 pub use lease::{Lease, Transaction};
 pub use own::Own;
+pub use purpose::Purpose;
 
 use super::problem::from_pg;
 use super::{Secret, Target};
@@ -34,31 +36,6 @@ use slots::{Slot, Slots};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(300);
-
-/// What a connection is for. Each has a role of its own where the service has roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// Searches and looks.
-    Read,
-    /// Ingest and deletion.
-    Write,
-    /// Keys, jobs and probes.
-    Control,
-    /// Changes of the server, as the role of the declared address; never kept while a service has roles of its own.
-    Operate,
-}
-
-impl Purpose {
-    /// Its name, also in `application_name`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Purpose::Read => "read",
-            Purpose::Write => "write",
-            Purpose::Control => "control",
-            Purpose::Operate => "operate",
-        }
-    }
-}
 
 /// As whom the service works.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use howdah_plan::budget::Budget;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Purpose;
+use super::purpose::Purpose;
 
 /// Places of the declared role, for changes of the server: one run of `apply` beside one look of the doctor. A superuser has
 /// those that PostgreSQL reserves.

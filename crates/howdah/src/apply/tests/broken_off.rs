@@ -10,9 +10,9 @@ use super::{SHOP, Server, options, spec};
 use crate::apply::build::lacks_shared_memory;
 use crate::apply::lock::Lock;
 use crate::apply::{Event, Options, Outcome, Progress};
-use crate::postgres::instance::{Instance, Patience};
-use crate::postgres::testing::{self, SmallDisk};
-use crate::postgres::{Home, Pools, bundle};
+use howdah_postgres::instance::{Instance, Patience};
+use howdah_postgres::testing::{self, SmallDisk};
+use howdah_postgres::{Home, Pools, bundle};
 
 #[tokio::test]
 async fn killed_after_any_step_the_next_run_completes() {

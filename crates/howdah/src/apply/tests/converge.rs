@@ -11,8 +11,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{SHOP, Server, destroying, portrait, spec};
-use crate::postgres::Secret;
-use crate::postgres::testing::{PASSWORD, major};
+use howdah_postgres::Secret;
+use howdah_postgres::testing::{PASSWORD, major};
 
 #[tokio::test]
 async fn after_apply_the_plan_is_empty() {

@@ -19,8 +19,8 @@ use howdah_plan::problem::Problem;
 use howdah_plan::spec::{Spec, read};
 
 use super::{Event, Options, Outcome};
-use crate::postgres::testing::Cluster;
-use crate::postgres::{Pools, Secret};
+use howdah_postgres::testing::Cluster;
+use howdah_postgres::{Pools, Secret};
 
 /// A server to mistreat.
 struct Server {
@@ -80,8 +80,8 @@ impl Server {
         let mut target = self.cluster.target.with_database(database);
         target.user = role.into();
         target.password = Some(Secret::new(password));
-        let client = crate::postgres::connect::connect(&target).await?;
-        client.batch_execute(sql).await.map_err(|e| crate::postgres::problem::from_pg(&e, "try"))
+        let client = howdah_postgres::connect::connect(&target).await?;
+        client.batch_execute(sql).await.map_err(|e| howdah_postgres::problem::from_pg(&e, "try"))
     }
 }
 

@@ -4,7 +4,7 @@ use howdah_plan::problem::Kind;
 
 use super::{SHOP, Server, options, spec};
 use crate::apply::Options;
-use crate::postgres::{Secret, SslMode};
+use howdah_postgres::{Secret, SslMode};
 
 #[tokio::test]
 async fn a_role_may_what_is_declared_and_no_more() {
@@ -123,7 +123,7 @@ async fn who_is_no_superuser_gets_as_far_as_the_rights_go() {
     let mut target = server.cluster.target.clone();
     target.user = "admin".into();
     target.password = Some(Secret::new("admin"));
-    let pools = crate::postgres::Pools::new(target, 2);
+    let pools = howdah_postgres::Pools::new(target, 2);
     let problem = crate::apply::run(&pools, &shop, &options(), &|_| {}).await.unwrap_err();
     assert_eq!(problem.kind, Kind::Forbidden, "{problem:#?}");
     // An administrator does what only he can.

@@ -5,8 +5,8 @@ use howdah_plan::spec::Spec;
 
 use super::{Server, options, spec};
 use crate::apply::Options;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Secret, SslMode};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Secret, SslMode};
 
 const LIBRARY: &str = r#"
 name = "library-1"
@@ -61,7 +61,7 @@ async fn told(server: &Server, spec: &Spec, purpose: Purpose, database: &str, sq
     let mut target = server.cluster.target.with_database(database);
     target.user = role_name(spec, purpose);
     target.password = Some(Secret::new(password(purpose)));
-    let client = match crate::postgres::connect::connect(&target).await {
+    let client = match howdah_postgres::connect::connect(&target).await {
         Ok(client) => client,
         Err(problem) => return format!("cannot connect: {problem:?}"),
     };

@@ -2,8 +2,8 @@
 //! `HOWDAH_TEST_CONTRIB_URL` names, which has to have them and pgvector, with pg_stat_statements preloaded.
 
 use super::*;
-use crate::postgres::Target;
 use howdah_plan::check::Severity;
+use howdah_postgres::Target;
 
 /// A fresh database on that server, or nothing.
 async fn database() -> Option<(Pools, String)> {

@@ -5,8 +5,8 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::postgres::{Host, Target, testing};
 use howdah_plan::check::{self, Need};
+use howdah_postgres::{Host, Target, testing};
 
 /// A server of the system's programs; ends with the value.
 struct System {

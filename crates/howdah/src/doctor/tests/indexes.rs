@@ -1,8 +1,8 @@
 //! Stories of vector indexes and of what searches through them return.
 
 use super::*;
-use crate::postgres::{connect, testing};
 use howdah_plan::check::Severity;
+use howdah_postgres::{connect, testing};
 
 /// `rows` vectors of `dimensions` numbers that look random and are the same each time.
 fn fill(rows: u32, dimensions: u32) -> String {

@@ -17,8 +17,8 @@ use howdah_plan::spec::Spec;
 use howdah_plan::tune::Machine;
 
 use super::{Options, Report, run};
-use crate::postgres::testing::{Cluster, TestDatabase};
-use crate::postgres::{Pools, connect};
+use howdah_postgres::testing::{Cluster, TestDatabase};
+use howdah_postgres::{Pools, connect};
 
 /// What one check says about one server or database.
 struct Look<'a> {

@@ -1,8 +1,8 @@
 //! Stories of Howdah's own index.
 
 use super::*;
-use crate::postgres::testing;
 use howdah_plan::check::Severity;
+use howdah_postgres::testing;
 
 /// A database with a table of `rows` vectors and an index of method `howdah` on them; none where the extension is not built.
 async fn indexed(rows: u32) -> Option<TestDatabase> {

@@ -1,8 +1,8 @@
 //! Stories of vacuum, statistics, tables and keys.
 
 use super::*;
-use crate::postgres::testing;
 use howdah_plan::check::Severity;
+use howdah_postgres::testing;
 
 #[tokio::test]
 async fn a_table_that_is_never_vacuumed_or_analysed() {

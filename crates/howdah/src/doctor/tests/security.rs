@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::*;
-use crate::postgres::testing;
 use howdah_plan::check::Severity;
+use howdah_postgres::testing;
 
 fn append(cluster: &Cluster, file: &str, line: &str) {
     let path = cluster.dir.join("data").join(file);

@@ -1,8 +1,8 @@
 //! Stories of vector columns and of pgvector itself.
 
 use super::*;
-use crate::postgres::{Secret, testing};
 use howdah_plan::check::Severity;
+use howdah_postgres::{Secret, testing};
 
 const COLLECTION: &str = "name = 'x'\n[databases.DB]\n[collections.notes]\ndimensions = 4\n";
 

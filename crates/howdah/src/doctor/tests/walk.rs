@@ -174,7 +174,7 @@ async fn a_server_starts_with_what_tuning_says_and_has_it() {
 async fn a_role_without_rights_gets_a_report_that_says_what_it_could_not_see() {
     let (_cluster, pools) = cluster(&[]);
     execute(&pools, "CREATE ROLE nobody_special LOGIN PASSWORD 'x'").await;
-    let target = pools.target().as_role("nobody_special", Some(crate::postgres::Secret::new("x")));
+    let target = pools.target().as_role("nobody_special", Some(howdah_postgres::Secret::new("x")));
     let pools = Pools::new(target, 2);
     let report = run(&pools, None, None, &Options::default()).await.expect("a report");
     let reason = |id: &str| report.not_run.iter().find(|it| it.check == id).map(|it| it.reason.as_str());

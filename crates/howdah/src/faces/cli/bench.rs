@@ -16,8 +16,8 @@ use super::session::{self, Session};
 use super::{chart, fields};
 use crate::bench::index::{self, data::Source};
 use crate::bench::{Dated, ingest, recall, search};
-use crate::postgres::Home;
 use crate::runtime::Context;
+use howdah_postgres::Home;
 
 /// Measures.
 pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {

@@ -20,7 +20,7 @@ use crate::daemon::directory::{InstanceDirectory, ServerRecord, cannot};
 use crate::daemon::{converge, local, run};
 use crate::observe::log_file;
 use crate::observe::progress::{Event, Progress};
-use crate::postgres::instance::Layout;
+use howdah_postgres::instance::Layout;
 
 /// How long a command waits for others that look at the same running server.
 const TURN: Duration = Duration::from_secs(600);

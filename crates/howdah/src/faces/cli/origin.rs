@@ -8,7 +8,7 @@ use howdah_plan::spec::read;
 use serde_json::{Value, json};
 
 use crate::daemon::declaration::Declaration;
-use crate::postgres::find;
+use howdah_postgres::find;
 
 /// Key, value and origin of everything declared or defaulted.
 ///

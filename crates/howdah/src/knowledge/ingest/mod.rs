@@ -36,10 +36,10 @@ pub use request::Request;
 
 pub use crate::knowledge::read::{BadRecord, Format, Input, Limits};
 
-use crate::embed::Embedder;
 use crate::knowledge::read;
 use crate::observe::progress::{Event, Progress};
-use crate::postgres::{Own, Pools};
+use howdah_embed::Embedder;
+use howdah_postgres::{Own, Pools};
 
 /// Ingests what `request` names into a collection. `embedder` is the collection's, or none when every record brings its
 /// vector.
@@ -123,7 +123,7 @@ async fn connections(pools: &Pools, resolved: &Resolved) -> Result<(Own, Vec<Own
         client
             .batch_execute("SET statement_timeout = 0; SET application_name = 'howdah ingest'")
             .await
-            .map_err(|e| crate::postgres::problem::from_pg(&e, "set up a connection"))?;
+            .map_err(|e| howdah_postgres::problem::from_pg(&e, "set up a connection"))?;
     }
     let reading = match all.len() {
         0 | 1 => pools.own(&resolved.database).await?,

@@ -14,12 +14,12 @@ use super::request::Request;
 use super::tally::Tally;
 use super::target::{Role, Target};
 use super::write::{self, Batch, Writer};
-use crate::embed::{Embedder, Purpose};
 use crate::knowledge::chunk::{Cut, embedded_text};
 use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
 use crate::observe::progress::Event;
-use crate::postgres::Own;
-use crate::postgres::problem::from_pg;
+use howdah_embed::{Embedder, Purpose};
+use howdah_postgres::Own;
+use howdah_postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
 const NAMES: usize = 4 << 20;
@@ -327,7 +327,7 @@ fn cut(
 ) -> Vec<(Option<String>, String)> {
     let count = |text: &str| match &job.embedder {
         Some(embedder) => embedder.count_tokens(text),
-        None => crate::embed::count_words(text),
+        None => howdah_embed::count_words(text),
     };
     let chunking = &job.request.chunking;
     let cut = Cut {

@@ -10,7 +10,7 @@ use super::request::Request;
 use super::tally::Tally;
 use super::target::{Role, Target};
 use crate::knowledge::read::{Input, source_name};
-use crate::postgres::problem::from_pg;
+use howdah_postgres::problem::from_pg;
 
 /// Documents removed in one transaction.
 const AT_ONCE: usize = 1_000;

@@ -9,11 +9,11 @@ use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
-use crate::embed::Facts;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
 use crate::knowledge::remembered;
-use crate::postgres::problem::from_pg;
+use howdah_embed::Facts;
+use howdah_postgres::problem::from_pg;
 
 /// Largest number that halfvec stores.
 const LARGEST_HALF: f32 = 65_504.0;

@@ -13,8 +13,8 @@ use tokio_postgres::Client;
 use super::encode::{self, Copy};
 use super::plan::Change;
 use super::target::{Role, Target};
-use crate::postgres::Own;
-use crate::postgres::problem::from_pg;
+use howdah_postgres::Own;
+use howdah_postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
 pub(super) struct Batch {

@@ -11,6 +11,7 @@
 //! vectors is `file#block`.
 
 pub mod field;
+mod format;
 mod lines;
 mod npy;
 #[cfg(feature = "parquet")]
@@ -29,7 +30,8 @@ use howdah_plan::spec::resolve::nearest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use reader::{Input, Limits, Reader, Totals, source_name, totals};
+pub use format::Limits;
+pub use reader::{Input, Reader, Totals, source_name, totals};
 pub use record::{Record, Shape};
 
 /// A record that cannot be taken in.

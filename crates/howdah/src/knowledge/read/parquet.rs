@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::reader::{Context, Documents};
+use super::format::{Context, Documents};
 use super::record::Raw;
 use super::tables::document;
 use super::{BadRecord, Document, Refusal};

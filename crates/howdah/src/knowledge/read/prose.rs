@@ -5,7 +5,7 @@ use std::path::Path;
 
 use htmd::HtmlToMarkdown;
 
-use super::reader::{Context, Documents};
+use super::format::{Context, Documents};
 use super::{BadRecord, Body, Document, Format, Markup, Refusal};
 
 /// The one document of a file.

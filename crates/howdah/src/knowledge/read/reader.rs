@@ -8,6 +8,7 @@ use std::sync::Arc;
 use howdah_plan::problem::{Kind, Problem};
 use serde_json::Value;
 
+use super::format::{Context, Documents, Limits};
 use super::walk::{Found, Walk};
 use super::{BadRecord, Document, Format, Refusal, Shape, prose, tables, vectors};
 
@@ -20,22 +21,6 @@ pub enum Input {
     Records(String, Vec<Value>),
 }
 
-/// How much is read at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Longest line or record, in bytes.
-    pub line_bytes: usize,
-    /// Largest text, Markdown or HTML file, in bytes.
-    pub file_bytes: u64,
-}
-
-impl Default for Limits {
-    /// 16 MiB a line, 64 MiB a file of text.
-    fn default() -> Self {
-        Limits { line_bytes: 16 << 20, file_bytes: 64 << 20 }
-    }
-}
-
 /// How much there is to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
@@ -43,16 +28,6 @@ pub struct Totals {
     pub files: u64,
     /// Bytes; unknown when standard input is among the inputs.
     pub bytes: Option<u64>,
-}
-
-/// Documents of one file.
-pub(super) type Documents = Box<dyn Iterator<Item = Result<Document, Refusal>> + Send>;
-
-/// What every format needs to know.
-#[derive(Clone)]
-pub(super) struct Context {
-    pub shape: Arc<Shape>,
-    pub limits: Limits,
 }
 
 /// Reads documents. Blocks; callers put it on a thread of its own.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::field::FieldType;
-use crate::embed::norm;
+use howdah_embed::norm;
 
 /// Only a vector of smaller numbers can have a length that rounds to zero.
 const TINY: f32 = 1e-15;

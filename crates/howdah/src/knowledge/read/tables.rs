@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::format::{Context, Documents};
 use super::lines::{Line, Lines};
-use super::reader::{Context, Documents};
 use super::record::Raw;
 use super::{BadRecord, Body, Document, Refusal};
 

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use super::format::{Context, Documents};
 use super::lines::{Line, Lines};
 use super::npy::Array;
-use super::reader::{Context, Documents};
 use super::record::{Raw, Record};
 use super::{BadRecord, Body, Document, Refusal};
 

@@ -15,8 +15,8 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Lease, param};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Lease, param};
 
 /// A connection, and the time its statements may take.
 pub(crate) struct Session<'a> {

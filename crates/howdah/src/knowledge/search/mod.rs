@@ -28,10 +28,10 @@ use howdah_plan::spec::resolve::Resolved;
 
 use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::embed::{Embedders, Purpose};
 use crate::knowledge::remembered;
-use crate::postgres::{Lease, Pools};
 use execute::Session;
+use howdah_embed::{Embedders, Purpose};
+use howdah_postgres::{Lease, Pools};
 
 /// Longest time for comparing every row after the index came back short, unless the request sets its own.
 const EXACT_TIMEOUT_MS: u32 = 20_000;

@@ -16,8 +16,8 @@ use howdah_plan::spec::resolve::Resolved;
 
 use crate::collections::cache::Cache;
 use crate::collections::facts;
-use crate::postgres::problem::from_pg;
-use crate::postgres::{Lease, Pools, param};
+use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Lease, Pools, param};
 
 /// How long the lexemes of a text are kept.
 const LEXEMES_FRESH: Duration = Duration::from_secs(600);

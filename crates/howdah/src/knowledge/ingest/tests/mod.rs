@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request as HttpRequest, ResponseTemplate};
 
 use super::{IngestReport, Request, run};
-use crate::embed::Embedder;
 use crate::observe::progress::{Event, Progress};
-use crate::postgres::testing::{self, TestDatabase};
-use crate::postgres::{Home, Pools};
+use howdah_embed::Embedder;
+use howdah_postgres::testing::{self, TestDatabase};
+use howdah_postgres::{Home, Pools};
 
 /// A database with an empty collection `notes` of four dimensions, an embedder behind HTTP, a directory for files.
 pub(super) struct World {
@@ -45,7 +45,7 @@ pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -
 }
 
 /// Makes Howdah's own tables.
-pub(crate) async fn own_schema(client: &crate::postgres::Lease) {
+pub(crate) async fn own_schema(client: &howdah_postgres::Lease) {
     for migration in howdah_plan::internal_schema::all() {
         client.batch_execute(migration.sql).await.unwrap();
     }

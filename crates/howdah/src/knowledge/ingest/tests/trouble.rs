@@ -15,8 +15,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::super::{IngestReport, Request, run};
 use super::{World, embedder, own_schema, own_table};
 use crate::observe::progress::{Event, Progress, Silent};
-use crate::postgres::testing::{Cluster, SmallDisk};
-use crate::postgres::{Pools, connect, testing};
+use howdah_postgres::testing::{Cluster, SmallDisk};
+use howdah_postgres::{Pools, connect, testing};
 use tokio_util::sync::CancellationToken;
 
 /// Records of two sizes, with their vectors.
@@ -25,7 +25,7 @@ fn records(count: u32) -> String {
 }
 
 /// Every document is whole: as many rows as `howdah.sources` says, and no row without a document.
-async fn assert_whole(client: &crate::postgres::Lease) -> i64 {
+async fn assert_whole(client: &howdah_postgres::Lease) -> i64 {
     let halves = "SELECT count(*) FROM (SELECT source, count(*) AS rows FROM notes GROUP BY source) n
                   FULL JOIN howdah.sources s USING (source) WHERE n.rows IS DISTINCT FROM s.chunks";
     assert_eq!(client.query_one(halves, &[]).await.unwrap().get::<_, i64>(0), 0, "half a document");

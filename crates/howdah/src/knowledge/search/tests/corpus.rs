@@ -8,9 +8,9 @@ use howdah_plan::spec::{Spec, read};
 use serde_json::{Value, json};
 
 use crate::collections::facts;
-use crate::embed::Embedders;
 use crate::knowledge::search;
-use crate::postgres::testing::{TestDatabase, database, has_extension};
+use howdah_embed::Embedders;
+use howdah_postgres::testing::{TestDatabase, database, has_extension};
 
 /// A collection in a database of its own.
 pub(super) struct Corpus {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::corpus::{Corpus, Row, Shape, ids, indexes, real};
 use crate::collections::facts;
-use crate::embed::Embedders;
 use crate::knowledge::search;
+use howdah_embed::Embedders;
 
 const CLUSTERED: &str = "INSERT INTO docs (source, chunk, content, metadata, year, embedding)
     SELECT 's' || n % 100, n, 'row ' || n, jsonb_build_object('bucket', n % 100, 'half', n % 2), n % 50,

@@ -5,8 +5,8 @@ use howdah_plan::spec::resolve::resolve;
 use serde_json::{Value, json};
 
 use super::corpus::{Corpus, Row, Shape, ids};
-use crate::embed::Embedders;
 use crate::knowledge::search;
+use howdah_embed::Embedders;
 
 const MANUAL: [(&str, &str); 8] = [
     (

@@ -1,0 +1,26 @@
+//! What is a connection for?
+
+/// What a connection is for. Each has a role of its own where the service has roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Searches and looks.
+    Read,
+    /// Ingest and deletion.
+    Write,
+    /// Keys, jobs and probes.
+    Control,
+    /// Changes of the server, as the role of the declared address; never kept while a service has roles of its own.
+    Operate,
+}
+
+impl Purpose {
+    /// Its name, also in `application_name`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Purpose::Read => "read",
+            Purpose::Write => "write",
+            Purpose::Control => "control",
+            Purpose::Operate => "operate",
+        }
+    }
+}
