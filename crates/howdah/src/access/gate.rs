@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use super::key::Key;
 
 /// How long a verdict is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(2);
+/// How long a good verdict serves those who only watch, while the database does not answer.
+pub const LATELY: Duration = Duration::from_secs(600);
 /// Most verdicts remembered at a time.
 const MOST: usize = 10_000;
 
@@ -36,6 +39,10 @@ struct Memory {
     since: Instant,
 }
 
+/// When the database was asked about a key, counted in how often verdicts had been forgotten by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asking(u64);
+
 struct Limiter {
     per_second: u32,
     of_keys: Option<DefaultKeyedRateLimiter<Uuid>>,
@@ -51,6 +58,8 @@ impl Limiter {
 /// Remembers verdicts and counts requests.
 pub struct Gate {
     memory: Mutex<HashMap<[u8; 32], Memory>>,
+    /// How often all verdicts were forgotten.
+    forgotten: AtomicU64,
     limiter: RwLock<Limiter>,
     owner: Option<[u8; 32]>,
 }
@@ -59,7 +68,7 @@ impl Gate {
     /// A gate that lets each key ask `per_second` times a second (0: without limit) and knows the instance's own token.
     pub fn new(per_second: u32, owner: Option<&Key>) -> Self {
         let limiter = RwLock::new(Limiter::new(per_second));
-        Gate { memory: Mutex::default(), limiter, owner: owner.map(Key::hash) }
+        Gate { memory: Mutex::default(), forgotten: AtomicU64::new(0), limiter, owner: owner.map(Key::hash) }
     }
 
     /// Lets each key ask so many times a second from now on (0: without limit).
@@ -88,9 +97,31 @@ impl Gate {
         }
     }
 
-    /// Remembers what the database said.
-    pub fn remember(&self, key: &Key, verdict: Verdict) {
+    /// Whose key it was when the database last said that it is good, lately, unless it has run out since. No leave to do
+    /// anything: somebody may have revoked it.
+    pub fn was_good(&self, key: &Key) -> Option<Caller> {
+        let memory = self.lock();
+        let known = memory.get(&key.hash()).filter(|known| known.since.elapsed() <= LATELY)?;
+        match &known.verdict {
+            Verdict::Good(caller, end) if end.is_none_or(|end| end > jiff::Timestamp::now()) => {
+                Some(caller.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// What to hand to [`Gate::remember`], taken before the database is asked.
+    pub fn asking(&self) -> Asking {
+        Asking(self.forgotten.load(Ordering::Acquire))
+    }
+
+    /// Remembers what the database said, unless everything was forgotten since it was asked: then the answer may be older
+    /// than a revocation.
+    pub fn remember(&self, asking: Asking, key: &Key, verdict: Verdict) {
         let mut memory = self.lock();
+        if asking.0 != self.forgotten.load(Ordering::Acquire) {
+            return;
+        }
         if memory.len() >= MOST {
             memory.retain(|_, known| known.since.elapsed() <= REMEMBERED);
         }
@@ -101,7 +132,9 @@ impl Gate {
 
     /// Forgets all verdicts: a key was revoked.
     pub fn forget(&self) {
-        self.lock().clear();
+        let mut memory = self.lock();
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        memory.clear();
     }
 
     /// Counts a request of `caller`.
@@ -165,12 +198,23 @@ mod tests {
     fn a_verdict_is_forgotten_when_the_key_ends_or_somebody_revokes() {
         let (gate, key) = (Gate::new(0, None), Key::random());
         let past = jiff::Timestamp::from_second(1).unwrap();
-        gate.remember(&key, Verdict::Good(reader(), Some(past)));
-        assert!(gate.remembered(&key).is_none());
-        gate.remember(&key, Verdict::Good(reader(), None));
-        assert!(gate.remembered(&key).is_some());
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), Some(past)));
+        assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_some() && gate.was_good(&key).is_some());
         gate.forget();
+        assert!(gate.remembered(&key).is_none() && gate.was_good(&key).is_none());
+    }
+
+    #[test]
+    fn an_answer_from_before_a_revocation_is_not_remembered_after_it() {
+        let (gate, key) = (Gate::new(0, None), Key::random());
+        let asking = gate.asking();
+        gate.forget();
+        gate.remember(asking, &key, Verdict::Good(reader(), None));
         assert!(gate.remembered(&key).is_none());
+        gate.remember(gate.asking(), &key, Verdict::Good(reader(), None));
+        assert!(gate.remembered(&key).is_some());
     }
 
     #[test]

@@ -101,7 +101,7 @@ struct Runner<'a> {
     options: &'a Options,
     progress: Progress<'a>,
     lock: Lock,
-    /// Connections of this run's own, by database.
+    /// The connection that steps run on, by its database.
     sessions: HashMap<String, Own>,
     /// Looks on while an index is built, from the same database: only there an access method's phases have names.
     watcher: Option<Own>,
@@ -224,6 +224,8 @@ impl Runner<'_> {
         if self.sessions.get(database).is_some_and(|client| !client.is_closed()) {
             return Ok(());
         }
+        // Steps come database by database; the session of the one before has done its part.
+        self.sessions.clear();
         let client = self.pools.own(database).await?;
         let mut schemas = vec!["public".to_owned()];
         if let Some(live) = self.live.databases.get(database) {

@@ -3,16 +3,15 @@
 //! A context without a REST face: connections to the declared address, or to the instance that runs.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
-use nix::sys::signal::Signal;
 
+use super::background;
 use super::declaration::Declaration;
-use super::hold::{self, Claim, Holder};
-use super::place::Place;
-use super::run::STOPPING;
+use super::directory::InstanceDirectory;
+use super::instance_lock::{self, Claim, Holder, Use};
 use super::server;
 use crate::access::gate::Gate;
 use crate::jobs::Jobs;
@@ -40,14 +39,15 @@ pub fn home() -> Result<Home, Problem> {
 pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem> {
     let home = home()?;
     let target = target(declaration, &home)?;
-    let place = Place::existing(declaration, &home.instances());
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
     let declared = Declared::new(declaration.spec.clone(), &home)?;
     let spec = Arc::clone(&declared.spec);
     let own = find::declared(&spec.server)?.is_none();
-    let layout = place.as_ref().filter(|_| own).map(|place| Layout::new(&home, &place.id, &spec.server));
-    let instance = match &place {
-        Some(place) => place.clone(),
-        None => Place::of(declaration, &home.instances())?,
+    let layout =
+        directory.as_ref().filter(|_| own).map(|directory| Layout::new(&home, &directory.id, &spec.server));
+    let instance = match &directory {
+        Some(directory) => directory.clone(),
+        None => InstanceDirectory::of(declaration, &home.instances())?,
     };
     let runtime = Runtime {
         seed: seed(&instance, &target)?,
@@ -59,7 +59,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
         jobs: Jobs::default(),
         started: Instant::now(),
         rest: None,
-        tuned: place.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
+        tuned: directory.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
         machine: layout.map(|layout| machine::read(&layout.data)),
     };
     Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
@@ -70,10 +70,10 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
 ///
 /// # Errors
 /// `machine` when the secret cannot be kept.
-pub fn seed(place: &Place, target: &Target) -> Result<Seed, Problem> {
+pub fn seed(directory: &InstanceDirectory, target: &Target) -> Result<Seed, Problem> {
     match &target.password {
         Some(password) => Ok(Seed::new(password.clone())),
-        None => place.service_secret().map(Seed::new),
+        None => directory.service_secret().map(Seed::new),
     }
 }
 
@@ -100,38 +100,46 @@ pub fn target(declaration: &Declaration, home: &Home) -> Result<Target, Problem>
         Problem::new(Kind::Unreachable, format!("`{}` does not run", declaration.spec.name))
             .hint("Start it with `howdah up`.")
     };
-    let place = Place::existing(declaration, &home.instances()).ok_or_else(not_running)?;
-    let layout = Layout::new(home, &place.id, &declaration.spec.server);
+    let directory = InstanceDirectory::existing(declaration, &home.instances()).ok_or_else(not_running)?;
+    let layout = Layout::new(home, &directory.id, &declaration.spec.server);
     match layout.state() {
         State::Running { .. } => layout.target(),
         State::Absent | State::Stopped => Err(not_running()),
     }
 }
 
-/// Stops what is left of an instance whose server is not there (any more, or yet). Says whether there was something.
+/// Stops what is left of an instance whose server is not there (any more, or yet). Says whether there was something. `tell`
+/// hears what is waited for.
 ///
 /// # Errors
 /// `conflict` when a command works with it for long; what stopping says.
-pub async fn stop_rest(declaration: &Declaration, waiting: impl FnMut(&Holder)) -> Result<bool, Problem> {
-    let home = home()?;
-    let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(false) };
-    let layout = Layout::new(&home, &place.id, &declaration.spec.server);
-    let _held = match hold::wait(&place, Some("down"), waiting).await? {
-        Claim::Held(held) => held,
+pub async fn stop_rest(
+    directory: &InstanceDirectory,
+    layout: &Layout,
+    mut tell: impl FnMut(String),
+) -> Result<bool, Problem> {
+    let waiting = |holder: &Holder| {
+        let command = holder.command.as_deref().unwrap_or_default();
+        tell(format!("waiting for `howdah {command}` (process {})", holder.process.pid));
+    };
+    let _lock = match instance_lock::wait(directory, Use::Command("down"), waiting).await? {
+        Claim::Ours(lock) => lock,
         // A server that is starting: it takes PostgreSQL with it.
         Claim::Taken(Some(holder)) if !holder.is_command() => {
-            return if holder.process.stop(Signal::SIGTERM, STOPPING) {
-                Ok(true)
-            } else {
-                Err(hold::taken(&place, Some(&holder)))
-            };
+            return background::stop(layout, &holder.process, tell).await.map(|()| true);
         }
-        Claim::Taken(holder) => return Err(hold::taken(&place, holder.as_ref())),
+        Claim::Taken(holder) => return Err(instance_lock::taken(directory, holder.as_ref())),
     };
-    if !matches!(layout.state(), State::Running { .. }) {
-        return Ok(false);
-    }
-    layout.stop(Patience::default()).await.map(|how| how != Stopped::WasNotRunning)
+    let State::Running { pid, .. } = layout.state() else { return Ok(false) };
+    let say = |waited: Duration| {
+        tell(format!(
+            "waiting for {} (process {pid}): {} s",
+            background::under_way(layout),
+            waited.as_secs()
+        ));
+    };
+    let stopped = background::saying(layout.stop(Patience::default()), say).await?;
+    Ok(stopped != Stopped::WasNotRunning)
 }
 
 /// Environment variable by which `howdah env` says that `HOWDAH_URL` names the server of the declaration itself: a command
@@ -146,17 +154,17 @@ pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, Strin
     let home = home()?;
     let spec = &declaration.spec;
     let mut target = target(declaration, &home)?;
-    let place = Place::existing(declaration, &home.instances());
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
     let own = find::declared(&spec.server)?.is_none();
-    if own && let Some(place) = &place {
-        target = Layout::new(&home, &place.id, &spec.server).tcp_target()?;
+    if own && let Some(directory) = &directory {
+        target = Layout::new(&home, &directory.id, &spec.server).tcp_target()?;
     }
     let url = target.with_database(database(spec)).url_with_password();
     let mut variables = vec![(find::URL_VARIABLE, url.clone())];
     if own {
         variables.push((find::OWN_URL_VARIABLE, url));
     }
-    if let Some(running) = place.and_then(|place| place.running()) {
+    if let Some(running) = directory.and_then(|directory| directory.record()) {
         variables.push(("HOWDAH_URL", running.rest.clone()));
         variables.push((OWN_REST_VARIABLE, running.rest));
     }

@@ -2,23 +2,23 @@
 //!
 //! `howdah up` starts one process for each instance ([`run`]): it is the direct parent of PostgreSQL, serves REST, and
 //! writes what it is to `daemon.json`. The command that started it ([`background`]) follows its steps and leaves.
-//! `howdah down` asks it to end, and PostgreSQL ends with it. [`place`] knows the files, [`process`] who runs, [`hold`] who
-//! has the instance to himself, [`steps`] what is going on, [`server`] which PostgreSQL is meant, [`converge`] brings it to
-//! what is declared. Where nothing runs, a command starts PostgreSQL for itself ([`once`]).
+//! `howdah down` asks it to end, and PostgreSQL ends with it. [`directory`] knows the files, [`process`] who runs,
+//! [`instance_lock`] who has the instance to itself, [`steps`] what is going on, [`server`] which PostgreSQL is meant,
+//! [`converge`] brings it to what is declared. Where nothing runs, a command starts PostgreSQL for itself ([`standalone`]).
 
 pub mod background;
 pub mod client;
 pub mod converge;
 pub mod declaration;
-pub mod hold;
+pub mod directory;
+pub mod instance_lock;
 pub mod local;
 pub mod notify;
-pub mod once;
-pub mod place;
 pub mod process;
 pub mod run;
 pub mod server;
 pub mod serving;
+pub mod standalone;
 pub mod steps;
 
 /// What tells this program from another build of it: its size and when it was written.

@@ -1,22 +1,43 @@
-//! Tells systemd that the service is up (`Type=notify`), where it asks to be told.
+//! What does systemd hear (`Type=notify`, `Type=notify-reload`, `WatchdogSec=`)?
+//!
+//! Nothing where it did not ask. That it could not be told is a line in the log, never a failure.
 
-use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
-/// Sends `state` (`READY=1`, `STOPPING=1`) to `NOTIFY_SOCKET`, if there is one.
-pub fn notify(state: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = send(&socket, state) {
-        tracing::warn!(%error, "systemd could not be told `{state}`");
+use sd_notify::NotifyState;
+
+/// The service is up.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The service ends.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// The declaration is read again; [`ready`] says when that is done.
+pub fn reloading() {
+    // systemd compares the moment with that of its own signal, and takes none without it.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "systemd could not be told of the reload: no clock"),
     }
 }
 
-fn send(socket: &std::ffi::OsStr, state: &str) -> std::io::Result<()> {
-    let datagram = UnixDatagram::unbound()?;
-    #[cfg(target_os = "linux")]
-    if let Some(name) = socket.as_encoded_bytes().strip_prefix(b"@") {
-        use std::os::linux::net::SocketAddrExt;
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-        return datagram.send_to_addr(state.as_bytes(), &address).map(drop);
+/// Says that this process lives, twice in the time that the watchdog allows, for as long as the future is polled. Never
+/// ends; without a watchdog it does nothing.
+pub async fn pings() {
+    let Some(allowed) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval((allowed / 2).max(Duration::from_millis(1)));
+    loop {
+        ticks.tick().await;
+        tell(&[NotifyState::Watchdog]);
     }
-    datagram.send_to(state.as_bytes(), socket).map(drop)
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, ?state, "systemd could not be told");
+    }
 }

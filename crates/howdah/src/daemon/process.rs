@@ -9,6 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+/// How often a process that is waited for is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// One process, for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -43,19 +46,26 @@ impl Identity {
     }
 
     /// Asks it to end, and waits up to `patience`. Says whether it ended.
-    pub fn stop(&self, signal: Signal, patience: Duration) -> bool {
+    pub async fn stop(&self, signal: Signal, patience: Duration) -> bool {
         if !self.is_alive() {
             return true;
         }
         self.signal(signal);
+        self.ended(patience).await
+    }
+
+    /// Waits up to `patience` for its end. Says whether it ended.
+    pub async fn ended(&self, patience: Duration) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < patience {
+        loop {
             if !self.is_alive() {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            if begun.elapsed() >= patience {
+                return false;
+            }
+            tokio::time::sleep(GLANCE).await;
         }
-        !self.is_alive()
     }
 }
 
@@ -92,20 +102,23 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn this_process_is_alive_and_another_start_time_is_another_process() {
+    #[tokio::test]
+    async fn this_process_is_alive_and_another_start_time_is_another_process() {
         let own = Identity::own().unwrap();
         assert!(own.is_alive());
         let stale = Identity { started: "another boot:1".into(), ..own };
         assert!(!stale.is_alive());
-        assert!(stale.stop(Signal::SIGKILL, Duration::ZERO), "a stale number is left alone: this test lives");
+        assert!(
+            stale.stop(Signal::SIGKILL, Duration::ZERO).await,
+            "a stale number is left alone: this test lives"
+        );
     }
 
-    #[test]
-    fn a_process_is_ended_even_as_a_zombie() {
+    #[tokio::test]
+    async fn a_process_is_ended_even_as_a_zombie() {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
-        assert!(identity.stop(Signal::SIGTERM, Duration::from_secs(5)));
+        assert!(identity.stop(Signal::SIGTERM, Duration::from_secs(5)).await);
         child.wait().unwrap();
         assert!(!identity.is_alive());
     }

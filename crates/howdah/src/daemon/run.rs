@@ -4,6 +4,7 @@
 //! requests, those under way finish, PostgreSQL. Whatever fails before it is ready ends it all, with PostgreSQL stopped.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::declaration::Declaration;
-use super::hold::{self, Holder};
-use super::notify::notify;
-use super::place::{Place, Running};
+use super::directory::{InstanceDirectory, ServerRecord, cannot};
+use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
+use super::notify;
 use super::process::Identity;
 use super::server::{self, Server};
 use super::serving::{Serve, Serving};
@@ -33,29 +34,64 @@ use crate::postgres::{Home, Pools, machine};
 use crate::runtime::{Context, Declared, Runtime, declared, service};
 use crate::skills::SKILLS;
 
-/// Runs the instance until it is told to stop.
+/// Runs the instance until it is told to stop. One in the background tells its steps to the file `steps`, and leaves the
+/// instance to another server that has it already.
 ///
 /// # Errors
 /// Why it could not start.
-pub async fn run(declaration: Declaration, detached: bool, serve: Serve) -> Result<(), Vec<Problem>> {
+pub async fn run(declaration: Declaration, steps: Option<PathBuf>, serve: Serve) -> Result<(), Vec<Problem>> {
     measure::recorder();
     let home = local::home().map_err(one)?;
-    let place = Place::of(&declaration, &home.instances()).map_err(one)?;
-    let waiting =
-        |holder: &Holder| tracing::info!(command = holder.command, "waiting for a command to finish");
-    let claim = hold::wait(&place, None, waiting).await.map_err(one)?;
-    let _held = claim.held(&place).map_err(one)?;
-    let report: Box<dyn Progress> =
-        if detached { Box::new(ToFile::create(&place.steps_file()).map_err(one)?) } else { Box::new(ToLog) };
+    let directory = InstanceDirectory::of(&declaration, &home.instances()).map_err(one)?;
+    let to_file = steps.as_deref().map(ToFile::create).transpose().map_err(one)?;
     let mut signals = Signals::listen().map_err(one)?;
-    let daemon = Daemon { declaration, home, place, report, serve };
+    let asked = tokio::select! {
+        asked = ask_for_lock(&directory, steps.as_deref(), to_file.as_ref()) => asked,
+        () = signals.stop() => return Ok(()),
+    };
+    let Some(_lock) = asked.map_err(one)? else { return Ok(()) };
+    let report: Box<dyn Progress> = match to_file {
+        Some(to_file) => {
+            let path = directory.log_file();
+            crate::observe::write_to(&path).map_err(|error| one(cannot("write", &path, &error)))?;
+            Box::new(to_file)
+        }
+        None => Box::new(ToLog),
+    };
+    let daemon = Daemon { declaration, home, directory, report, serve };
     let ended = daemon.live(&mut signals).await;
-    daemon.place.clear_running();
+    daemon.directory.clear_record();
     if let Err(problems) = &ended {
         daemon.report.tell(Event::Failed { problems: problems.clone() });
     }
     // Whoever said so knows; only the command that waits has to hear of it.
     if signals.obeyed { Ok(()) } else { ended }
+}
+
+/// The instance's lock; none where another server has it and whoever waits for the steps follows that one.
+async fn ask_for_lock(
+    directory: &InstanceDirectory,
+    steps: Option<&Path>,
+    to_file: Option<&ToFile>,
+) -> Result<Option<InstanceLock>, Problem> {
+    let report: &dyn Progress = to_file.map_or(&ToLog, |to_file| to_file);
+    let waiting = |holder: &Holder| {
+        let command = holder.command.as_deref().unwrap_or_default();
+        let text = format!("waiting for `howdah {command}` (process {})", holder.process.pid);
+        report.tell(Event::Note { text });
+    };
+    let claim = instance_lock::wait(directory, Use::Server(steps), waiting).await;
+    if let (Ok(Claim::Taken(holder)), Some(to_file)) = (&claim, to_file)
+        && holder.as_ref().is_none_or(|holder| !holder.is_command())
+    {
+        to_file.beaten_by(holder.clone());
+        return Ok(None);
+    }
+    let lock = claim.and_then(|claim| claim.held(directory));
+    if let Err(problem) = &lock {
+        report.tell(Event::Failed { problems: vec![problem.clone()] });
+    }
+    lock.map(Some)
 }
 
 fn one(problem: Problem) -> Vec<Problem> {
@@ -65,7 +101,7 @@ fn one(problem: Problem) -> Vec<Problem> {
 struct Daemon {
     declaration: Declaration,
     home: Home,
-    place: Place,
+    directory: InstanceDirectory,
     report: Box<dyn Progress>,
     serve: Serve,
 }
@@ -134,16 +170,19 @@ impl Supervised {
 impl Daemon {
     /// From nothing to stopped.
     async fn live(&self, signals: &mut Signals) -> Result<(), Vec<Problem>> {
-        let reached = tokio::select! {
-            reached = server::reach(&self.declaration, &self.home, &self.place, &*self.report) => reached.map_err(one)?,
+        let prepared = tokio::select! {
+            prepared = server::prepare(&self.declaration, &self.home, &self.directory, &*self.report) => prepared.map_err(one)?,
             () = signals.stop() => return Err(one(told_to_stop())),
+        };
+        let Some(reached) = prepared.start(&*self.report, signals.stop()).await.map_err(one)? else {
+            return Err(one(told_to_stop()));
         };
         let target = reached.target();
         let shown = local::shown(&self.declaration.spec, reached.layout(), &target);
         let (tuned, machine) = match &reached {
             Server::There(_) => (Vec::new(), None),
             Server::Own(instance, _) => {
-                (server::remembered(&self.place), Some(machine::read(&instance.layout.data)))
+                (server::remembered(&self.directory), Some(machine::read(&instance.layout.data)))
             }
         };
         let mut supervised = match reached {
@@ -153,7 +192,7 @@ impl Daemon {
         let pools = Pools::new(target, self.declaration.spec.api.max_pool as usize);
         let ended =
             self.serve_until_told(signals, &mut supervised, pools.clone(), (tuned, machine), shown).await;
-        notify("STOPPING=1");
+        self.say_stopping();
         pools.close();
         if let Some(supervised) = supervised {
             supervised.end().await;
@@ -173,7 +212,7 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| {
             one(Problem::new(Kind::Machine, "the REST address is not known").detail(error.to_string()))
         })?;
-        let token = self.place.make_token().map_err(one)?;
+        let token = self.directory.make_token().map_err(one)?;
         let gate = Gate::new(self.declaration.spec.api.requests_per_second, Some(&token));
         let rest = format!("http://{address}");
         let context = self.context(pools, gate, own, (rest.clone(), shown.clone())).map_err(one)?;
@@ -186,8 +225,8 @@ impl Daemon {
         }
         context.take_limits().await.map_err(one)?;
         let serving = (self.serve)(context.clone(), listener);
-        let mut running = self.running(rest, shown).map_err(one)?;
-        self.place.write_running(&running).map_err(one)?;
+        let mut running = self.record(rest, shown).map_err(one)?;
+        self.directory.write_record(&running).map_err(one)?;
         let loading = async {
             let left_out = converge::documents(&context, &self.declaration, &*self.report).await?;
             converge::models(&context, &*self.report).await;
@@ -204,19 +243,21 @@ impl Daemon {
                 return Err(one(problem));
             }
         };
-        running.ready = true;
-        self.place.write_running(&running).map_err(one)?;
+        (running.ready, running.left_out) = (true, left_out);
+        self.directory.write_record(&running).map_err(one)?;
         serving.ready();
         self.report.tell(Event::Ready { left_out });
-        notify("READY=1");
+        notify::ready();
+        let pings = tokio::spawn(notify::pings());
         let jobs = serving.context().runtime.jobs.clone();
         let watch = serving.watch();
-        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, move || watch()));
+        let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
         serving.stop().await;
         jobs.stop().await;
         // It ends with the jobs.
         let _ = looking.await;
+        pings.abort();
         Ok(())
     }
 
@@ -232,12 +273,27 @@ impl Daemon {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => self.reload(serving).await,
+                _ = signals.hangup.recv() => {
+                    notify::reloading();
+                    self.reload(serving).await;
+                    notify::ready();
+                }
                 Some(event) = event => self.note(event, serving),
                 else => break,
             }
         }
         tracing::info!("stopping");
+        self.say_stopping();
+    }
+
+    /// Says to all who look that this server takes nothing new.
+    fn say_stopping(&self) {
+        notify::stopping();
+        if let Some(record) = self.directory.record().filter(|record| !record.stopping)
+            && let Err(problem) = self.directory.write_record(&ServerRecord { stopping: true, ..record })
+        {
+            tracing::warn!(detail = problem.detail, "{problem}");
+        }
     }
 
     fn note(&self, event: instance::Event, serving: &dyn Serving) {
@@ -286,9 +342,9 @@ impl Daemon {
         context.take_roles().await.map_err(one)?;
         serving.replace(Arc::new(context));
         if waiting.is_empty()
-            && let Some(running) = self.place.running()
+            && let Some(running) = self.directory.record()
         {
-            self.place.write_running(&Running { declaration: fresh.hash, ..running }).map_err(one)?;
+            self.directory.write_record(&ServerRecord { declaration: fresh.hash, ..running }).map_err(one)?;
         }
         Ok(waiting)
     }
@@ -301,7 +357,7 @@ impl Daemon {
         (rest, address): (String, String),
     ) -> Result<Arc<Context>, Problem> {
         let declared = Declared::new(self.declaration.spec.clone(), &self.home)?;
-        let seed = local::seed(&self.place, &pools.target())?;
+        let seed = local::seed(&self.directory, &pools.target())?;
         let runtime = Runtime {
             declaration: self.declaration.path.clone(),
             home: self.home.clone(),
@@ -318,10 +374,10 @@ impl Daemon {
         Ok(Arc::new(Context { runtime: Arc::new(runtime), declared: Arc::new(declared) }))
     }
 
-    fn running(&self, rest: String, database: String) -> Result<Running, Problem> {
+    fn record(&self, rest: String, database: String) -> Result<ServerRecord, Problem> {
         let process =
             Identity::own().ok_or_else(|| Problem::new(Kind::Machine, "this process cannot see itself"))?;
-        Ok(Running {
+        Ok(ServerRecord {
             process,
             version: env!("CARGO_PKG_VERSION").into(),
             program: super::program(),
@@ -329,6 +385,8 @@ impl Daemon {
             rest,
             database,
             ready: false,
+            left_out: 0,
+            stopping: false,
         })
     }
 
@@ -340,7 +398,7 @@ impl Daemon {
                 .hint("Write an IP address and a port, as in `127.0.0.1:8080`.")
         })?;
         refuse_open_address(&self.declaration.spec, Some(&format!("http://{address}")))?;
-        let remembered = self.place.directory.join("rest.port");
+        let remembered = self.directory.path.join("rest.port");
         if address.port() == 0
             && let Some(port) =
                 std::fs::read_to_string(&remembered).ok().and_then(|text| text.trim().parse().ok())
@@ -376,7 +434,7 @@ fn refuse_open_address(spec: &Spec, rest: Option<&str>) -> Result<(), Problem> {
 }
 
 fn told_to_stop() -> Problem {
-    Problem::new(Kind::Failed, "told to stop while starting")
+    Problem::new(Kind::Failed, "told to stop while starting").hint("`howdah up` starts it again.")
 }
 
 /// Longest time `howdah down` waits: requests under way, then PostgreSQL's own checkpoint.

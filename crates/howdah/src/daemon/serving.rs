@@ -1,6 +1,6 @@
 //! What does the daemon need of the face it opens?
 //!
-//! The face stands above it, so it comes in through this door.
+//! The face stands above the daemon, which knows of it only what is written here.
 
 use std::sync::Arc;
 

@@ -1,16 +1,32 @@
 //! What is `howdah up` doing right now?
 //!
 //! The server that starts tells its steps; whoever started it shows them. A server in the background writes them to a
-//! file that the command follows, so that neither depends on the other's life.
+//! file that the command follows, so that neither depends on the other's life. Every attempt to start has a file of its
+//! own, named in the instance's lock while its server is the one that starts: others who wait for that follow it too.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use howdah_plan::problem::{Kind, Problem};
+use serde::{Deserialize, Serialize};
 
+use super::instance_lock::Holder;
 use crate::observe::progress::{Event, Progress, ToLog};
+
+/// What stands in a line of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// Something happened. Tried first: an event has no `beaten_by`, and that may be missing below.
+    Event(Event),
+    /// Another process has the instance: this one leaves it to that, and ends.
+    Beaten {
+        /// Who has it; none when that was not written yet.
+        beaten_by: Option<Holder>,
+    },
+}
 
 /// Tells a file, for the command that waits.
 pub struct ToFile(Mutex<File>);
@@ -27,57 +43,52 @@ impl ToFile {
         })?;
         Ok(ToFile(Mutex::new(file)))
     }
+
+    /// Tells that another process has the instance.
+    pub fn beaten_by(&self, holder: Option<Holder>) {
+        self.write(&Line::Beaten { beaten_by: holder });
+    }
+
+    fn write(&self, line: &Line) {
+        let mut text = serde_json::to_string(line).unwrap_or_default();
+        text.push('\n');
+        // Nobody can be told that telling failed; the log has the event.
+        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes());
+    }
 }
 
 impl Progress for ToFile {
     fn tell(&self, event: Event) {
         ToLog.tell(event.clone());
-        let mut line = serde_json::to_string(&event).unwrap_or_default();
-        line.push('\n');
-        // Nobody can be told that telling failed; the log has the event.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
+        self.write(&Line::Event(event));
     }
 }
 
 /// Follows the file another process writes.
 pub struct Follower {
     file: Option<File>,
-    path: std::path::PathBuf,
-    rest: String,
+    path: PathBuf,
+    /// The beginning of a line that is not whole yet.
+    rest: Vec<u8>,
 }
 
 impl Follower {
     /// Follows `path`, which need not be there yet.
     pub fn new(path: &Path) -> Self {
-        Follower { file: None, path: path.to_owned(), rest: String::new() }
+        Follower { file: None, path: path.to_owned(), rest: Vec::new() }
     }
 
-    /// The events written since the last call.
-    pub fn read(&mut self) -> Vec<Event> {
+    /// The lines written since the last call.
+    pub fn read(&mut self) -> Vec<Line> {
         if self.file.is_none() {
             self.file = File::open(&self.path).ok();
         }
         let Some(file) = &mut self.file else { return Vec::new() };
-        let mut more = Vec::new();
-        // A broken read is tried again at the next call.
-        if file.read_to_end(&mut more).is_err() {
-            return Vec::new();
-        }
-        self.rest.push_str(&String::from_utf8_lossy(&more));
-        let mut events = Vec::new();
-        while let Some(end) = self.rest.find('\n') {
-            let line: String = self.rest.drain(..=end).collect();
-            events.extend(serde_json::from_str::<Event>(&line));
-        }
-        events
-    }
-
-    /// Begins again at the start of the file.
-    pub fn rewind(&mut self) {
-        if let Some(file) = &mut self.file {
-            let _ = file.seek(SeekFrom::Start(0));
-        }
-        self.rest.clear();
+        // What was read before an error is kept, and the rest is read at the next call.
+        let _ = file.read_to_end(&mut self.rest);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let whole: Vec<u8> = self.rest.drain(..=end).collect();
+        whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }
 
@@ -94,11 +105,13 @@ mod tests {
         assert_eq!(follower.read(), []);
         let report = ToFile::create(&path).unwrap();
         let step = Step::begin(&report, "starting");
-        assert_eq!(follower.read(), [Event::Begin { step: "starting".into() }]);
+        assert_eq!(follower.read(), [Line::Event(Event::Begin { step: "starting".into() })]);
         step.advanced(1, 2, "rows");
         report.0.lock().unwrap().write_all(b"{\"event\":\"re").unwrap();
         assert_eq!(follower.read().len(), 1);
         report.0.lock().unwrap().write_all(b"ady\"}\n").unwrap();
-        assert_eq!(follower.read(), [Event::Ready { left_out: 0 }]);
+        assert_eq!(follower.read(), [Line::Event(Event::Ready { left_out: 0 })]);
+        report.beaten_by(None);
+        assert_eq!(follower.read(), [Line::Beaten { beaten_by: None }]);
     }
 }

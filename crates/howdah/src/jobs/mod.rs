@@ -22,9 +22,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::store::{Job, New, Orphan, Progress, State, Store};
+use self::store::{Begun, Job, New, Orphan, Progress, State, Store};
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
+use crate::daemon::process::Identity;
 use crate::observe::progress::{self, Event};
 use crate::postgres::Purpose;
 use crate::runtime::Context;
@@ -55,9 +56,13 @@ pub enum Asked {
 }
 
 /// The jobs that this process runs.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Jobs {
+    /// This process, as the table names it: machine, process id, when it started, and a part of its own.
+    server: Arc<str>,
     running: Arc<Mutex<HashMap<Uuid, Ended>>>,
+    /// One look for abandoned jobs at a time.
+    looking: Arc<tokio::sync::Mutex<()>>,
     /// The server stops: what is running is given back.
     stopping: CancellationToken,
 }
@@ -93,24 +98,27 @@ impl Told {
     }
 }
 
-/// This process, as the table names it.
-fn server() -> String {
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let identity = crate::daemon::process::Identity::own();
-    let process = identity.map_or_else(String::new, |one| format!("{} {}", one.pid, one.started));
-    format!("{host} {process}")
+/// The process that the table names, if it is one of this machine.
+fn process_here(named: &str) -> Option<Identity> {
+    let mut parts = named.split(' ');
+    let (host, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
+    (host == hostname()).then(|| Some(Identity { pid: pid.parse().ok()?, started: started.to_owned() }))?
 }
 
-/// Whether the process that the table names is gone for certain: one of this machine that is not alive.
-fn is_dead(named: &str) -> bool {
-    let own = server();
-    let mut parts = named.splitn(3, ' ');
-    let (host, pid, started) = (parts.next(), parts.next(), parts.next());
-    let here = host == own.split(' ').next();
-    let (true, Some(pid), Some(started)) = (here, pid.and_then(|pid| pid.parse().ok()), started) else {
-        return false;
-    };
-    !crate::daemon::process::Identity { pid, started: started.to_owned() }.is_alive()
+fn hostname() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().replace(' ', "_")).unwrap_or_default()
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        let process = Identity::own().map_or_else(String::new, |one| format!("{} {}", one.pid, one.started));
+        Jobs {
+            server: format!("{} {process} {}", hostname(), Uuid::new_v4()).into(),
+            running: Arc::default(),
+            looking: Arc::default(),
+            stopping: CancellationToken::new(),
+        }
+    }
 }
 
 impl Jobs {
@@ -127,7 +135,7 @@ impl Jobs {
     ) -> Result<Asked, Problem> {
         (skill.check)(&call.input)?;
         let store = context.jobs_store(call.deadline)?;
-        let own = server();
+        let own = Arc::clone(&self.server);
         if skill.lasts == Lasts::JobAlone
             && let Some((there, same)) = store.under_way(skill.name, &call.input).await?
         {
@@ -216,12 +224,12 @@ impl Jobs {
         cancel: CancellationToken,
     ) -> Result<Value, Problem> {
         let store = context.jobs_store(Deadline::NEVER)?;
-        let own = server();
+        let own = Arc::clone(&self.server);
         let told = Arc::new(Told::default());
-        if !store.begin(id, &own).await? {
-            let problem = cancelled();
-            store.end(id, &own, State::Cancelled, &Err(problem.clone()), &told.now()).await?;
-            return Err(problem);
+        match store.begin(id, &own).await? {
+            Begun::Running => {}
+            Begun::Cancelled => return Err(cancelled()),
+            Begun::NotOurs => return Err(given_back()),
         }
         tracing::info!(job = %id, skill = skill.name, caller = caller.name, "a job begins");
         let call =
@@ -310,13 +318,17 @@ impl Jobs {
         skills: &'static [Skill<Context>],
         context: &Arc<Context>,
     ) -> Result<(), Problem> {
+        let _alone = self.looking.lock().await;
         let store = context.jobs_store(Deadline::after(ROUND))?;
-        let own = server();
+        let own = Arc::clone(&self.server);
         for orphan in store.unfinished().await? {
             let abandoned = match orphan.server.as_deref() {
                 None => true,
-                Some(named) if named == own => !self.lock().contains_key(&orphan.id),
-                Some(named) => is_dead(named) || orphan.silent_for > SILENT.as_secs_f64(),
+                Some(named) if *named == *own => !self.lock().contains_key(&orphan.id),
+                Some(named) => {
+                    let dead = process_here(named).is_some_and(|process| !process.is_alive());
+                    dead || orphan.silent_for > SILENT.as_secs_f64()
+                }
             };
             if abandoned && store.take_over(&orphan, &own).await? {
                 self.go_on(skills, context, &store, orphan, &own).await?;

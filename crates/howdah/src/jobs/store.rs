@@ -148,6 +148,17 @@ pub struct Orphan {
     pub silent_for: f64,
 }
 
+/// What came of beginning a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It runs here now.
+    Running,
+    /// It was cancelled before.
+    Cancelled,
+    /// It is another server's by now.
+    NotOurs,
+}
+
 const COLUMNS: &str =
     "id, skill, state, caller, attempt, progress, result, problem, created_at, started_at, finished_at";
 
@@ -218,14 +229,23 @@ impl Store {
         row.map(|row| Ok((job(&row)?, row.get("same")))).transpose()
     }
 
-    /// Begins a job that is queued for this process.
+    /// Begins a job that is queued for this process, or ends it where somebody has cancelled it meanwhile.
     ///
     /// # Errors
     /// What PostgreSQL says.
-    pub async fn begin(&self, id: Uuid, server: &str) -> Result<bool, Problem> {
-        let sql = "UPDATE howdah.jobs SET state = 'running', attempt = attempt + 1, started_at = now(), heartbeat_at = now()
-                   WHERE id = $1 AND state = 'queued' AND server = $2 AND NOT cancel_requested";
-        self.execute("begin a job", sql, &[&id, &server]).await.map(|rows| rows > 0)
+    pub async fn begin(&self, id: Uuid, server: &str) -> Result<Begun, Problem> {
+        let client = self.pools.get(&self.database).await?;
+        let sql = "UPDATE howdah.jobs SET attempt = attempt + 1, started_at = now(), heartbeat_at = now(),
+                       state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'running' END,
+                       finished_at = CASE WHEN cancel_requested THEN now() END
+                   WHERE id = $1 AND state = 'queued' AND server = $2 RETURNING cancel_requested";
+        let row =
+            client.query_opt(sql, &[&id, &server]).await.map_err(|error| from_pg(&error, "begin a job"))?;
+        Ok(match row.map(|row| row.get(0)) {
+            Some(false) => Begun::Running,
+            Some(true) => Begun::Cancelled,
+            None => Begun::NotOurs,
+        })
     }
 
     /// Says that a job is alive and how far it is. Answers whether somebody wants it to end; an error of the connection is no

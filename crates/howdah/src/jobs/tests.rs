@@ -145,8 +145,7 @@ impl World {
 }
 
 fn dead_process() -> String {
-    let own = super::server();
-    format!("{} 1 another-boot:1", own.split(' ').next().unwrap_or_default())
+    format!("{} 1 another-boot:1 x", super::hostname())
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::access::key::Key;
 use crate::runtime::declared::Limits;
 use crate::skills::contract::{Call, Reply, Skill};
 
-/// What the skills run on, as far as REST has to know.
+/// What the skills run on, as far as faces have to know.
 pub trait Host: Send + Sync + Sized + 'static {
     /// Runs a skill for a call: within its deadline, or as a job that may outlive it.
     fn ask(
@@ -35,6 +35,8 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn health(&self) -> BoxFuture<'_, Health>;
     /// Brings gauges up to date before the metrics are read.
     fn gauge(&self);
+    /// Where PostgreSQL is reached, as messages say it: not for everybody.
+    fn place(&self) -> String;
     /// Names of the collections, for the OpenAPI document.
     fn collections(&self) -> Vec<String>;
 }

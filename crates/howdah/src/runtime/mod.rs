@@ -150,6 +150,7 @@ impl Context {
     }
 
     async fn ask_key(&self, key: Key) -> Verdict {
+        let asking = self.runtime.gate.asking();
         let asked = match self.declared.database() {
             Ok(database) => {
                 let pools = self.runtime.pools.purpose(Purpose::Control).until(Some(Instant::now() + PROBE));
@@ -159,7 +160,7 @@ impl Context {
         };
         match asked {
             Ok(verdict) => {
-                self.runtime.gate.remember(&key, verdict.clone());
+                self.runtime.gate.remember(asking, &key, verdict.clone());
                 verdict
             }
             // Not knowing is no verdict: it is not remembered. Whoever shows a key is not known yet and hears no more.
@@ -218,6 +219,10 @@ impl Host for Context {
         let (open, idle) = self.runtime.pools.usage();
         metrics::gauge!(measure::POOL, "state" => "open").set(open as f64);
         metrics::gauge!(measure::POOL, "state" => "idle").set(idle as f64);
+    }
+
+    fn place(&self) -> String {
+        self.runtime.pools.target().place()
     }
 
     fn collections(&self) -> Vec<String> {

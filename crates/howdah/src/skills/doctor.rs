@@ -18,7 +18,7 @@ async fn look(context: Arc<Context>, call: Call, options: Options) -> Result<Rep
 /// Looks at the server.
 pub const DOCTOR: Skill<Context> = Skill {
     name: "doctor",
-    summary: "Look whether the server is well.",
+    summary: "Check server health.",
     description: "Asks PostgreSQL about versions with known faults, extensions, indexes, settings, rights and more. Every \
                   finding has its measured value, why it matters and what mends it. It only reads.",
     effect: Effect::Reads,

@@ -112,7 +112,7 @@ async fn ingest(context: Arc<Context>, call: Call, input: Ingest) -> Result<Inge
 /// Takes documents in.
 pub const INGEST: Skill<Context> = Skill {
     name: "ingest",
-    summary: "Take documents into a collection.",
+    summary: "Ingest documents into a collection.",
     description: "Cuts documents into chunks, embeds them and writes them. A document that is there unchanged is left \
                   alone; a changed one has its chunks replaced. The command line takes files and directories: Markdown, \
                   text, HTML, JSON Lines, CSV, Parquet and .npy.",

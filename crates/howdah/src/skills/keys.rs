@@ -98,7 +98,7 @@ async fn revoke(context: Arc<Context>, call: Call, input: RevokeKey) -> Result<K
 /// Makes a key.
 pub const CREATE: Skill<Context> = Skill {
     name: "create_key",
-    summary: "Make an API key.",
+    summary: "Create an API key.",
     description: "Makes an API key of 256 random bits and shows it once. Howdah keeps its SHA-256 only. Without a scope \
                   it may read; `write` includes `read`, `admin` includes both.",
     effect: Effect::Operates,

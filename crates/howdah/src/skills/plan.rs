@@ -103,7 +103,7 @@ pub const PLAN: Skill<Context> = Skill {
 /// Makes it so.
 pub const APPLY: Skill<Context> = Skill {
     name: "apply",
-    summary: "Make the server what is declared.",
+    summary: "Apply the declaration to the server.",
     description: "Carries out the steps that `plan` shows, under a lock, indexes without blocking writers. A run may end \
                   anywhere; the next one goes on from there. Steps that destroy data are left out unless allowed.",
     effect: Effect::Operates,

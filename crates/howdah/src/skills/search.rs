@@ -1,4 +1,4 @@
-//! Find what is near to a question.
+//! Search a collection.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn search(context: Arc<Context>, call: Call, request: SearchRequest) -> Re
 /// Searches.
 pub const SEARCH: Skill<Context> = Skill {
     name: "search",
-    summary: "Find what is near to a question.",
+    summary: "Search a collection.",
     description: "Searches a collection by text, by vector or by the id of a row: by meaning, by words, or both fused. \
                   Filters are bound as parameters. Every answer says whether it is complete, and if not, why.",
     effect: Effect::Reads,

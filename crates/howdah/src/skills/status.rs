@@ -49,7 +49,7 @@ async fn status(context: Arc<Context>, _: Call, _: Nothing) -> Result<Status, Pr
 /// Says how things are.
 pub const STATUS: Skill<Context> = Skill {
     name: "status",
-    summary: "Say what runs and how it is.",
+    summary: "Show what runs and whether it is healthy.",
     description: "Says which PostgreSQL and pgvector run, where they listen, what is declared, and whether it all answers.",
     effect: Effect::Reads,
     lasts: Lasts::Request,

@@ -39,7 +39,8 @@ use super::find::Programs;
 use super::user::{RunAs, cannot_write};
 use super::{Home, Host, Secret, Target};
 
-pub use run::{Patience, Running, Stopped};
+pub use process::Phase;
+pub use run::{Begun, Patience, Running, Stopped};
 pub use supervise::{Event, supervise};
 
 /// The superuser of an instance.
@@ -117,6 +118,12 @@ impl Layout {
             }
             _ => State::Stopped,
         }
+    }
+
+    /// What the server does right now, as it says itself; none when it does not run or has not said it yet.
+    pub fn phase(&self) -> Option<Phase> {
+        let file = process::PidFile::read(&self.data)?;
+        process::is_server_of(file.pid, &self.data).then_some(file.phase).flatten()
     }
 
     /// Address of the database `postgres` over the unix socket, as the superuser.

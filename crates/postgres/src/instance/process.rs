@@ -18,6 +18,19 @@ use nix::unistd::Pid;
 pub(super) struct PidFile {
     pub pid: i32,
     pub port: u16,
+    /// What it does, in its own words; nothing before it has got that far.
+    pub phase: Option<Phase>,
+}
+
+/// What a postmaster says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It starts, or recovers from a crash.
+    Starting,
+    /// It takes connections.
+    Ready,
+    /// It ends.
+    Stopping,
 }
 
 impl PidFile {
@@ -30,7 +43,13 @@ impl PidFile {
         // A standalone backend writes its id negated.
         let pid = lines.next()?.trim().parse::<i32>().ok()?.abs();
         let port = lines.nth(2).and_then(|line| line.trim().parse().ok()).unwrap_or(0);
-        Some(PidFile { pid, port })
+        let phase = lines.nth(3).and_then(|line| match line.trim() {
+            "starting" => Some(Phase::Starting),
+            "ready" | "standby" => Some(Phase::Ready),
+            "stopping" => Some(Phase::Stopping),
+            _ => None,
+        });
+        Some(PidFile { pid, port, phase })
     }
 }
 
@@ -178,8 +197,10 @@ mod tests {
     #[test]
     fn a_pid_file_is_read_even_when_it_is_short() {
         let whole = "4711\n/data\n1700000000\n5433\n/run\n127.0.0.1\n  123 456\nready\n";
-        assert_eq!(PidFile::parse(whole), Some(PidFile { pid: 4711, port: 5433 }));
-        assert_eq!(PidFile::parse("-12\n/data\n"), Some(PidFile { pid: 12, port: 0 }));
+        assert_eq!(PidFile::parse(whole), Some(PidFile { pid: 4711, port: 5433, phase: Some(Phase::Ready) }));
+        let starting = PidFile::parse(&whole.replace("ready", "starting")).unwrap();
+        assert_eq!(starting.phase, Some(Phase::Starting));
+        assert_eq!(PidFile::parse("-12\n/data\n"), Some(PidFile { pid: 12, port: 0, phase: None }));
         assert_eq!(PidFile::parse(""), None);
         assert_eq!(PidFile::parse("garbage\n"), None);
     }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::time::sleep;
 
-use super::{Instance, Layout, State, log, process};
+use super::{Instance, Layout, Phase, State, log, process};
 use crate::user::cannot_write;
 use crate::{Target, connect};
 
@@ -48,6 +48,22 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// For a server that has not finished its start: nobody is connected, and no checkpoint is written. What it has
+    /// recovered so far is in the write-ahead log still, so the next start does the same work again and nothing is lost.
+    pub const STARTING: Patience =
+        Patience { smart: Duration::ZERO, fast: Duration::from_secs(10), immediate: Duration::from_secs(15) };
+}
+
+/// What came of a start that somebody could break off.
+#[derive(Debug)]
+pub enum Begun {
+    /// It answers.
+    Ready(Box<Running>),
+    /// It was broken off, and the server was stopped in this way.
+    BrokenOff(Stopped),
+}
+
 /// How a server was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -59,6 +75,18 @@ pub enum Stopped {
     Fast,
     /// It did not obey in time; the next start recovers.
     Immediate,
+}
+
+impl Stopped {
+    /// How, as people say it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Stopped::WasNotRunning => "did not run",
+            Stopped::Smart => "was stopped",
+            Stopped::Fast => "was stopped (fast shutdown)",
+            Stopped::Immediate => "was stopped (immediate shutdown); the next start recovers",
+        }
+    }
 }
 
 /// A server that runs, and this process watches it.
@@ -102,13 +130,41 @@ impl Instance {
     /// `conflict` when another process supervises the instance or the declared port is taken; `machine` and others with
     /// what the server's log says when it does not start.
     pub async fn start(&self) -> Result<Running, Problem> {
+        let (mut running, notes) = self.launch().await?;
+        running.get_ready(notes).await?;
+        Ok(running)
+    }
+
+    /// The same, until `told` says otherwise: then the server is stopped, however far it has got.
+    ///
+    /// # Errors
+    /// As [`Instance::start`]; `timeout` when the server that was to be stopped does not end.
+    pub async fn start_unless(&self, told: impl Future<Output = ()>) -> Result<Begun, Problem> {
+        tokio::pin!(told);
+        let (mut running, notes) = tokio::select! {
+            launched = self.launch() => launched?,
+            () = &mut told => return Ok(Begun::BrokenOff(Stopped::WasNotRunning)),
+        };
+        let ready = tokio::select! {
+            ready = running.get_ready(notes) => ready,
+            () = told => {
+                let phase = running.layout.phase();
+                tracing::info!(pid = running.pid, ?phase, "told to stop before PostgreSQL is ready: stopping it");
+                return running.stop(Patience::STARTING).await.map(Begun::BrokenOff);
+            }
+        };
+        ready.map(|()| Begun::Ready(Box::new(running)))
+    }
+
+    /// A server that is on its way, with notes on how it went so far.
+    async fn launch(&self) -> Result<(Running, Vec<String>), Problem> {
         let lock = self.supervise_lock()?;
         if let State::Running { pid, .. } = self.layout.state() {
-            return self.adopt(pid, lock).await;
+            return self.adopt(pid, lock).map(|running| (running, Vec::new()));
         }
         self.check_data()?;
         self.clear_leftovers().await?;
-        let (port, mut notes) = self.choose_port()?;
+        let (port, notes) = self.choose_port()?;
         let sockets = self.ensure_sockets()?;
         remove_stale_socket(&sockets, port);
         fs::write(self.layout.root.join("port"), port.to_string())
@@ -123,13 +179,14 @@ impl Instance {
             .stdin(Stdio::null())
             .stdout(log_file.try_clone().map_err(|e| cannot_write(&self.layout.log_file(), &e))?)
             .stderr(log_file);
+        // The password is read first: nothing may fail between the server's start and its being watched.
+        let target = Target { port, ..self.layout.target()? };
         let child =
             tokio::process::Command::from(command).spawn().map_err(|e| self.cannot_run("postgres", &e))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-        let target = self.layout.target()?;
-        let mut running = Running {
+        let running = Running {
             pid,
-            target: Target { port, ..target },
+            target,
             adopted: false,
             notes: Vec::new(),
             since: Instant::now(),
@@ -139,11 +196,7 @@ impl Instance {
             starting: true,
             _lock: lock,
         };
-        if let Some(note) = running.until_ready().await? {
-            notes.push(note);
-        }
-        running.notes = notes;
-        Ok(running)
+        Ok((running, notes))
     }
 
     fn supervise_lock(&self) -> Result<File, Problem> {
@@ -168,28 +221,27 @@ impl Instance {
         }
     }
 
-    async fn adopt(&self, pid: i32, lock: File) -> Result<Running, Problem> {
-        let mut running = Running {
+    fn adopt(&self, pid: i32, lock: File) -> Result<Running, Problem> {
+        let target = self.layout.target()?;
+        let mut notes = vec![format!("took over the server that was running already (process {pid})")];
+        if self.port.is_some_and(|declared| declared != target.port) {
+            notes.push(format!(
+                "it listens on port {}, not on the declared one, until it is started anew",
+                target.port
+            ));
+        }
+        Ok(Running {
             pid,
-            target: self.layout.target()?,
+            target,
             adopted: true,
-            notes: Vec::new(),
+            notes,
             since: Instant::now(),
             layout: self.layout.clone(),
             child: None,
             log_offset: file_size(&self.layout.log_file()),
             starting: true,
             _lock: lock,
-        };
-        running.until_ready().await?;
-        running.notes.push(format!("took over the server that was running already (process {pid})"));
-        if self.port.is_some_and(|declared| declared != running.target.port) {
-            running.notes.push(format!(
-                "it listens on port {}, not on the declared one, until it is started anew",
-                running.target.port
-            ));
-        }
-        Ok(running)
+        })
     }
 
     /// Waits for what a killed postmaster left behind, and removes a pid file whose number is somebody else's by now.
@@ -254,6 +306,15 @@ impl Instance {
 }
 
 impl Running {
+    /// Waits until the server answers, and keeps what a person should know of the start.
+    async fn get_ready(&mut self, notes: Vec<String>) -> Result<(), Problem> {
+        let recovered = self.until_ready().await?;
+        self.notes.extend(notes);
+        // A server that was taken over recovered, if it did, for whoever started it.
+        self.notes.extend(recovered.filter(|_| !self.adopted));
+        Ok(())
+    }
+
     /// Waits until the server answers. Returns a note when it recovered from a crash.
     async fn until_ready(&mut self) -> Result<Option<String>, Problem> {
         let begin = Instant::now();
@@ -378,17 +439,37 @@ impl Layout {
     /// `forbidden` when it is another user's; `timeout` when it does not end.
     pub async fn stop(&self, patience: Patience) -> Result<Stopped, Problem> {
         let State::Running { pid, .. } = self.state() else { return Ok(Stopped::WasNotRunning) };
+        let patience = if self.phase() == Some(Phase::Starting) { Patience::STARTING } else { patience };
         stop(pid, patience, || !process::is_server_of(pid, &self.data)).await
     }
 }
 
 async fn stop(pid: i32, patience: Patience, mut gone: impl FnMut() -> bool) -> Result<Stopped, Problem> {
     let ways = [
-        (Signal::SIGTERM, patience.smart, Stopped::Smart),
-        (Signal::SIGINT, patience.fast, Stopped::Fast),
-        (Signal::SIGQUIT, patience.immediate, Stopped::Immediate),
+        (
+            Signal::SIGTERM,
+            patience.smart,
+            Stopped::Smart,
+            "no new connections, those that are there may finish",
+        ),
+        (
+            Signal::SIGINT,
+            patience.fast,
+            Stopped::Fast,
+            "transactions are rolled back, a checkpoint is written",
+        ),
+        (
+            Signal::SIGQUIT,
+            patience.immediate,
+            Stopped::Immediate,
+            "as if the power failed; the next start recovers",
+        ),
     ];
-    for (signal, wait, stopped) in ways {
+    // A server that may take no time to end smartly is not asked to.
+    for (signal, wait, stopped, meaning) in
+        ways.into_iter().filter(|(_, wait, stopped, _)| *stopped != Stopped::Smart || !wait.is_zero())
+    {
+        tracing::info!(pid, %signal, wait_s = wait.as_secs(), "stopping PostgreSQL: {meaning}");
         match kill(Pid::from_raw(pid), signal) {
             Ok(()) => {}
             Err(nix::errno::Errno::ESRCH) => return Ok(stopped),

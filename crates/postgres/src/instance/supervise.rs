@@ -5,7 +5,7 @@ use std::time::Duration;
 use howdah_plan::problem::Problem;
 use tokio::sync::{mpsc, watch};
 
-use super::{Instance, Patience, Running, Stopped};
+use super::{Begun, Instance, Patience, Running, Stopped};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -71,8 +71,11 @@ pub async fn supervise(
                 () = asked(&mut stop) => return Ok(Stopped::WasNotRunning),
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
-            match instance.start().await {
-                Ok(running) => break running,
+            // A server that died may recover for long: whoever wants it stopped does not wait for that.
+            match instance.start_unless(asked(&mut stop)).await {
+                Ok(Begun::Ready(running)) => break *running,
+                Ok(Begun::BrokenOff(how)) => return Ok(how),
+                Err(_) if *stop.borrow() => return instance.layout.stop(patience).await,
                 Err(problem) => {
                     tracing::error!(%problem, detail = ?problem.detail, "PostgreSQL does not start");
                     let _ = events.send(Event::StartFailed { problem, pause });

@@ -57,10 +57,15 @@ impl Part {
 }
 
 impl Slots {
-    /// `most` places for every purpose, all of which one account may have.
+    /// `most` places for every purpose, all of which one account may have; for changes of the server never fewer than those
+    /// take.
     pub fn even(most: u32) -> Self {
         let all = [Purpose::Read, Purpose::Write, Purpose::Control, Purpose::Operate];
-        let parts = all.into_iter().map(|purpose| (purpose, Part::new(most, most))).collect();
+        let part = |purpose| match purpose {
+            Purpose::Operate => Part::new(most.max(OPERATE), most.max(OPERATE)),
+            Purpose::Read | Purpose::Write | Purpose::Control => Part::new(most, most),
+        };
+        let parts = all.into_iter().map(|purpose| (purpose, part(purpose))).collect();
         Slots { state: Mutex::new(State { parts }) }
     }
 

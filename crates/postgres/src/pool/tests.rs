@@ -33,7 +33,7 @@ async fn comes_true(what: &str, mut is: impl AsyncFnMut() -> bool) {
 #[tokio::test]
 async fn a_call_that_is_dropped_ends_in_the_server_and_its_connection_is_not_used_again() {
     let database = empty_database().await;
-    let pools = pools(&database, 1);
+    let pools = pools(&database, 1).purpose(Purpose::Read);
     let lease = pools.get(&database.name).await.unwrap();
     let cut =
         tokio::time::timeout(Duration::from_millis(200), lease.query("SELECT pg_sleep(60), 'dropped'", &[]));

@@ -50,7 +50,9 @@ pub enum Program {
     #[command(before_help = "Examples:\n  howdah down\n\n")]
     Down,
     /// Show the log of the server in the background
-    #[command(before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n\n")]
+    #[command(
+        before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n  howdah logs --follow --postgres\n\n"
+    )]
     Logs(Logs),
     /// Write a declaration
     #[command(before_help = "Examples:\n  howdah init\n  howdah init --preset edge-ai\n\n")]
@@ -80,9 +82,9 @@ pub struct Up {
     /// Stay, and log to standard error
     #[arg(long)]
     pub foreground: bool,
-    /// Begun in the background by `howdah up`
-    #[arg(long, hide = true, requires = "foreground")]
-    pub detached: bool,
+    /// Begun in the background by `howdah up`, which follows the steps in this file
+    #[arg(long, hide = true, requires = "foreground", value_name = "STEPS")]
+    pub detached: Option<PathBuf>,
 }
 
 /// Flags of `logs`.
@@ -91,6 +93,12 @@ pub struct Logs {
     /// How many of the last lines
     #[arg(long, short = 'n', default_value_t = 100)]
     pub lines: usize,
+    /// Go on with what comes next, also in a new file, until Ctrl-C
+    #[arg(long, short = 'F')]
+    pub follow: bool,
+    /// The log of the instance's PostgreSQL
+    #[arg(long)]
+    pub postgres: bool,
 }
 
 /// Flags of `init`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::stop::Stop;
-use crate::daemon::once::Started;
+use crate::daemon::standalone::Started;
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]

@@ -1,6 +1,8 @@
 //! `howdah up`, `down` and `logs`.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
 use serde_json::json;
@@ -10,74 +12,88 @@ use super::chart;
 use super::common::{Common, Format};
 use super::print::{self, field};
 use super::refusal::{Outcome, Refusal};
-use super::session::{self, Session};
-use super::steps::{Shown, Steps};
+use super::session::Session;
+use super::steps::Shown;
+use crate::daemon::background::{self, Reached};
 use crate::daemon::declaration::Declaration;
-use crate::daemon::place::{Place, Running};
-use crate::daemon::{background, converge, local, program, run};
+use crate::daemon::directory::{InstanceDirectory, ServerRecord, cannot};
+use crate::daemon::{converge, local, run};
+use crate::observe::log_file;
+use crate::observe::progress::{Event, Progress};
+use crate::postgres::instance::Layout;
+
+/// How long a command waits for others that look at the same running server.
+const TURN: Duration = Duration::from_secs(600);
+/// How often a running server is looked at anew that was stopped meanwhile.
+const LOOKS: u32 = 3;
+/// How often a log that is followed is looked at.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Brings up what is declared.
 pub async fn up(common: &Common, flags: &Up) -> Outcome {
-    if flags.detached {
+    if flags.detached.is_some() {
         // A session of its own: the terminal's end and its Ctrl-C are not for this process.
         let _ = nix::unistd::setsid();
     }
     let declaration = Declaration::find(common.file.as_deref())?;
     if flags.foreground {
-        run::run(declaration, flags.detached, crate::faces::rest::face::open).await?;
+        run::run(declaration, flags.detached.clone(), crate::faces::http::face::open).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let place = Place::of(&declaration, &local::home()?.instances())?;
-    let mut steps = Steps::new(common.quiet);
-    let left_out = match place.running() {
-        Some(running) if is_current(&running, &declaration) => again(&declaration, steps).await?,
-        Some(running) => {
-            if !common.quiet {
-                print::err("the declaration or the program changed: starting anew\n");
-            }
-            background::stop(&place, &running)?;
-            background::start(&declaration, &place, |event| steps.show(event))?
+    let home = local::home()?;
+    let directory = InstanceDirectory::of(&declaration, &home.instances())?;
+    let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+    let report = Shown::new(common.quiet);
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let reached = background::reach(&declaration, &directory, &layout, &report).await?;
+        // Commands look one after the other, so that none is in another's way and the first key is made once.
+        let waiting = || report.tell(Event::Note { text: "waiting for another `howdah up`".into() });
+        let _turn = directory.turn("up", TURN, waiting).await?;
+        let done = finish(common, &declaration, &directory, &reached, &report).await;
+        let still = |now: &ServerRecord| now.process == reached.record.process && !now.stopping;
+        let Err(refusal) = done else { return done };
+        match directory.record() {
+            Some(now) if still(&now) => return Err(refusal),
+            // It was stopped before this command was done with it.
+            _ if reached.started => return Err(background::stopped_at_once().into()),
+            _ if looks == LOOKS => return Err(refusal),
+            _ => {}
         }
-        None => {
-            if let Some(holder) = place.working() {
-                session::waiting(common, &holder);
-            }
-            background::start(&declaration, &place, |event| steps.show(event))?
-        }
-    };
-    let running = place.running().ok_or_else(|| {
-        Problem::new(Kind::Failed, "the server ended right after it was ready")
-            .hint("Look at the log with `howdah logs`.")
-    })?;
-    welcome(common, &declaration, &place, &running, left_out).await?;
-    Ok(if left_out > 0 { ExitCode::from(Kind::Degraded.row().exit) } else { ExitCode::SUCCESS })
+    }
 }
 
-fn is_current(running: &Running, declaration: &Declaration) -> bool {
-    running.ready
-        && running.declaration == declaration.hash
-        && running.program == program()
-        && running.version == env!("CARGO_PKG_VERSION")
+/// What is left to do when the server is ready: look after one that ran already, and show the box.
+async fn finish(
+    common: &Common,
+    declaration: &Declaration,
+    directory: &InstanceDirectory,
+    reached: &Reached,
+    report: &Shown,
+) -> Outcome {
+    let left_out = if reached.started { reached.record.left_out } else { again(declaration, report).await? };
+    welcome(common, declaration, directory, &reached.record, left_out).await?;
+    Ok(if left_out > 0 { ExitCode::from(Kind::Degraded.row().exit) } else { ExitCode::SUCCESS })
 }
 
 /// A second `up`: looks whether structure and documents are still as declared, without disturbing the server. Says how many
 /// documents could not be read.
-async fn again(declaration: &Declaration, steps: Steps) -> Result<u64, Refusal> {
+async fn again(declaration: &Declaration, report: &Shown) -> Result<u64, Refusal> {
     let context = local::context(declaration).await?;
-    let report = Shown::from(steps);
-    converge::structure(&context, false, &report).await?;
-    Ok(converge::documents(&context, declaration, &report).await?)
+    converge::structure(&context, false, report).await?;
+    Ok(converge::documents(&context, declaration, report).await?)
 }
 
 /// The box: where everything is, the first key once, what could not be read, what to type next.
 async fn welcome(
     common: &Common,
     declaration: &Declaration,
-    place: &Place,
-    running: &Running,
+    directory: &InstanceDirectory,
+    running: &ServerRecord,
     left_out: u64,
 ) -> Result<(), Refusal> {
-    let session = Session::open(common).await?;
+    let session = Session::there(common).await?;
     let keys = session.call("list_keys", json!({})).await?;
     let key = if field(&keys, "keys").as_array().is_some_and(Vec::is_empty) {
         let made = session.call("create_key", json!({"name": "admin", "scope": "admin"})).await?;
@@ -89,7 +105,7 @@ async fn welcome(
     if matches!(common.output, Format::Json | Format::Jsonl) {
         let whole = json!({
             "name": declaration.spec.name,
-            "instance": place.id,
+            "instance": directory.id,
             "database_url": running.database,
             "rest": running.rest,
             "openapi": format!("{}/openapi.json", running.rest),
@@ -132,12 +148,21 @@ async fn welcome(
 pub async fn down(common: &Common) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
     let name = &declaration.spec.name;
-    let stopped = match session::running(&declaration)? {
-        Some((place, running)) => {
-            background::stop(&place, &running)?;
-            true
+    let home = local::home()?;
+    let stopped = match InstanceDirectory::existing(&declaration, &home.instances()) {
+        Some(directory) => {
+            let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+            let tell = |text: String| {
+                if !common.quiet {
+                    print::err(&format!("{text}\n"));
+                }
+            };
+            match directory.record() {
+                Some(record) => background::stop(&layout, &record.process, tell).await.map(|()| true)?,
+                None => local::stop_rest(&directory, &layout, tell).await?,
+            }
         }
-        None => local::stop_rest(&declaration, |holder| session::waiting(common, holder)).await?,
+        None => false,
     };
     if !common.quiet {
         let how = if stopped { "stopped" } else { "was not running" };
@@ -147,13 +172,49 @@ pub async fn down(common: &Common) -> Outcome {
 }
 
 /// Shows the log.
-pub fn logs(common: &Common, flags: &Logs) -> Outcome {
+pub async fn logs(common: &Common, flags: &Logs) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
-    let place = Place::existing(&declaration, &local::home()?.instances()).ok_or_else(|| {
+    let home = local::home()?;
+    let directory = InstanceDirectory::existing(&declaration, &home.instances()).ok_or_else(|| {
         Problem::new(Kind::NotFound, format!("`{}` was never started here", declaration.spec.name))
             .hint("Start it with `howdah up`.")
     })?;
-    let text = background::last_lines(&place.log_file(), flags.lines);
-    print::out(&format!("{text}\n"));
+    let path = if flags.postgres {
+        Layout::new(&home, &directory.id, &declaration.spec.server).log_file()
+    } else {
+        directory.log_file()
+    };
+    if !path.exists() && !flags.follow {
+        return Err(no_log(&declaration, &path, flags.postgres).into());
+    }
+    let cannot_read = |error: std::io::Error| cannot("read", &path, &error);
+    let (there, lines) = (path.clone(), flags.lines);
+    let read = tokio::task::spawn_blocking(move || log_file::last_lines(&there, lines)).await;
+    let (last, mut tail) = read
+        .map_err(|error| Problem::new(Kind::Internal, "reading broke off").detail(error.to_string()))?
+        .map_err(cannot_read)?;
+    print::out(&String::from_utf8_lossy(&last));
+    while flags.follow && !print::unread() {
+        tokio::time::sleep(GLANCE).await;
+        let more = tail.more().map_err(cannot_read)?;
+        if !more.is_empty() {
+            print::out(&String::from_utf8_lossy(&more));
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// There is nothing to show yet, and why.
+fn no_log(declaration: &Declaration, path: &Path, postgres: bool) -> Problem {
+    let name = &declaration.spec.name;
+    let detail = format!("`{}` does not exist", path.display());
+    if postgres {
+        Problem::new(Kind::NotFound, format!("PostgreSQL of `{name}` has no log here"))
+            .detail(detail)
+            .hint("Howdah keeps the log of servers that it starts itself; a declared server keeps its own.")
+    } else {
+        Problem::new(Kind::NotFound, format!("`{name}` has no log yet"))
+            .detail(detail)
+            .hint("`howdah up` writes one; with `--foreground` the log goes to standard error.")
+    }
 }

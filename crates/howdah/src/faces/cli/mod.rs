@@ -14,7 +14,7 @@ use self::common::{Common, Format};
 use self::refusal::{Outcome, Refusal};
 use self::stop::End;
 use crate::daemon::local::OWN_REST_VARIABLE;
-use crate::daemon::once::Started;
+use crate::daemon::standalone::Started;
 use crate::observe::{self, Log};
 use crate::runtime::Context;
 use crate::skills::{SKILLS, Skill};
@@ -123,7 +123,7 @@ async fn run(common: &Common, asked: Asked<'_>) -> Outcome {
     match program {
         Program::Up(flags) => manage::up(common, &flags).await,
         Program::Down => manage::down(common).await,
-        Program::Logs(flags) => manage::logs(common, &flags),
+        Program::Logs(flags) => manage::logs(common, &flags).await,
         Program::Init(flags) => declare::init(common, &flags),
         Program::Config(flags) => declare::config(common, &flags),
         Program::Env => declare::env(common).await,

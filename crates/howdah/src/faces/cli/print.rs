@@ -69,6 +69,11 @@ pub fn lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
+/// Whether nobody reads standard output any more.
+pub fn unread() -> bool {
+    UNREAD.load(Ordering::Relaxed) || lost()
+}
+
 /// Writes to standard error. That nobody reads it is nothing to fail over.
 pub fn err(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

@@ -20,10 +20,10 @@ use super::steps::Shown;
 use crate::access::caller::Caller;
 use crate::daemon::client::{self, Client};
 use crate::daemon::declaration::Declaration;
-use crate::daemon::hold::Holder;
+use crate::daemon::directory::{InstanceDirectory, ServerRecord};
+use crate::daemon::instance_lock::Holder;
 use crate::daemon::local;
-use crate::daemon::once::Told;
-use crate::daemon::place::{Place, Running};
+use crate::daemon::standalone::Told;
 use crate::jobs::store::{Job, Progress, State};
 use crate::observe::progress::{Event, Progress as _};
 use crate::runtime::Context;
@@ -211,13 +211,15 @@ pub fn waiting(common: &Common, holder: &Holder) {
 ///
 /// # Errors
 /// `usage` when there is no place for Howdah's data.
-pub fn running(declaration: &Declaration) -> Result<Option<(Place, Running)>, Problem> {
+pub fn running(declaration: &Declaration) -> Result<Option<(InstanceDirectory, ServerRecord)>, Problem> {
     let home = local::home()?;
-    let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(None) };
-    Ok(place.running().map(|running| (place, running)))
+    let Some(directory) = InstanceDirectory::existing(declaration, &home.instances()) else {
+        return Ok(None);
+    };
+    Ok(directory.record().map(|running| (directory, running)))
 }
 
-fn remark(common: &Common, declaration: &Declaration, running: &Running) {
+fn remark(common: &Common, declaration: &Declaration, running: &ServerRecord) {
     if !common.quiet && running.declaration != declaration.hash {
         print::err(&format!(
             "{} the server runs an older `{}`; `howdah up` brings it up to date\n",

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use howdah_plan::problem::{Kind, Problem};
 use serde_json::{Map, Value};
 
-use super::answer::Failure;
+use crate::faces::http::answer::Failure;
 
 /// The fields of a skill's input, as its schema types them.
 pub type Properties = Map<String, Value>;

@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 
 use howdah_plan::problem::Kind;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::answer::ErrorBody;
-use super::probes::{self, Alive, Version, What};
-use super::scope_words;
+use super::paths::{DOCUMENTS, Document, What as Shows, scope_words};
+use crate::access::scope::Scope;
+use crate::faces::http::answer::ErrorBody;
+use crate::faces::http::probes::{self, Alive, METRICS, Probe, Version, What};
+use crate::jobs::store::Job;
 use crate::runtime::host::Health;
-use crate::skills::Skill;
+use crate::skills::{Lasts, Skill};
 
 /// Statuses any skill may end in besides its success, with the kinds that lead there. 405 and 415 have none of their own.
 const COMMON: &[(u16, &str)] = &[
@@ -26,7 +28,11 @@ const COMMON: &[(u16, &str)] = &[
     (422, "It was tried and failed."),
     (429, "This key asks too often; `Retry-After` says when to come back."),
     (500, "A fault of Howdah."),
-    (503, "PostgreSQL or the embedder does not answer, or the machine lacks something."),
+    (
+        503,
+        "PostgreSQL or the embedder does not answer, or everything that could answer is busy; `Retry-After` says when to \
+         come back.",
+    ),
     (504, "The time allowed ran out."),
 ];
 
@@ -50,6 +56,9 @@ pub fn document<C>(skills: &'static [Skill<C>], collections: &[String], require_
     }
     for probe in probes::ALL {
         paths.insert(probe.path.to_owned(), json!({ "get": probe_operation(&probe, &mut outputs) }));
+    }
+    for one in DOCUMENTS {
+        paths.insert(one.path.to_owned(), json!({ "get": document_operation(&one) }));
     }
     outputs.subschema_for::<ErrorBody>();
     let mut schemas = outputs.take_definitions(true);
@@ -184,6 +193,16 @@ fn responses<C>(skill: &Skill<C>, has_body: bool, outputs: &mut SchemaGenerator)
             "content": {"application/json": {"schema": output}},
         },
     });
+    if skill.lasts != Lasts::Request {
+        let mut headers = request_id_header();
+        headers["Location"] =
+            json!({"schema": {"type": "string"}, "description": "Where to look after the job."});
+        all["202"] = json!({
+            "description": "It goes on as a job.",
+            "headers": headers,
+            "content": {"application/json": {"schema": outputs.subschema_for::<Job>()}},
+        });
+    }
     for (status, _) in COMMON.iter().chain(if has_body { WITH_BODY } else { &[] }) {
         all[status.to_string()] = json!({"$ref": format!("#/components/responses/Error{status}")});
     }
@@ -214,42 +233,66 @@ fn request_id_header() -> Value {
     json!({"x-request-id": {"$ref": "#/components/headers/RequestId"}})
 }
 
-fn probe_operation(probe: &probes::Probe, outputs: &mut SchemaGenerator) -> Value {
-    fn of<T: JsonSchema>(outputs: &mut SchemaGenerator) -> Value {
-        outputs.subschema_for::<T>().to_value()
-    }
-    let schema = match probe.what {
-        What::Health => of::<Health>(outputs),
-        What::Live | What::Ready => of::<Alive>(outputs),
-        What::Version => of::<Version>(outputs),
-        What::OpenApi => json!({"type": "object"}),
-        What::Metrics | What::Page => json!({"type": "string"}),
+fn probe_operation(probe: &Probe, outputs: &mut SchemaGenerator) -> Value {
+    let json = "application/json";
+    let (kind, schema) = match probe.what {
+        What::Health => (json, outputs.subschema_for::<Health>().to_value()),
+        What::Live | What::Ready => (json, outputs.subschema_for::<Alive>().to_value()),
+        What::Version => (json, outputs.subschema_for::<Version>().to_value()),
+        What::Metrics => (METRICS, json!({"type": "string"})),
     };
-    let kind = probe.kind;
-    let mut responses = json!({
-        "200": {"description": probe.summary, "headers": request_id_header(), "content": {kind: {"schema": schema}}},
-    });
-    match probe.what {
+    let mut operation = plain_operation((probe.name, probe.summary), kind, &schema);
+    let errors: &[u16] = match probe.what {
         What::Health => {
-            responses["503"] = json!({
+            operation["responses"]["503"] = json!({
                 "description": "It is not healthy, or not yet.",
                 "headers": request_id_header(),
-                "content": {"application/json": {"schema": schema}},
+                "content": {kind: {"schema": schema}},
             });
+            &[]
         }
-        What::Ready => responses["503"] = json!({"$ref": "#/components/responses/Error503"}),
-        _ => {}
-    }
-    for status in [500, 504] {
-        responses[status.to_string()] = json!({"$ref": format!("#/components/responses/Error{status}")});
-    }
+        What::Ready => &[503],
+        What::Metrics => {
+            if let Some(operation) = operation.as_object_mut() {
+                operation.shift_remove("security");
+            }
+            operation["x-scope"] = json!(Scope::Read.name());
+            operation["description"] = json!(scope_words(Scope::Read));
+            &[401, 403, 429, 503]
+        }
+        What::Live | What::Version => &[],
+    };
+    add_errors(&mut operation["responses"], errors);
+    operation
+}
+
+fn document_operation(document: &Document) -> Value {
+    let schema = match document.what {
+        Shows::OpenApi => json!({"type": "object"}),
+        Shows::Page => json!({"type": "string"}),
+    };
+    plain_operation((document.name, document.summary), document.kind, &schema)
+}
+
+/// An operation that is open to everybody and takes nothing.
+fn plain_operation((name, summary): (&str, &str), kind: &str, schema: &Value) -> Value {
+    let mut responses = json!({
+        "200": {"description": summary, "headers": request_id_header(), "content": {kind: {"schema": schema}}},
+    });
+    add_errors(&mut responses, &[500, 504]);
     json!({
-        "operationId": probe.name,
-        "summary": probe.summary,
+        "operationId": name,
+        "summary": summary,
         "tags": ["server"],
         "security": [],
         "responses": responses,
     })
+}
+
+fn add_errors(responses: &mut Value, statuses: &[u16]) {
+    for status in statuses {
+        responses[status.to_string()] = json!({"$ref": format!("#/components/responses/Error{status}")});
+    }
 }
 
 /// Takes the fields named out of an object schema, as parameters.

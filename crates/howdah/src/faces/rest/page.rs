@@ -7,11 +7,9 @@ use axum::body::Body;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::http::{HeaderValue, Response, StatusCode};
 
-use super::{answer, scope_words};
+use super::paths::{PAGE, scope_words};
+use crate::faces::http::answer;
 use crate::skills::Skill;
-
-/// Content type of the page.
-pub const KIND: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
 color:#1b1b1f;background:#fff}code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f5;border-radius:4px;\
@@ -22,7 +20,7 @@ h3{margin-bottom:.2rem}.scope{color:#555}a{color:#0b57d0}\
 
 /// The page.
 pub fn response<C>(skills: &[Skill<C>]) -> Response<Body> {
-    let mut response = answer::typed(StatusCode::OK, KIND, html(skills));
+    let mut response = answer::typed(StatusCode::OK, PAGE, html(skills));
     response.headers_mut().insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
@@ -35,7 +33,7 @@ fn html<C>(skills: &[Skill<C>]) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width,initial-scale=1\"><title>Howdah</title><style>{STYLE}</style></head><body>\
          <h1>Howdah {}</h1><p>PostgreSQL as a production vector database. The whole interface is described in \
-         <a href=\"/openapi.json\">/openapi.json</a>; how things are stands at <a href=\"/health\">/health</a> and \
+         <a href=\"/openapi.json\">/openapi.json</a>; how things are stands at <a href=\"/health\">/health</a> and, for a key, \
          <a href=\"/metrics\">/metrics</a>.</p><p>Send a key with each call: <code>Authorization: Bearer hdk_…</code>. \
          Make one with <code>howdah keys create NAME</code>.</p>",
         env!("CARGO_PKG_VERSION")

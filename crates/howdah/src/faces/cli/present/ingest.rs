@@ -122,7 +122,12 @@ async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
                 ..problem
             })?;
             let answer = session.call(asked.skill.name, json!(input)).await?;
-            add(&mut whole, &IngestReport::deserialize(&answer).unwrap_or_default());
+            let report = IngestReport::deserialize(&answer).map_err(|error| {
+                Problem::new(Kind::Internal, "the server answered something that is no report of an ingest")
+                    .detail(error.to_string())
+                    .hint("What it wrote stays; see whether both are of the same version with `howdah version`.")
+            })?;
+            add(&mut whole, &report);
         }
     }
     bad_records(asked.common, &whole);

@@ -1,6 +1,6 @@
-//! How does REST answer?
+//! How does a request end?
 //!
-//! A success is the skill's output as JSON. Every failure, whoever noticed it, has one shape:
+//! A success is as its mount says it. Every failure, whoever noticed it, has one shape:
 //! `{"error":{kind,message,detail,hint,do_now,request_id}}`, with the status of the problem's kind.
 
 use axum::body::Body;
@@ -15,6 +15,9 @@ tokio::task_local! {
     /// The id of the request being answered.
     pub static REQUEST_ID: String;
 }
+
+/// All that a caller without the right to more hears of PostgreSQL's absence.
+pub const NO_ANSWER: &str = "PostgreSQL does not answer";
 
 /// The body of every failure.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -89,28 +92,26 @@ impl Failure {
         if status.is_server_error() {
             tracing::error!(request_id, kind = problem.kind.row().name, detail = problem.detail, "{problem}");
         }
-        let body = ErrorBody {
-            error: ErrorDetail {
-                kind: problem.kind,
-                message: problem.message,
-                detail: problem.detail,
-                hint: problem.hint,
-                do_now: problem.do_now,
-                request_id,
-            },
-        };
-        let mut response = json(status, &serde_json::to_value(body).unwrap_or_default());
+        let mut response = json(status, &shape(problem, request_id));
         response.headers_mut().extend(headers);
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"howdah\""));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE && !response.headers().contains_key(RETRY_AFTER) {
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if later && !response.headers().contains_key(RETRY_AFTER) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
+}
+
+/// The body of a failure.
+pub fn shape(problem: Problem, request_id: String) -> Value {
+    let Problem { kind, message, detail, hint, do_now } = problem;
+    let error = ErrorDetail { kind, message, detail, hint, do_now, request_id };
+    serde_json::to_value(ErrorBody { error }).unwrap_or_default()
 }
 
 /// A JSON answer; nobody on the way may keep it.

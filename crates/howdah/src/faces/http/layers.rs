@@ -1,39 +1,56 @@
-//! What happens to every request, from the outside in: it gets an id, is logged and counted, may not panic through, may
-//! not take longer than declared.
+//! What happens to every request, from the outside in: it gets an id, is logged and counted, may not take longer than
+//! declared, may not panic through. All but the accounting is tower-http's, told in our words.
 
-use std::panic::AssertUnwindSafe;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response, StatusCode};
 use axum::middleware::Next;
-use futures_util::FutureExt;
 use howdah_plan::problem::{Kind, Problem};
+use tower::{Layer, ServiceExt};
+use tower_http::request_id::{MakeRequestId, RequestId};
+use tower_http::timeout::TimeoutLayer;
 use uuid::Uuid;
 
 use super::answer::{Failure, REQUEST_ID};
 use super::service::Service;
 use crate::observe::measure;
 use crate::runtime::host::Host;
+use crate::skills::Deadline;
 
+/// How much longer than its deadline a request may live: the time to say why it was missed.
+const GRACE: Duration = Duration::from_millis(250);
 /// Longest request id taken from a caller.
 const LONGEST_ID: usize = 128;
 
-/// Gives the request its id, the caller's own where it sent a decent one, and says it in the answer.
-pub async fn identify(request: Request, next: Next) -> Response<Body> {
-    let id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| is_decent(id))
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", value);
+/// Takes a request id away that is not fit for a log.
+pub async fn decent(mut request: Request) -> Request {
+    let id = request.headers().get("x-request-id");
+    if id.is_some_and(|id| !id.to_str().is_ok_and(is_decent)) {
+        request.headers_mut().remove("x-request-id");
     }
-    response
+    request
+}
+
+/// Makes the id of a request that brought none.
+#[derive(Debug, Clone, Copy)]
+pub struct MakeId;
+
+impl MakeRequestId for MakeId {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        HeaderValue::from_str(&Uuid::now_v7().to_string()).ok().map(RequestId::new)
+    }
+}
+
+/// Lets whatever answers the request know its id.
+pub async fn identify(request: Request, next: Next) -> Response<Body> {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    let id = id.unwrap_or_default().to_owned();
+    REQUEST_ID.scope(id, next.run(request)).await
 }
 
 fn is_decent(id: &str) -> bool {
@@ -93,31 +110,35 @@ impl Drop for InFlight {
 }
 
 /// Turns a panic into a 500 that says no more than that.
-pub async fn survive(request: Request, next: Next) -> Response<Body> {
-    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        tracing::error!(said, "a request panicked");
-        let problem = Problem::new(Kind::Internal, "the request met a fault of howdah")
-            .hint("Report it with the request id; the log has the rest.");
-        Failure::from(problem).response()
-    })
+pub fn survived(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(said, "a request panicked");
+    let problem = Problem::new(Kind::Internal, "the request met a fault of howdah")
+        .hint("Report it with the request id; the log has the rest.");
+    Failure::from(problem).response()
 }
 
-/// Ends a request that takes longer than declared. What it began in the database is cancelled by being dropped.
+/// Ends a request that takes longer than declared. A skill hears its deadline itself and usually speaks first, which is what
+/// [`GRACE`] is for; this is for whatever does not. The request is dropped: its call is cancelled, and so is the statement
+/// it waits for, because a connection given back in the middle of one cancels it.
 pub async fn hurry<C: Host>(
     State(service): State<Arc<Service<C>>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response<Body> {
     let most = service.context().limits().timeout;
-    match tokio::time::timeout(most, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Failure::from(too_slow(most)).response(),
+    request.extensions_mut().insert(Deadline::after(most));
+    let timed = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, most + GRACE).layer(next);
+    let response = timed.oneshot(request).await.unwrap_or_else(|never| match never {});
+    // The layer answers with a status alone; what skills answer has a content type.
+    if response.status() == StatusCode::GATEWAY_TIMEOUT && !response.headers().contains_key(CONTENT_TYPE) {
+        return Failure::from(too_slow(most)).response();
     }
+    response
 }
 
 fn too_slow(most: Duration) -> Problem {

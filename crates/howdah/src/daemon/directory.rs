@@ -5,12 +5,13 @@
 //! where the declaration stood: a copied directory whose original is still there gets an id of its own, a moved one keeps
 //! the old. Where the directory cannot be written to, the id is a hash of the path.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use howdah_plan::problem::{Kind, Problem};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -19,18 +20,22 @@ use super::process::Identity;
 use crate::access::key::Key;
 use crate::postgres::Secret;
 
+/// How the name of a file with the steps of a start begins and ends.
+const STEPS: &str = "start-";
+const STEPS_END: &str = ".jsonl";
+
 /// The directory of one instance, and its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct InstanceDirectory {
     /// The instance's id.
     pub id: String,
-    /// Its directory.
-    pub directory: PathBuf,
+    /// The directory itself.
+    pub path: PathBuf,
 }
 
 /// What a running server says of itself, in `daemon.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
+pub struct ServerRecord {
     /// The process.
     pub process: Identity,
     /// Version of Howdah it runs.
@@ -45,6 +50,12 @@ pub struct Running {
     pub database: String,
     /// Whether everything was loaded.
     pub ready: bool,
+    /// Declared documents and records that could not be read.
+    #[serde(default)]
+    pub left_out: u64,
+    /// Whether it was told to stop: it takes nothing new, and ends.
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// The pointer beside the declaration.
@@ -54,8 +65,8 @@ struct Pointer {
     declaration: PathBuf,
 }
 
-impl Place {
-    /// The place of `declaration` among `instances`, without making anything.
+impl InstanceDirectory {
+    /// The directory of `declaration` among `instances`, without making anything.
     pub fn existing(declaration: &Declaration, instances: &Path) -> Option<Self> {
         let id = match read_pointer(&pointer_file(declaration)) {
             Some(pointer) if belongs(&pointer, declaration) => pointer.id,
@@ -63,10 +74,10 @@ impl Place {
             None => fallback_id(declaration),
         };
         let directory = instances.join(&id);
-        directory.is_dir().then_some(Place { id, directory })
+        directory.is_dir().then_some(InstanceDirectory { id, path: directory })
     }
 
-    /// The place of `declaration` among `instances`, made where it is missing.
+    /// The directory of `declaration` among `instances`, made where it is missing.
     ///
     /// # Errors
     /// `machine` when the directory cannot be made.
@@ -74,13 +85,13 @@ impl Place {
         let id = remembered_id(declaration);
         let directory = instances.join(&id);
         make_directory(&directory)?;
-        Ok(Place { id, directory })
+        Ok(InstanceDirectory { id, path: directory })
     }
 
     /// What the server wrote of itself, if it still runs.
-    pub fn running(&self) -> Option<Running> {
-        let text = fs::read_to_string(self.running_file()).ok()?;
-        let running: Running = serde_json::from_str(&text).ok()?;
+    pub fn record(&self) -> Option<ServerRecord> {
+        let text = fs::read_to_string(self.record_file()).ok()?;
+        let running: ServerRecord = serde_json::from_str(&text).ok()?;
         running.process.is_alive().then_some(running)
     }
 
@@ -88,15 +99,15 @@ impl Place {
     ///
     /// # Errors
     /// `machine` when it cannot be written.
-    pub fn write_running(&self, running: &Running) -> Result<(), Problem> {
+    pub fn write_record(&self, running: &ServerRecord) -> Result<(), Problem> {
         let text = serde_json::to_string_pretty(running).unwrap_or_default();
-        write_atomically(&self.running_file(), text.as_bytes(), 0o644)
+        write_atomically(&self.record_file(), text.as_bytes(), 0o644)
     }
 
     /// Forgets what ran here.
-    pub fn clear_running(&self) {
+    pub fn clear_record(&self) {
         // Already gone is as good.
-        let _ = fs::remove_file(self.running_file());
+        let _ = fs::remove_file(self.record_file());
         let _ = fs::remove_file(self.token_file());
     }
 
@@ -120,7 +131,7 @@ impl Place {
     /// # Errors
     /// `machine` when it cannot be written or read.
     pub fn service_secret(&self) -> Result<Secret, Problem> {
-        let path = self.directory.join("service.secret");
+        let path = self.path.join("service.secret");
         if !path.exists() {
             write_atomically(&path, Secret::random().expose().as_bytes(), 0o600)?;
         }
@@ -133,30 +144,51 @@ impl Place {
     /// # Errors
     /// `machine` when it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Problem> {
-        write_atomically(&self.directory.join(name), text.as_bytes(), 0o644)
+        write_atomically(&self.path.join(name), text.as_bytes(), 0o644)
     }
 
     /// The log of a server in the background.
     pub fn log_file(&self) -> PathBuf {
-        self.directory.join("howdah.log")
+        self.path.join("howdah.log")
     }
 
     /// The file that is locked by whoever works with the instance.
     pub fn lock_file(&self) -> PathBuf {
-        self.directory.join("daemon.lock")
+        self.path.join("daemon.lock")
     }
 
-    /// The steps of the last start, one JSON object a line.
-    pub fn steps_file(&self) -> PathBuf {
-        self.directory.join("start.jsonl")
+    /// What a server in the background says outside its log: a panic, or a mistake before the log is open.
+    pub fn errors_file(&self) -> PathBuf {
+        self.path.join("howdah.err")
     }
 
-    fn running_file(&self) -> PathBuf {
-        self.directory.join("daemon.json")
+    /// A name for the steps of one attempt to start, one JSON object a line. No other attempt has it.
+    pub fn new_steps_file(&self) -> PathBuf {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        self.path.join(format!("{STEPS}{}-{}{STEPS_END}", std::process::id(), &random[..8]))
+    }
+
+    /// Removes the steps of attempts whose command is gone.
+    pub fn remove_stale_steps(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if let Some(id) = name.strip_prefix(STEPS).and_then(|rest| rest.strip_suffix(STEPS_END)) {
+                let pid = id.split('-').next().and_then(|pid| pid.parse().ok());
+                if pid.and_then(Identity::of).is_none() {
+                    // Somebody else may have removed it meanwhile.
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+
+    fn record_file(&self) -> PathBuf {
+        self.path.join("daemon.json")
     }
 
     fn token_file(&self) -> PathBuf {
-        self.directory.join("token")
+        self.path.join("token")
     }
 }
 
@@ -186,6 +218,9 @@ fn belongs(pointer: &Pointer, declaration: &Declaration) -> bool {
 
 fn remembered_id(declaration: &Declaration) -> String {
     let file = pointer_file(declaration);
+    // Commands that meet on a new project agree on one id: each looks and writes while no other does. Where there is no
+    // lock to be had, there is mostly nothing to be written either.
+    let _turn = alone_beside(&file).ok();
     let known = read_pointer(&file).filter(|pointer| belongs(pointer, declaration));
     if let Some(pointer) = &known
         && pointer.declaration == declaration.path
@@ -195,6 +230,13 @@ fn remembered_id(declaration: &Declaration) -> String {
     let id = known.map_or_else(|| new_id(declaration), |pointer| pointer.id);
     let pointer = Pointer { id: id.clone(), declaration: declaration.path.clone() };
     if write_pointer(&file, &pointer).is_ok() { id } else { fallback_id(declaration) }
+}
+
+/// The directory of pointers, made where it is missing, to oneself for as long as the answer lives.
+fn alone_beside(file: &Path) -> std::io::Result<Flock<File>> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    Flock::lock(File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
 fn write_pointer(file: &Path, pointer: &Pointer) -> Result<(), Problem> {
@@ -275,35 +317,50 @@ mod tests {
         let instances = root.path().join("instances");
         let first = declare(&root.path().join("a clone"));
         let second = declare(&root.path().join("b"));
-        assert_eq!(Place::existing(&first, &instances), None);
-        let place = Place::of(&first, &instances).unwrap();
-        assert!(place.id.starts_with("my-app-"), "{}", place.id);
-        assert_eq!(Place::of(&first, &instances).unwrap(), place);
-        assert_eq!(Place::existing(&first, &instances), Some(place.clone()));
-        assert_ne!(Place::of(&second, &instances).unwrap(), place);
+        assert_eq!(InstanceDirectory::existing(&first, &instances), None);
+        let directory = InstanceDirectory::of(&first, &instances).unwrap();
+        assert!(directory.id.starts_with("my-app-"), "{}", directory.id);
+        assert_eq!(InstanceDirectory::of(&first, &instances).unwrap(), directory);
+        assert_eq!(InstanceDirectory::existing(&first, &instances), Some(directory.clone()));
+        assert_ne!(InstanceDirectory::of(&second, &instances).unwrap(), directory);
+    }
+
+    #[test]
+    fn commands_that_meet_on_a_new_project_agree_on_its_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let instances = root.path().join("instances");
+        for round in 0..20 {
+            let declaration = declare(&root.path().join(round.to_string()));
+            let of = || InstanceDirectory::of(&declaration, &instances).unwrap().id;
+            let ids: std::collections::HashSet<String> = std::thread::scope(|scope| {
+                let asked: Vec<_> = (0..4).map(|_| scope.spawn(of)).collect();
+                asked.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert_eq!(ids.len(), 1, "{ids:?}");
+        }
     }
 
     #[test]
     fn a_moved_directory_keeps_its_data_and_a_copied_one_does_not_share_them() {
         let root = tempfile::tempdir().unwrap();
         let instances = root.path().join("instances");
-        let place = Place::of(&declare(&root.path().join("a")), &instances).unwrap();
+        let directory = InstanceDirectory::of(&declare(&root.path().join("a")), &instances).unwrap();
         let copied = declare(&root.path().join("b"));
         fs::create_dir_all(root.path().join("b/.howdah")).unwrap();
         fs::copy(root.path().join("a/.howdah/instance.toml"), root.path().join("b/.howdah/instance.toml"))
             .unwrap();
-        let other = Place::of(&copied, &instances).unwrap();
-        assert_ne!(other, place, "the original is still there");
+        let other = InstanceDirectory::of(&copied, &instances).unwrap();
+        assert_ne!(other, directory, "the original is still there");
         fs::rename(root.path().join("a"), root.path().join("c")).unwrap();
-        assert_eq!(Place::of(&declare(&root.path().join("c")), &instances).unwrap(), place);
+        assert_eq!(InstanceDirectory::of(&declare(&root.path().join("c")), &instances).unwrap(), directory);
     }
 
     #[test]
     fn the_token_is_for_its_owner() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place::of(&declare(root.path()), &root.path().join("i")).unwrap();
-        let token = place.make_token().unwrap();
-        assert_eq!(place.token(), Some(token));
-        assert_eq!(fs::metadata(place.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
+        let directory = InstanceDirectory::of(&declare(root.path()), &root.path().join("i")).unwrap();
+        let token = directory.make_token().unwrap();
+        assert_eq!(directory.token(), Some(token));
+        assert_eq!(fs::metadata(directory.token_file()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

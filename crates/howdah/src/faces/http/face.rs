@@ -1,4 +1,4 @@
-//! The REST face as the daemon opens it.
+//! All that is served over HTTP, as the daemon opens it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::serve;
+use super::router::router;
+use super::server::{self, Bounds};
 use super::service::Service;
 use crate::daemon::serving::Serving;
 use crate::runtime::Context;
@@ -23,15 +24,11 @@ struct Face {
 pub fn open(context: Arc<Context>, listener: TcpListener) -> Box<dyn Serving> {
     let service = Arc::new(Service::new(SKILLS, context));
     let (stop, stopped) = oneshot::channel();
-    let serving = serve(service.clone(), listener, async {
+    let serving = server::serve(router(service.clone()), listener, Bounds::default(), async {
         // A sender that is gone asks for it too.
         let _ = stopped.await;
     });
-    let task = tokio::spawn(async move {
-        if let Err(problem) = serving.await {
-            tracing::error!(detail = problem.detail, "{problem}");
-        }
-    });
+    let task = tokio::spawn(serving);
     Box::new(Face { service, stop, task })
 }
 
@@ -56,7 +53,7 @@ impl Serving for Face {
         let _ = stop.send(());
         Box::pin(async move {
             if let Err(error) = task.await {
-                tracing::error!(%error, "the REST face broke off");
+                tracing::error!(%error, "the HTTP face broke off");
             }
         })
     }

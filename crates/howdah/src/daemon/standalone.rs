@@ -1,7 +1,7 @@
 //! How does a command do its work when no server runs?
 //!
 //! It starts the instance's PostgreSQL as its own child, works, and stops it again. The instance's lock is held all the
-//! while ([`hold`]), so that `howdah up` and other commands wait for the end. PostgreSQL survives a command that is killed;
+//! while ([`instance_lock`]), so that `howdah up` and other commands wait for the end. PostgreSQL survives a command that is killed;
 //! the next one finds the name of the dead in the lock, takes the server over and stops it when it is done. A server that
 //! anybody else left running is used and left alone.
 //!
@@ -14,9 +14,9 @@ use howdah_plan::problem::Problem;
 use tokio::sync::Mutex;
 
 use super::declaration::Declaration;
-use super::hold::{self, Claim, Held, Holder};
+use super::directory::InstanceDirectory;
+use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
 use super::local;
-use super::place::Place;
 use super::server::{self, Server};
 use crate::observe::progress::{Event, Progress};
 use crate::postgres::find;
@@ -31,7 +31,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 struct Own {
     running: Box<Running>,
-    _held: Held,
+    _lock: InstanceLock,
 }
 
 /// What a command started for itself. Clones are one and the same.
@@ -67,34 +67,40 @@ impl Started {
             return Ok(());
         }
         let home = local::home()?;
-        let Some(place) = Place::existing(declaration, &home.instances()) else { return Ok(()) };
-        let layout = Layout::new(&home, &place.id, &declaration.spec.server);
-        if place.running().is_some() || layout.state() == State::Absent {
+        let Some(directory) = InstanceDirectory::existing(declaration, &home.instances()) else {
+            return Ok(());
+        };
+        let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+        if directory.record().is_some() || layout.state() == State::Absent {
             return Ok(());
         }
-        let Some(held) = self.hold(&place, &tell).await? else { return Ok(()) };
+        let Some(held) = self.hold(&directory, &tell).await? else { return Ok(()) };
         let of_the_dead = held.before.as_ref().is_some_and(Holder::is_command);
         if matches!(layout.state(), State::Running { .. }) && !of_the_dead {
             return Ok(());
         }
         tell(Told::Starting);
-        if let Server::Own(_, running) = server::reach(declaration, &home, &place, &Unseen).await? {
-            *own = Some(Own { running, _held: held });
+        if let Server::Own(_, running) = server::reach(declaration, &home, &directory, &Unseen).await? {
+            *own = Some(Own { running, _lock: held });
         }
         Ok(())
     }
 
     /// The instance to ourselves; none where a server has it.
-    async fn hold(&self, place: &Place, tell: &impl Fn(Told)) -> Result<Option<Held>, Problem> {
+    async fn hold(
+        &self,
+        directory: &InstanceDirectory,
+        tell: &impl Fn(Told),
+    ) -> Result<Option<InstanceLock>, Problem> {
         let begun = Instant::now();
         loop {
             let waiting = |holder: &Holder| tell(Told::Waiting(holder.clone()));
-            match hold::wait(place, Some(&self.command), waiting).await? {
-                Claim::Held(held) => return Ok(Some(held)),
+            match instance_lock::wait(directory, Use::Command(&self.command), waiting).await? {
+                Claim::Ours(held) => return Ok(Some(held)),
                 Claim::Taken(holder) if holder.as_ref().is_some_and(Holder::is_command) => {
-                    return Err(hold::taken(place, holder.as_ref()));
+                    return Err(instance_lock::taken(directory, holder.as_ref()));
                 }
-                Claim::Taken(_) if place.running().is_some() => return Ok(None),
+                Claim::Taken(_) if directory.record().is_some() => return Ok(None),
                 // A server that is about to be there. If it does not come, asking for it says why.
                 Claim::Taken(_) if begun.elapsed() < STARTING => tokio::time::sleep(GLANCE).await,
                 Claim::Taken(_) => return Ok(None),
@@ -107,7 +113,7 @@ impl Started {
     /// # Errors
     /// `timeout` when it does not stop.
     pub async fn end(&self) -> Result<(), Problem> {
-        let Some(Own { running, _held }) = self.own.lock().await.take() else { return Ok(()) };
+        let Some(Own { running, _lock }) = self.own.lock().await.take() else { return Ok(()) };
         // Nobody else was promised this server: its clients are this command's.
         running.stop(Patience { smart: Duration::ZERO, ..Patience::default() }).await.map(|_| ())
     }
