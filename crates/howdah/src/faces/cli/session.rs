@@ -322,6 +322,8 @@ fn encode(segment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, FromArgMatches};
+
     use super::*;
 
     #[test]
@@ -330,5 +332,45 @@ mod tests {
         assert_eq!(revoke, HttpCall { path: "/v1/keys/a%2Fb%20%C3%BC".into(), body: None });
         let create = HttpCall::new(skill("create_key").unwrap(), json!({"name": "x"}));
         assert_eq!(create, HttpCall { path: "/v1/keys".into(), body: Some(json!({"name": "x"})) });
+    }
+
+    fn job(state: &str) -> Value {
+        json!({
+            "id": "0197b3c5-6f0e-7d2a-9a51-3a3f1a2b4c5d", "skill": "apply", "state": state, "caller": "owner",
+            "attempt": 1, "created_at": "2026-01-01T00:00:00Z", "started_at": null, "finished_at": null,
+        })
+    }
+
+    /// What a command says to a server that answers with a job, which ends like this.
+    async fn asked(ended: Value) -> Result<Value, Problem> {
+        use wiremock::matchers::{method, path};
+        use wiremock::{Mock, MockServer, ResponseTemplate};
+        let server = MockServer::start().await;
+        let answers = [("POST", "/v1/apply", 202, job("queued")), ("GET", "/v1/jobs/", 200, ended)];
+        for (verb, place, status, body) in answers {
+            let id = if verb == "GET" { body["id"].as_str().unwrap().to_owned() } else { String::new() };
+            let answer = ResponseTemplate::new(status).set_body_json(&body);
+            Mock::given(method(verb))
+                .and(path(format!("{place}{id}")))
+                .respond_with(answer)
+                .mount(&server)
+                .await;
+        }
+        let url = server.uri();
+        let matches =
+            Common::augment_args(clap::Command::new("x")).get_matches_from(["x", "-q", "--url", &url]);
+        let session = Session::open(&Common::from_arg_matches(&matches).unwrap()).await;
+        session.map_err(|mut refusal| refusal.0.remove(0))?.call("apply", json!({})).await
+    }
+
+    #[tokio::test]
+    async fn what_a_server_does_as_a_job_is_waited_for() {
+        let mut ended = job("succeeded");
+        ended["result"] = json!({"done": ["one"]});
+        assert_eq!(asked(ended).await.unwrap(), json!({"done": ["one"]}));
+        let mut ended = job("failed");
+        ended["problem"] = json!(Problem::new(Kind::Conflict, "somebody else applies"));
+        assert_eq!(asked(ended).await.unwrap_err().kind, Kind::Conflict);
+        assert_eq!(asked(job("cancelled")).await.unwrap_err().message, "the job ended cancelled");
     }
 }
