@@ -133,6 +133,22 @@ fn resolved(schema: &Schema, definitions: &Map<String, Value>) -> Value {
     definitions.get(name).cloned().unwrap_or(value)
 }
 
+/// What a caller may say of a call that can run as a job.
+fn job_headers() -> [Value; 2] {
+    [
+        json!({
+            "name": "Prefer", "in": "header", "required": false,
+            "description": "`respond-async`: do not wait, answer 202 with the job (RFC 7240).",
+            "schema": {"type": "string", "enum": ["respond-async"]},
+        }),
+        json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "The caller's own name for the call. The same key again means the same job.",
+            "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+        }),
+    ]
+}
+
 fn operation<C>(
     skill: &Skill<C>,
     collections: &[String],
@@ -152,6 +168,9 @@ fn operation<C>(
     if !has_body {
         let rest: Vec<String> = fields(&schema);
         parameters.extend(take_parameters(&mut schema, &rest, "query"));
+    }
+    if skill.lasts != Lasts::Request {
+        parameters.extend(job_headers());
     }
     let mut operation = json!({
         "operationId": skill.name,
