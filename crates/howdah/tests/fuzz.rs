@@ -372,7 +372,11 @@ fn whatever_is_asked_the_server_answers_and_stays_as_it_is() {
             let Ok(ready) = sending.build() else { continue };
             let answer = match world.client.execute(ready).await {
                 Ok(answer) => answer,
-                Err(error) => panic!("no answer to {request:?}: {error:?}"),
+                // An address too long for the client.
+                Err(error) if error.is_builder() => continue,
+                Err(error) => {
+                    panic!("no answer: {error:?}, to {} bytes of path, {request:?}", request.path.len())
+                }
             };
             let status = answer.status().as_u16();
             let announced = [429, 503].contains(&status) && answer.headers().contains_key("retry-after");

@@ -139,7 +139,7 @@ fn job_headers() -> [Value; 2] {
         json!({
             "name": "Prefer", "in": "header", "required": false,
             "description": "`respond-async`: do not wait, answer 202 with the job (RFC 7240).",
-            "schema": {"type": "string", "enum": ["respond-async"]},
+            "schema": {"type": "string"}, "example": "respond-async",
         }),
         json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
