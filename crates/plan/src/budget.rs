@@ -7,8 +7,8 @@
 
 /// Connections that PostgreSQL keeps for other programs: a quarter of those that are not reserved for superusers.
 const OTHERS: u32 = 4;
-/// Fewest connections that the service can work with: one to look, two to load, one to check keys.
-pub const FEWEST: u32 = 4;
+/// Fewest connections that the service can work with: one to look, two to load, one to check keys, one to probe.
+pub const FEWEST: u32 = 5;
 
 /// What the server says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub struct Budget {
     pub read: u32,
     /// Ingest and deletion.
     pub write: u32,
-    /// Keys, jobs and probes.
+    /// Keys and jobs.
     pub control: u32,
+    /// Probes.
+    pub probe: u32,
     /// Most of `read` that one collection may have.
     pub read_each: u32,
     /// Most of `write` that one collection may have.
@@ -39,7 +41,7 @@ pub struct Budget {
 impl Budget {
     /// All parts together.
     pub fn total(&self) -> u32 {
-        self.read + self.write + self.control
+        self.read + self.write + self.control + self.probe
     }
 }
 
@@ -49,10 +51,11 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
     let usable = server.max_connections.saturating_sub(server.reserved);
     let fair = usable - usable / OTHERS;
     let total = most.min(fair).max(FEWEST);
-    let control = if total < 8 { 1 } else { 2 };
+    let probe = 1;
+    let control = if total < 9 { 1 } else { 2 };
     // An ingest works with three: one reads, two write in turns.
-    let write = if total < 6 { 2 } else { ((total - control) / 3).max(3) };
-    let read = total - control - write;
+    let write = if total < 7 { 2 } else { ((total - control - probe) / 3).max(3) };
+    let read = total - control - probe - write;
     // Half, where there is somebody else to leave the other half to.
     let each =
         |part: u32, least: u32| if collections > 1 { part.div_ceil(2).max(least).min(part) } else { part };
@@ -66,7 +69,7 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
     } else {
         format!("{FEWEST} is the fewest that a service can work with")
     };
-    Budget { read, write, control, read_each: each(read, 1), write_each: each(write, 3), reason }
+    Budget { read, write, control, probe, read_each: each(read, 1), write_each: each(write, 3), reason }
 }
 
 #[cfg(test)]
@@ -80,9 +83,9 @@ mod tests {
 
     #[test]
     fn the_budget_is_what_the_server_allows_and_the_declaration_wants() {
-        assert_eq!(of(25, 20, 2), (10, 5, 2, 5, 3));
-        assert_eq!(of(100, 20, 2), (12, 6, 2, 6, 3));
-        assert_eq!(of(100, 20, 1), (12, 6, 2, 12, 6), "nobody else is there");
+        assert_eq!(of(25, 20, 2), (10, 4, 2, 5, 3));
+        assert_eq!(of(100, 20, 2), (12, 5, 2, 6, 3));
+        assert_eq!(of(100, 20, 1), (12, 5, 2, 12, 5), "nobody else is there");
         assert_eq!(of(5, 20, 3), (1, 2, 1, 1, 2), "never less than it can work with");
     }
 

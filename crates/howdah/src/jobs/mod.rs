@@ -61,6 +61,8 @@ pub struct Jobs {
     /// This process, as the table names it: machine, process id, when it started, and a part of its own.
     server: Arc<str>,
     running: Arc<Mutex<HashMap<Uuid, Ended>>>,
+    /// One at a time asks whether a skill that runs alone is under way, and puts it down.
+    alone: Arc<tokio::sync::Mutex<()>>,
     /// One look for abandoned jobs at a time.
     looking: Arc<tokio::sync::Mutex<()>>,
     /// The server stops: what is running is given back.
@@ -115,6 +117,7 @@ impl Default for Jobs {
         Jobs {
             server: format!("{} {process} {}", hostname(), Uuid::new_v4()).into(),
             running: Arc::default(),
+            alone: Arc::default(),
             looking: Arc::default(),
             stopping: CancellationToken::new(),
         }
@@ -136,12 +139,17 @@ impl Jobs {
         (skill.check)(&call.input)?;
         let store = context.jobs_store(call.deadline)?;
         let own = Arc::clone(&self.server);
-        if skill.lasts == Lasts::JobAlone
+        let alone = match skill.lasts {
+            Lasts::JobAlone => Some(self.alone.lock().await),
+            Lasts::Request | Lasts::OnDemand => None,
+        };
+        if alone.is_some()
             && let Some((there, same)) = store.under_way(skill.name, &call.input).await?
         {
             if !same {
                 return Err(already(skill.name, &there));
             }
+            drop(alone);
             return self.wait(&store, there, &call).await;
         }
         let caller = call.caller.identity();
@@ -157,6 +165,7 @@ impl Jobs {
         if new {
             self.begin(context.clone(), skill, job.id, call.caller.clone(), call.input.clone());
         }
+        drop(alone);
         self.wait(&store, job, &call).await
     }
 

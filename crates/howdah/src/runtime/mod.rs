@@ -112,7 +112,7 @@ impl Context {
     }
 
     async fn probe(&self) -> Result<(String, Option<String>), Problem> {
-        let pools = self.runtime.pools.purpose(Purpose::Control).until(Some(Instant::now() + PROBE));
+        let pools = self.runtime.pools.purpose(Purpose::Probe).until(Some(Instant::now() + PROBE));
         let client = pools.get(self.declared.database()?).await?;
         let sql = "SELECT current_setting('server_version'), \
                    (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector')";
@@ -191,7 +191,8 @@ impl Host for Context {
     ) -> BoxFuture<'static, Result<Reply, Problem>> {
         let as_job = match skill.lasts {
             Lasts::Request => false,
-            Lasts::OnDemand => call.detached,
+            // A call with a name of its own is to be found again.
+            Lasts::OnDemand => call.detached || call.idempotency_key.is_some(),
             Lasts::JobAlone => true,
         };
         Box::pin(async move {

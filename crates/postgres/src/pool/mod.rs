@@ -261,9 +261,8 @@ impl Pools {
     /// Where connections to `database` go, as the role of the purpose.
     fn target_of(&self, database: &str) -> Target {
         let mut target = self.target().with_database(database);
-        if let Some(login) =
-            self.inner.logins.read().unwrap_or_else(PoisonError::into_inner).get(&self.purpose)
-        {
+        let role = if self.purpose == Purpose::Probe { Purpose::Control } else { self.purpose };
+        if let Some(login) = self.inner.logins.read().unwrap_or_else(PoisonError::into_inner).get(&role) {
             target = target.as_role(&login.user, Some(login.password.clone()));
         }
         if self.purpose != Purpose::Operate {

@@ -7,8 +7,10 @@ pub enum Purpose {
     Read,
     /// Ingest and deletion.
     Write,
-    /// Keys, jobs and probes.
+    /// Keys and jobs.
     Control,
+    /// Whether the server answers: one place of its own, as the role for keys and jobs, so that health never waits for others.
+    Probe,
     /// Changes of the server, as the role of the declared address; never kept while a service has roles of its own.
     Operate,
 }
@@ -20,6 +22,7 @@ impl Purpose {
             Purpose::Read => "read",
             Purpose::Write => "write",
             Purpose::Control => "control",
+            Purpose::Probe => "probe",
             Purpose::Operate => "operate",
         }
     }

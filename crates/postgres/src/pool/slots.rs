@@ -60,9 +60,10 @@ impl Slots {
     /// `most` places for every purpose, all of which one account may have; for changes of the server never fewer than those
     /// take.
     pub fn even(most: u32) -> Self {
-        let all = [Purpose::Read, Purpose::Write, Purpose::Control, Purpose::Operate];
+        let all = [Purpose::Read, Purpose::Write, Purpose::Control, Purpose::Probe, Purpose::Operate];
         let part = |purpose| match purpose {
             Purpose::Operate => Part::new(most.max(OPERATE), most.max(OPERATE)),
+            Purpose::Probe => Part::new(1, 1),
             Purpose::Read | Purpose::Write | Purpose::Control => Part::new(most, most),
         };
         let parts = all.into_iter().map(|purpose| (purpose, part(purpose))).collect();
@@ -75,6 +76,7 @@ impl Slots {
             (Purpose::Read, budget.read, budget.read_each),
             (Purpose::Write, budget.write, budget.write_each),
             (Purpose::Control, budget.control, budget.control),
+            (Purpose::Probe, budget.probe, budget.probe),
             (Purpose::Operate, OPERATE, OPERATE),
         ];
         let mut state = self.lock();

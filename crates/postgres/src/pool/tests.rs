@@ -108,7 +108,15 @@ async fn prepared_statements_are_bounded_here_and_in_the_server() {
 }
 
 fn divided(pools: &Pools) {
-    let budget = Budget { read: 4, write: 3, control: 1, read_each: 2, write_each: 2, reason: String::new() };
+    let budget = Budget {
+        read: 4,
+        write: 3,
+        control: 1,
+        probe: 1,
+        read_each: 2,
+        write_each: 2,
+        reason: String::new(),
+    };
     pools.divide(&budget);
 }
 
