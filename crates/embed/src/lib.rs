@@ -40,7 +40,7 @@ const SMALL: usize = 4;
 
 /// What a collection has to remember about the embedder that filled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct ModelFacts {
     /// The model's name.
     pub model: String,
     /// Dimensions of its vectors.
@@ -105,7 +105,7 @@ pub struct Embedder {
     declared: Option<u32>,
     prompts: Prompts,
     backend: Backend,
-    facts: OnceCell<Facts>,
+    facts: OnceCell<ModelFacts>,
 }
 
 enum Backend {
@@ -209,11 +209,11 @@ impl Embedder {
     /// # Errors
     /// Whatever keeps the model from being fetched and loaded, or the provider from answering; `conflict` when it gives
     /// other dimensions than declared.
-    pub async fn facts(&self) -> Result<&Facts, Problem> {
+    pub async fn facts(&self) -> Result<&ModelFacts, Problem> {
         self.facts.get_or_try_init(|| self.measure()).await
     }
 
-    async fn measure(&self) -> Result<Facts, Problem> {
+    async fn measure(&self) -> Result<ModelFacts, Problem> {
         let (dimensions, normalised, max_tokens) = match &self.backend {
             Backend::Local(local) => {
                 let model = local.model().await?;
@@ -241,7 +241,7 @@ impl Embedder {
             ))
             .do_now(howdah_plan::problem::DoNow::FixInput));
         }
-        Ok(Facts { model: self.model.clone(), dimensions, normalised, max_tokens })
+        Ok(ModelFacts { model: self.model.clone(), dimensions, normalised, max_tokens })
     }
 
     /// One vector a text, in the order of the texts. A text longer than the model reads is cut at its end.

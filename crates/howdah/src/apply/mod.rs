@@ -61,7 +61,7 @@ impl Default for Options {
 
 /// What a run tells while it runs.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum ApplyEvent {
     /// The plan is made, under the lock. A second one follows where the first brought something new to light.
     Planned(Plan),
     /// A step begins.
@@ -102,23 +102,23 @@ pub struct Building {
 }
 
 /// Tells what a run tells to those who follow a piece of work.
-pub fn tell(progress: &dyn progress::Progress) -> impl Fn(Event) + Send + Sync + '_ {
+pub fn tell(progress: &dyn progress::Progress) -> impl Fn(ApplyEvent) + Send + Sync + '_ {
     move |event| match event {
-        Event::Planned(_) => {}
-        Event::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
-        Event::Done { id, took } => {
+        ApplyEvent::Planned(_) => {}
+        ApplyEvent::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
+        ApplyEvent::Done { id, took } => {
             progress.tell(progress::Event::Done { took_ms: progress::milliseconds(took), note: id });
         }
-        Event::Building(at) => {
+        ApplyEvent::Building(at) => {
             let (unit, note) = (at.unit.to_owned(), format!("{}: {}", at.index, at.phase));
             progress.tell(progress::Event::Advanced { done: at.done, total: at.total, unit, note });
         }
-        Event::Note(text) => progress.tell(progress::Event::Note { text }),
+        ApplyEvent::Note(text) => progress.tell(progress::Event::Note { text }),
     }
 }
 
-/// Told of each [`Event`].
-pub type Progress<'a> = &'a (dyn Fn(Event) + Send + Sync);
+/// Told of each [`ApplyEvent`].
+pub type Progress<'a> = &'a (dyn Fn(ApplyEvent) + Send + Sync);
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

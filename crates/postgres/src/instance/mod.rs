@@ -40,8 +40,8 @@ use super::user::{RunAs, cannot_write};
 use super::{Home, Host, Secret, Target};
 
 pub use process::Phase;
-pub use run::{Begun, Patience, Running, Stopped};
-pub use supervise::{Event, supervise};
+pub use run::{Begun, Patience, RunningServer, Stopped};
+pub use supervise::{ServerEvent, supervise};
 
 /// The superuser of an instance.
 pub const SUPERUSER: &str = "postgres";

@@ -1,7 +1,7 @@
 //! Howdah's own index: does its library work, is what it holds what the table holds, does it find what it is asked for?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
 
 const EXTENSION: Need = Need::Extension("howdah");
 
@@ -70,7 +70,7 @@ const GROWN: i64 = 4;
 /// Where a whole curve ends.
 const WHOLE: f64 = 0.999;
 
-fn calibration(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn calibration(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, calibrated) = (row.int("rows")?, row.int("calibrated")?);
     if rows < TOO_FEW {
         return None;

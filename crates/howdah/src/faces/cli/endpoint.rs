@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// Whom a command asks.
-pub struct Session {
+pub struct Endpoint {
     common: Common,
     whom: Whom,
 }
@@ -47,41 +47,41 @@ enum Whom {
     Here(Arc<Context>),
 }
 
-impl Session {
+impl Endpoint {
     /// Whom this command line means. An instance that is stopped is started for the length of the command.
     ///
     /// # Errors
     /// Mistakes in the declaration; `unreachable` when the instance was never made.
-    pub async fn open(common: &Common) -> Result<Session, Refusal> {
-        Session::meant(common, true).await
+    pub async fn open(common: &Common) -> Result<Endpoint, Refusal> {
+        Endpoint::meant(common, true).await
     }
 
     /// The same, of what runs already.
     ///
     /// # Errors
     /// Mistakes in the declaration; `unreachable` when nothing runs.
-    pub async fn there(common: &Common) -> Result<Session, Refusal> {
-        Session::meant(common, false).await
+    pub async fn there(common: &Common) -> Result<Endpoint, Refusal> {
+        Endpoint::meant(common, false).await
     }
 
     /// This process, with the declaration as it is now; the Howdah of `--url` where one is named.
     ///
     /// # Errors
-    /// As [`Session::open`].
-    pub async fn here(common: &Common) -> Result<Session, Refusal> {
+    /// As [`Endpoint::open`].
+    pub async fn here(common: &Common) -> Result<Endpoint, Refusal> {
         if common.url.is_some() {
-            return Session::open(common).await;
+            return Endpoint::open(common).await;
         }
-        let (_, context) = Session::own(common).await?;
-        Ok(Session { common: common.clone(), whom: Whom::Here(context) })
+        let (_, context) = Endpoint::own(common).await?;
+        Ok(Endpoint { common: common.clone(), whom: Whom::Here(context) })
     }
 
-    async fn meant(common: &Common, start: bool) -> Result<Session, Refusal> {
+    async fn meant(common: &Common, start: bool) -> Result<Endpoint, Refusal> {
         let whom = match &common.url {
             Some(base) => Whom::There(named(base, common)?),
             None => found(common, start).await?,
         };
-        Ok(Session { common: common.clone(), whom })
+        Ok(Endpoint { common: common.clone(), whom })
     }
 
     /// A context of its own, for work that is not asked of a server.
@@ -359,8 +359,8 @@ mod tests {
         let url = server.uri();
         let matches =
             Common::augment_args(clap::Command::new("x")).get_matches_from(["x", "-q", "--url", &url]);
-        let session = Session::open(&Common::from_arg_matches(&matches).unwrap()).await;
-        session.map_err(|mut refusal| refusal.0.remove(0))?.call("apply", json!({})).await
+        let endpoint = Endpoint::open(&Common::from_arg_matches(&matches).unwrap()).await;
+        endpoint.map_err(|mut refusal| refusal.0.remove(0))?.call("apply", json!({})).await
     }
 
     #[tokio::test]
