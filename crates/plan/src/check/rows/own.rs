@@ -55,8 +55,8 @@ pub static CHECKS: &[Check] = &[
          coalesce(current_setting('howdah.target_recall', true), '0.97')::float8 AS target \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid \
          JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am am ON am.oid = c.relam CROSS JOIN LATERAL \
-         howdah_index_info(CASE WHEN am.amname = 'howdah' AND i.indisvalid AND c.relkind = 'i' THEN c.oid::regclass END) \
-         AS info WHERE info IS NOT NULL ORDER BY 1",
+         howdah_index_info(CASE WHEN am.amname = 'howdah' AND i.indisvalid AND c.relkind = 'i' AND \
+         has_table_privilege(i.indrelid, 'SELECT') THEN c.oid::regclass END) AS info WHERE info IS NOT NULL ORDER BY 1",
     )
     .needs(&[EXTENSION, Need::Request])
     .each(calibration)
