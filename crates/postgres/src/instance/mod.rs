@@ -31,6 +31,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
 use sha2::{Digest, Sha256};
@@ -93,7 +94,7 @@ impl Layout {
             return near;
         }
         let hash = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
-        let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let short = hex::encode(&hash[..6]);
         Path::new("/tmp").join(format!("howdah-{short}"))
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
 use hyper::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,9 @@ use crate::skills::{Call, Effect, SKILLS, Skill};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often a job is looked at.
 const GLANCE: Duration = Duration::from_millis(500);
+
+/// What stands encoded in a segment of a path: everything but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Whom a command asks.
 pub struct Endpoint {
@@ -309,15 +313,7 @@ fn text(value: &Value) -> String {
 
 /// Percent-encodes one segment of a path.
 fn encode(segment: &str) -> String {
-    let mut encoded = String::new();
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    utf8_percent_encode(segment, RESERVED).to_string()
 }
 
 #[cfg(test)]
