@@ -1,7 +1,7 @@
 //! What does a text mean, as numbers?
 //!
 //! [`Embedders`] are the declared ones by name. An [`Embedder`] is either a sentence transformer in this process
-//! (`local`) or a provider over HTTP (`remote`); nobody outside this room can tell which. Building them does no I/O: a
+//! (`local`) or a provider over HTTP (`remote`); callers cannot tell which. Building them does no I/O: a
 //! model is fetched and loaded, a provider asked, at the first use. All of it is shared behind `Arc`; work on the CPU runs
 //! on blocking threads.
 

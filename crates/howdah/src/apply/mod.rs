@@ -1,7 +1,7 @@
 //! How does the server become what is declared?
 //!
 //! [`plan`] reads the facts and compares; [`run`] does that under a lock and carries the steps out, then looks again.
-//! What to do is decided by [`howdah_plan::migrate`], purely; this room reads, speaks and waits.
+//! What to do is decided by [`howdah_plan::migrate`], without effects; this module reads the server, runs the statements and waits for them.
 //!
 //! A run may end anywhere, killed included: each transactional step is one transaction, the others are such that the next
 //! run finds what is left over and repairs it. One run at a time, by an advisory lock; what a killed run left running on

@@ -64,7 +64,7 @@ pub async fn run(declaration: Declaration, steps: Option<PathBuf>, serve: Serve)
     if let Err(problems) = &ended {
         daemon.report.tell(Event::Failed { problems: problems.clone() });
     }
-    // Whoever said so knows; only the command that waits has to hear of it.
+    // Whoever asked for it knows; only the command that waits has to be told.
     if signals.obeyed { Ok(()) } else { ended }
 }
 

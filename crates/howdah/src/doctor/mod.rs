@@ -1,6 +1,6 @@
 //! What is wrong with this server, and what mends it?
 //!
-//! The table of checks is `howdah_plan::check`; this room asks its questions. It only reads: every question runs in a
+//! The table of checks is `howdah_plan::check`; this module asks its questions. It only reads: every question runs in a
 //! read-only transaction with a time limit. Databases are asked in parallel, a few at a time. A check that cannot run is
 //! in the report with the reason; none is left out silently.
 //!

@@ -1,6 +1,6 @@
 //! What a check, its answer and a finding are made of.
 //!
-//! A row of the table is built with [`Check::new`] and the methods after it; the room's own `mod.rs` says how questions are
+//! A row of the table is built with [`Check::new`] and the methods after it; the module's `mod.rs` says how questions are
 //! written.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What a caller hears when something is wrong: over a real socket, with skills that misbehave on purpose.
+//! What a caller is answered when something is wrong: over a real socket, with skills that misbehave on purpose.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
