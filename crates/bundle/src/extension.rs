@@ -10,11 +10,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::archive;
-use crate::fetch::{cannot_read, cannot_write, hex};
+use crate::fetch::{cannot_read, cannot_write};
 
 /// Name of the extension, of its library and of its access method.
 pub const NAME: &str = "howdah";
@@ -158,7 +159,7 @@ impl Files {
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         }
-        let hash = hex(&hasher.finalize());
+        let hash = hex::encode(&hasher.finalize());
         Ok(Files { files, version, hash })
     }
 

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use sha2::{Digest, Sha256};
 
@@ -81,15 +82,10 @@ pub fn sha256(path: &Path) -> io::Result<String> {
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hex::encode(&hasher.finalize()));
         }
         hasher.update(&buffer[..read]);
     }
-}
-
-/// Bytes in lower case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn in_cache(dir: &Path, pin: &WheelPin) -> Option<PathBuf> {

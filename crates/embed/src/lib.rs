@@ -1,7 +1,7 @@
 //! What does a text mean, as numbers?
 //!
 //! [`Embedders`] are the declared ones by name. An [`Embedder`] is either a sentence transformer in this process
-//! (`local`) or a provider over HTTP (`remote`); nobody outside this room can tell which. Building them does no I/O: a
+//! (`local`) or a provider over HTTP (`remote`); callers cannot tell which. Building them does no I/O: a
 //! model is fetched and loaded, a provider asked, at the first use. All of it is shared behind `Arc`; work on the CPU runs
 //! on blocking threads.
 
@@ -40,7 +40,7 @@ const SMALL: usize = 4;
 
 /// What a collection has to remember about the embedder that filled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct ModelFacts {
     /// The model's name.
     pub model: String,
     /// Dimensions of its vectors.
@@ -105,7 +105,7 @@ pub struct Embedder {
     declared: Option<u32>,
     prompts: Prompts,
     backend: Backend,
-    facts: OnceCell<Facts>,
+    facts: OnceCell<ModelFacts>,
 }
 
 enum Backend {
@@ -209,11 +209,11 @@ impl Embedder {
     /// # Errors
     /// Whatever keeps the model from being fetched and loaded, or the provider from answering; `conflict` when it gives
     /// other dimensions than declared.
-    pub async fn facts(&self) -> Result<&Facts, Problem> {
+    pub async fn facts(&self) -> Result<&ModelFacts, Problem> {
         self.facts.get_or_try_init(|| self.measure()).await
     }
 
-    async fn measure(&self) -> Result<Facts, Problem> {
+    async fn measure(&self) -> Result<ModelFacts, Problem> {
         let (dimensions, normalised, max_tokens) = match &self.backend {
             Backend::Local(local) => {
                 let model = local.model().await?;
@@ -241,7 +241,7 @@ impl Embedder {
             ))
             .do_now(howdah_plan::problem::DoNow::FixInput));
         }
-        Ok(Facts { model: self.model.clone(), dimensions, normalised, max_tokens })
+        Ok(ModelFacts { model: self.model.clone(), dimensions, normalised, max_tokens })
     }
 
     /// One vector a text, in the order of the texts. A text longer than the model reads is cut at its end.

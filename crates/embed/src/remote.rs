@@ -285,7 +285,7 @@ impl Failure {
 
 fn client() -> Result<reqwest::Client, Problem> {
     static PROVIDER: Once = Once::new();
-    // Another room may have installed one already; either is fine.
+    // Other code of the process may have installed one already; either is fine.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(10))

@@ -1,4 +1,4 @@
-//! The rooms of the binary. A library only so that tests can walk in; the product is the program.
+//! The modules of the binary. It is a library only so that integration tests can call them; the product is the program.
 
 pub mod access;
 pub mod apply;

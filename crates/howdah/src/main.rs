@@ -1,8 +1,8 @@
 //! Howdah: PostgreSQL as a production vector database, in one binary.
 //!
-//! Floors, from the top: faces (command line, REST) read the skill table; skills call the rooms `apply`, `doctor`,
-//! `collections`, `knowledge` and `bench`; those stand on `postgres` and `embed`; `observe` is the ground. Decisions are
-//! in the crate `howdah-plan`.
+//! Modules import downward only, from the top: faces (command line, REST) read the skill table; skills call `apply`,
+//! `doctor`, `collections`, `knowledge` and `bench`; those call the crates `howdah-postgres` and `howdah-embed`; `observe`
+//! is used by all and uses none of them. Decisions are in the crate `howdah-plan`.
 
 fn main() -> std::process::ExitCode {
     howdah::run()

@@ -1,4 +1,4 @@
-//! What tests of several rooms stand on.
+//! What the tests of several modules share.
 
 use std::sync::Arc;
 use std::time::Instant;

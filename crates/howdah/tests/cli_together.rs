@@ -259,7 +259,7 @@ fn the_log_is_read_from_its_end_and_followed_where_it_goes() {
     assert_eq!(fs::read_to_string(story.instance().join("howdah.err")).unwrap(), "");
 
     let mut follow = story.begin(&["logs", "-F", "-n", "1"]);
-    // Put aside under the eyes of whoever reads it, with the lines before still the last ones.
+    // Put aside while it is followed, before the server wrote anything more.
     std::thread::sleep(std::time::Duration::from_millis(500));
     story.ok(&["down"]);
     fs::rename(&log, story.instance().join("howdah.log.1")).unwrap();

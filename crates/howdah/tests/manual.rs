@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use howdah::apply;
 use howdah::faces::cli::args;
-use howdah::knowledge::ingest::{self, Request};
+use howdah::knowledge::ingest::{self, IngestRequest};
 use howdah::knowledge::search;
 use howdah::observe::progress::Silent;
 use howdah::skills::SKILLS;
@@ -33,7 +33,7 @@ async fn questions_find_the_page_that_answers_them() {
     let embedders = Embedders::from_spec(&spec, &testing::home()).unwrap();
     let resolved = resolve(&spec, "manual").unwrap();
     let embedder = embedders.of_collection(&resolved).unwrap();
-    let load = || Request::paths([root.join("docs").to_str().unwrap()], &spec.collections["manual"]);
+    let load = || IngestRequest::paths([root.join("docs").to_str().unwrap()], &spec.collections["manual"]);
     let report = ingest::run(&pools, embedder.clone(), &resolved, load(), Arc::new(Silent)).await.unwrap();
     assert!(report.rows_written > 300, "{report:?}");
     let again = ingest::run(&pools, embedder, &resolved, load(), Arc::new(Silent)).await.unwrap();

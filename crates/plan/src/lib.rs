@@ -6,6 +6,7 @@
 
 pub mod budget;
 pub mod check;
+pub mod hex;
 pub mod internal_schema;
 pub mod migrate;
 pub mod platform;

@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::internal_schema::hex;
+use crate::hex;
 use crate::migrate::live::Live;
 use crate::spec::{ServiceRoles, Spec};
 
@@ -77,7 +77,7 @@ pub fn role_name(spec: &Spec, purpose: Purpose) -> String {
     if slug == spec.name && slug.len() <= room && !hashed {
         return format!("{before}{slug}{after}");
     }
-    let hash = &hex(&Sha256::digest(spec.name.as_bytes()))[..HASH];
+    let hash = &hex::encode(&Sha256::digest(spec.name.as_bytes()))[..HASH];
     let kept = &slug[..slug.len().min(room - HASH - 1)];
     format!("{before}{kept}_{hash}{after}")
 }

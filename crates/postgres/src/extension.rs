@@ -54,9 +54,9 @@ pub(super) fn provide(major: u32, libdir: &Path, sharedir: &Path, lock: &Path) -
 }
 
 /// Files that were found, and where, in words.
-type Found = Option<(Files, String)>;
+type FoundFiles = Option<(Files, String)>;
 
-fn install(found: Found, libdir: &Path, sharedir: &Path, lock: &Path) -> Result<Found, Problem> {
+fn install(found: FoundFiles, libdir: &Path, sharedir: &Path, lock: &Path) -> Result<FoundFiles, Problem> {
     if let Some((files, _)) = &found
         && !files.installed(libdir, sharedir)
     {
@@ -67,7 +67,7 @@ fn install(found: Found, libdir: &Path, sharedir: &Path, lock: &Path) -> Result<
 }
 
 /// The files for a major, and where they were found.
-fn found(major: u32) -> Result<Found, Problem> {
+fn found(major: u32) -> Result<FoundFiles, Problem> {
     let named = std::env::var_os(DIRECTORY_VARIABLE).filter(|dir| !dir.is_empty());
     let embedded = EMBEDDED.filter(|(embedded, _)| *embedded == major).map(|(_, bytes)| bytes);
     first(major, named, embedded, std::env::current_exe().ok().as_deref())
@@ -78,7 +78,7 @@ fn first(
     named: Option<OsString>,
     embedded: Option<&[u8]>,
     binary: Option<&Path>,
-) -> Result<Found, Problem> {
+) -> Result<FoundFiles, Problem> {
     let folder = format!("pg{major}");
     if let Some(named) = named {
         let dir = PathBuf::from(named).join(&folder);
@@ -125,7 +125,7 @@ mod tests {
         let target = dir.path().join("target");
         let binary = target.join("debug/deps/howdah");
         built(&target.join("extension/pg18"), "0.1.0");
-        let version = |found: Result<Found, Problem>| found.unwrap().map(|(files, _)| files.version);
+        let version = |found: Result<FoundFiles, Problem>| found.unwrap().map(|(files, _)| files.version);
         assert_eq!(version(first(18, None, None, Some(&binary))), None, "no directory of cargo's");
         fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
         assert_eq!(version(first(18, None, None, Some(&binary))).as_deref(), Some("0.1.0"));

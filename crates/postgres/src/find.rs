@@ -65,7 +65,7 @@ impl Programs {
 
 /// A server that was found.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum FoundServer {
     /// One that runs already, at an address.
     Remote {
         /// The address.
@@ -77,12 +77,12 @@ pub enum Found {
     Local(Programs),
 }
 
-impl Found {
+impl FoundServer {
     /// Why it is taken, in words.
     pub fn reason(&self) -> &str {
         match self {
-            Found::Remote { reason, .. } => reason,
-            Found::Local(programs) => &programs.reason,
+            FoundServer::Remote { reason, .. } => reason,
+            FoundServer::Local(programs) => &programs.reason,
         }
     }
 }
@@ -91,7 +91,7 @@ impl Found {
 #[derive(Debug, Clone)]
 pub struct Search {
     /// What is taken.
-    pub found: Found,
+    pub found: FoundServer,
     /// Candidates that were passed over, each with its reason, in words.
     pub rejected: Vec<String>,
 }
@@ -105,7 +105,7 @@ pub struct Search {
 pub async fn locate(server: &Server, home: &Home, existing: Option<u32>) -> Result<Search, Problem> {
     if let Some((url, reason)) = address(server) {
         let target = Target::from_url(&url, declared_password(server)?)?;
-        return Ok(Search { found: Found::Remote { target, reason }, rejected: Vec::new() });
+        return Ok(Search { found: FoundServer::Remote { target, reason }, rejected: Vec::new() });
     }
     let (source, home) = (server.source, home.clone());
     let wanted = server.version.or(existing);
@@ -159,7 +159,7 @@ fn local(
     let mut rejected = Vec::new();
     if source != ServerSource::Bundle {
         match best(candidates, wanted, &mut rejected) {
-            Some(programs) => return Ok(Search { found: Found::Local(programs), rejected }),
+            Some(programs) => return Ok(Search { found: FoundServer::Local(programs), rejected }),
             None if source == ServerSource::System => return Err(no_system_server(wanted, &rejected)),
             None => {}
         }
@@ -176,7 +176,7 @@ fn local(
     } else if rejected.is_empty() {
         programs.reason.push_str("; no PostgreSQL was found on this machine");
     }
-    Ok(Search { found: Found::Local(programs), rejected })
+    Ok(Search { found: FoundServer::Local(programs), rejected })
 }
 
 fn no_system_server(wanted: Option<u32>, rejected: &[String]) -> Problem {
@@ -360,8 +360,8 @@ mod tests {
 
     fn found(search: Search) -> Programs {
         match search.found {
-            Found::Local(programs) => programs,
-            Found::Remote { .. } => panic!("not local"),
+            FoundServer::Local(programs) => programs,
+            FoundServer::Remote { .. } => panic!("not local"),
         }
     }
 
@@ -415,7 +415,7 @@ mod tests {
         let search = locate(&server, &testing::home(), None).await.unwrap();
         assert_eq!(search.found.reason(), "declared as `server.url`");
         assert!(
-            matches!(search.found, Found::Remote { target, .. } if target.place() == "db.example.com:5432")
+            matches!(search.found, FoundServer::Remote { target, .. } if target.place() == "db.example.com:5432")
         );
         let server = Server { password_env: Some("HOWDAH_NO_SUCH_VARIABLE".into()), ..server };
         let problem = locate(&server, &testing::home(), None).await.unwrap_err();

@@ -1,9 +1,9 @@
 //! Is there a server, and can I talk to it?
 //!
-//! The only room that touches PostgreSQL's programs and connections. [`find`] decides where the server comes from (a
+//! The only crate that touches PostgreSQL's programs and connections. [`find`] decides where the server comes from (a
 //! declared address, the machine's own, the portable bundle), [`instance`] initialises, starts and stops one,
-//! [`connect`] talks to any, [`pool`] shares connections among those who ask, [`preflight`] refuses at once what cannot work, with the steps that end it. Nothing here
-//! hears of skills, collections or models.
+//! [`connect`] talks to any, [`pool`] shares connections among callers, [`preflight`] refuses at once what cannot work, with
+//! the steps that end it. Nothing here knows of skills, collections or models.
 
 pub mod bundle;
 pub mod connect;

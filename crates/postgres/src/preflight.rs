@@ -4,7 +4,7 @@
 //! Reads the facts over one connection and lets [`howdah_plan::platform`] judge them. Whether pgvector may be created is
 //! not guessed from role names: it is created in a transaction that is rolled back.
 
-use howdah_plan::platform::{self, Candidate, Facts, Platform};
+use howdah_plan::platform::{self, Candidate, Platform, PlatformFacts};
 use howdah_plan::problem::Problem;
 use tokio_postgres::{Client, IsolationLevel};
 
@@ -76,7 +76,7 @@ pub async fn platform_of(client: &Client, target: &Target) -> Result<Platform, P
     Ok(platform::detect(&facts(client, target).await?))
 }
 
-async fn facts(client: &Client, target: &Target) -> Result<Facts, Problem> {
+async fn facts(client: &Client, target: &Target) -> Result<PlatformFacts, Problem> {
     let sql = "SELECT version(),
         ARRAY(SELECT name FROM pg_settings WHERE name LIKE '%.%' ORDER BY name),
         ARRAY(SELECT rolname::text FROM pg_roles ORDER BY rolname),
@@ -85,7 +85,7 @@ async fn facts(client: &Client, target: &Target) -> Result<Facts, Problem> {
         (SELECT setting FROM pg_settings WHERE name = 'data_directory')";
     let row = client.query_one(sql, &[]).await.map_err(|e| from_pg(&e, "look at the server"))?;
     let local = target.is_local();
-    Ok(Facts {
+    Ok(PlatformFacts {
         version: row.get(0),
         settings: row.get(1),
         roles: row.get(2),
@@ -102,7 +102,7 @@ async fn facts(client: &Client, target: &Target) -> Result<Facts, Problem> {
     })
 }
 
-async fn candidate(client: &Client, database: &str, facts: &Facts) -> Result<Candidate, Problem> {
+async fn candidate(client: &Client, database: &str, facts: &PlatformFacts) -> Result<Candidate, Problem> {
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_user::text,
         (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'),
         (SELECT extversion FROM pg_extension WHERE extname = 'vector')";

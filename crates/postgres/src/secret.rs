@@ -15,7 +15,7 @@ impl Secret {
     /// A random password of 256 bits, in hexadecimal.
     pub fn random() -> Secret {
         let bytes: [u8; 32] = rand::random();
-        Secret(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Secret(howdah_plan::hex::encode(&bytes))
     }
 
     /// The text itself, for the one who needs it.

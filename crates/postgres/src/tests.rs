@@ -9,7 +9,7 @@ use std::time::Duration;
 use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::spec::Server;
 
-use super::instance::{Instance, Patience, Running};
+use super::instance::{Instance, Patience, RunningServer};
 use super::problem::from_pg;
 use super::{Home, Host, Secret, SslMode, Target, connect, find, testing};
 
@@ -82,7 +82,7 @@ async fn a_server_that_cannot_encrypt_is_refused_when_encryption_is_required() {
 
 /// A server with TLS: Debian's, since the bundle has none.
 struct Encrypted {
-    running: Option<Running>,
+    running: Option<RunningServer>,
     dir: PathBuf,
 }
 

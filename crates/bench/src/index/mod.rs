@@ -119,13 +119,13 @@ struct Level {
     filter: Filter,
     wanted: f64,
     value: u32,
-    found: Found,
+    found: Quality,
     costs: Vec<Cost>,
 }
 
 /// What came back for all questions at one effort.
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct Quality {
     recall: f64,
     /// Rows of the shortest answer.
     least_rows: usize,
@@ -209,8 +209,8 @@ impl Bench<'_> {
         peer: &Peer,
         filter: Filter,
         wanted: f64,
-        known: &mut Vec<(u32, Found)>,
-    ) -> Result<Option<(u32, Found)>, Problem> {
+        known: &mut Vec<(u32, Quality)>,
+    ) -> Result<Option<(u32, Quality)>, Problem> {
         let (mut least, mut most) = (peer.effort.least, peer.effort.most);
         let mut best = None;
         // Start low: most of what is wanted is reached with little.
@@ -248,7 +248,7 @@ impl Bench<'_> {
         Ok(best)
     }
 
-    async fn recall(&self, peer: &Peer, filter: Filter, value: u32) -> Result<Found, Problem> {
+    async fn recall(&self, peer: &Peer, filter: Filter, value: u32) -> Result<Quality, Problem> {
         let session = Session::open(&self.scratch.target).await?;
         let asking = session.prepare(peer, self.set, filter, value).await?;
         let answers = session.answers(&asking, self.set).await?;
@@ -258,7 +258,7 @@ impl Bench<'_> {
         };
         let right: usize =
             answers.iter().enumerate().map(|(n, found)| self.set.right(filter, n, found)).sum();
-        Ok(Found {
+        Ok(Quality {
             recall: right as f64 / (NEAREST * answers.len()) as f64,
             least_rows: answers.iter().map(Vec::len).min().unwrap_or(0),
             bytes: bytes.map(|all| all as f64 / answers.len() as f64),

@@ -6,7 +6,7 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
 
 use super::session::Session;
-use howdah_postgres::instance::{Patience, Running};
+use howdah_postgres::instance::{Patience, RunningServer};
 use howdah_postgres::{Home, Instance, Target, bundle, fetch, machine};
 
 /// A running server.
@@ -20,7 +20,7 @@ pub struct Scratch {
     pub settings: Vec<(&'static str, String)>,
     instance: Instance,
     /// Until it is stopped.
-    running: Option<Running>,
+    running: Option<RunningServer>,
 }
 
 impl Drop for Scratch {

@@ -152,13 +152,13 @@ impl Gate {
     }
 }
 
-/// What a caller without a key hears.
+/// The answer to a caller without a key.
 pub fn no_key() -> Problem {
     Problem::new(Kind::Unauthenticated, "no key was given")
         .hint("Send `Authorization: Bearer hdk_…` or `X-Api-Key: hdk_…`; make a key with `howdah keys create NAME`.")
 }
 
-/// What a caller with an unknown key hears: nothing that tells a near miss from a far one.
+/// The answer to a caller with an unknown key: nothing that tells a near miss from a far one.
 pub fn wrong_key() -> Problem {
     Problem::new(Kind::Unauthenticated, "the key is not known")
         .hint("Look at the keys with `howdah keys list`, or make one with `howdah keys create NAME`.")

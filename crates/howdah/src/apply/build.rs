@@ -8,7 +8,7 @@ use howdah_plan::problem::Problem;
 use howdah_plan::spec::resolve::quote_literal;
 use tokio_postgres::Client;
 
-use super::{Building, Event, Options, Progress};
+use super::{ApplyEvent, Building, Options, Progress};
 use howdah_postgres::problem::from_pg;
 
 /// How often the build is looked at.
@@ -49,7 +49,7 @@ pub(super) async fn prepare(
             .batch_execute(&format!("SET maintenance_work_mem = '{kilobytes}kB'"))
             .await
             .map_err(|e| from_pg(&e, &doing))?;
-        progress(Event::Note(format!("maintenance_work_mem for index `{}`: {reason}", build.index)));
+        progress(ApplyEvent::Note(format!("maintenance_work_mem for index `{}`: {reason}", build.index)));
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ pub(super) async fn watched(
                 let now = look(watcher, pid, build).await;
                 if now.is_some() && now != last {
                     if let Some(building) = now.clone() {
-                        progress(Event::Building(building));
+                        progress(ApplyEvent::Building(building));
                     }
                     last = now;
                 }

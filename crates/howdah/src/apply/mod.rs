@@ -1,7 +1,7 @@
 //! How does the server become what is declared?
 //!
 //! [`plan`] reads the facts and compares; [`run`] does that under a lock and carries the steps out, then looks again.
-//! What to do is decided by [`howdah_plan::migrate`], purely; this room reads, speaks and waits.
+//! What to do is decided by [`howdah_plan::migrate`], without effects; this module reads the server, runs the statements and waits for them.
 //!
 //! A run may end anywhere, killed included: each transactional step is one transaction, the others are such that the next
 //! run finds what is left over and repairs it. One run at a time, by an advisory lock; what a killed run left running on
@@ -61,7 +61,7 @@ impl Default for Options {
 
 /// What a run tells while it runs.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum ApplyEvent {
     /// The plan is made, under the lock. A second one follows where the first brought something new to light.
     Planned(Plan),
     /// A step begins.
@@ -102,23 +102,23 @@ pub struct Building {
 }
 
 /// Tells what a run tells to those who follow a piece of work.
-pub fn tell(progress: &dyn progress::Progress) -> impl Fn(Event) + Send + Sync + '_ {
+pub fn tell(progress: &dyn progress::Progress) -> impl Fn(ApplyEvent) + Send + Sync + '_ {
     move |event| match event {
-        Event::Planned(_) => {}
-        Event::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
-        Event::Done { id, took } => {
+        ApplyEvent::Planned(_) => {}
+        ApplyEvent::Step { step, .. } => progress.tell(progress::Event::Begin { step: step.reason }),
+        ApplyEvent::Done { id, took } => {
             progress.tell(progress::Event::Done { took_ms: progress::milliseconds(took), note: id });
         }
-        Event::Building(at) => {
+        ApplyEvent::Building(at) => {
             let (unit, note) = (at.unit.to_owned(), format!("{}: {}", at.index, at.phase));
             progress.tell(progress::Event::Advanced { done: at.done, total: at.total, unit, note });
         }
-        Event::Note(text) => progress.tell(progress::Event::Note { text }),
+        ApplyEvent::Note(text) => progress.tell(progress::Event::Note { text }),
     }
 }
 
-/// Told of each [`Event`].
-pub type Progress<'a> = &'a (dyn Fn(Event) + Send + Sync);
+/// Told of each [`ApplyEvent`].
+pub type Progress<'a> = &'a (dyn Fn(ApplyEvent) + Send + Sync);
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -15,7 +15,7 @@ use rand::Rng;
 use tokio_postgres::Client;
 
 use super::lock::{Lock, application_name};
-use super::{Event, Options, Outcome, Progress, build, facts};
+use super::{ApplyEvent, Options, Outcome, Progress, build, facts};
 use howdah_postgres::problem::from_pg;
 use howdah_postgres::{Own, Pools, preflight};
 
@@ -67,7 +67,7 @@ pub async fn run(
         if plan.steps.is_empty() {
             return Ok(Outcome { done: runner.done, restart: plan.restart.clone(), left: plan });
         }
-        (progress)(Event::Planned(plan.clone()));
+        (progress)(ApplyEvent::Planned(plan.clone()));
         runner.carry_out(&plan).await?;
     }
     let live = facts::read(pools, spec).await?;
@@ -116,11 +116,11 @@ impl Runner<'_> {
             if self.options.stop_after.is_some_and(|most| self.done.len() >= most) {
                 return Err(Problem::new(Kind::Failed, format!("stopped before step `{}`", step.id)));
             }
-            (self.progress)(Event::Step { number: at + 1, of: plan.steps.len(), step: step.clone() });
+            (self.progress)(ApplyEvent::Step { number: at + 1, of: plan.steps.len(), step: step.clone() });
             let begin = Instant::now();
             self.step(step, &verifiers).await?;
             self.done.push(step.id.clone());
-            (self.progress)(Event::Done { id: step.id.clone(), took: begin.elapsed() });
+            (self.progress)(ApplyEvent::Done { id: step.id.clone(), took: begin.elapsed() });
         }
         Ok(())
     }
@@ -293,7 +293,7 @@ impl Runner<'_> {
     /// Takes back what a step left whose parallel workers got no shared memory, and lets the session do without them.
     async fn without_workers(&self, client: &Client, step: &Step) -> Result<(), tokio_postgres::Error> {
         let what = step.build.as_ref().map_or(step.id.as_str(), |build| build.index.as_str());
-        (self.progress)(Event::Note(format!(
+        (self.progress)(ApplyEvent::Note(format!(
             "`{what}` is built without parallel workers: the server has too little shared memory for them"
         )));
         match &step.build {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::median;
-use crate::knowledge::ingest::{self, Copy, IngestReport, Request};
+use crate::knowledge::ingest::{self, Copy, IngestReport, IngestRequest};
 use crate::observe::progress::Silent;
 use howdah_embed::{Embedder, Purpose};
 use howdah_postgres::Pools;
@@ -224,7 +224,7 @@ impl Place<'_> {
 
     async fn ingest(&self, path: &Path, embedder: Option<Arc<Embedder>>) -> Result<IngestReport, Problem> {
         let resolved = resolved(self.database);
-        let request = Request::paths([path.display().to_string()], &collection()?);
+        let request = IngestRequest::paths([path.display().to_string()], &collection()?);
         ingest::run(self.pools, embedder, &resolved, request, Arc::new(Silent)).await
     }
 }

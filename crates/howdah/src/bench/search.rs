@@ -179,7 +179,7 @@ impl Raw {
     async fn new(
         pools: &Pools,
         resolved: &Resolved,
-        facts: &scan::Facts,
+        facts: &scan::TableFacts,
         requests: &[SearchRequest],
     ) -> Result<Raw, Problem> {
         let client = pools.own(&resolved.database).await?;

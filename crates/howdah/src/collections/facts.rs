@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::search::scan::{Access, Facts, IndexFacts};
+use howdah_plan::search::scan::{Access, IndexFacts, TableFacts};
 use howdah_plan::spec::resolve::Resolved;
 use howdah_plan::spec::{Metric, Storage};
 use tokio_postgres::Row;
@@ -57,7 +57,7 @@ ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
 /// The facts that are remembered.
 #[derive(Default)]
-struct Remembered(Cache<Arc<Facts>>);
+struct Remembered(Cache<Arc<TableFacts>>);
 
 /// What tells one collection's table from all others of the server.
 pub fn key(resolved: &Resolved) -> String {
@@ -76,7 +76,7 @@ pub fn key(resolved: &Resolved) -> String {
 ///
 /// # Errors
 /// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
-pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<Facts>, Problem> {
+pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<TableFacts>, Problem> {
     let key = key(resolved);
     let remembered = pools.remembered::<Remembered>();
     if let Some(facts) = remembered.0.get(&key, FRESH) {
@@ -97,7 +97,7 @@ pub fn forget(pools: &Pools, resolved: &Resolved) {
 ///
 /// # Errors
 /// As [`of`].
-pub async fn read(client: &Lease, resolved: &Resolved) -> Result<Facts, Problem> {
+pub async fn read(client: &Lease, resolved: &Resolved) -> Result<TableFacts, Problem> {
     let columns = &resolved.columns;
     let (table, indexes) = futures_util::future::join(
         client.query_opt(TABLE, &[&resolved.schema, &resolved.table, &columns.id, &columns.embedding]),
@@ -121,7 +121,7 @@ fn no_table(resolved: &Resolved) -> Problem {
     }
 }
 
-fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<Facts, Problem> {
+fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<TableFacts, Problem> {
     let missing = |column: &str| {
         Problem::new(Kind::NotFound, format!("table `{}` has no column `{column}`", resolved.table))
             .hint("Run `howdah plan` to see what is declared and not there.")
@@ -141,7 +141,7 @@ fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<Facts, Pro
     };
     let (index, no_index) = choose(indexes, resolved.metric);
     let (live, dead): (f64, f64) = (table.get(4), table.get(5));
-    Ok(Facts {
+    Ok(TableFacts {
         server_version: u32::try_from(table.get::<_, i32>(6)).unwrap_or_default(),
         pgvector: version(table.get::<_, Option<String>>(12).as_deref().unwrap_or_default()),
         vector_schema: table.get(13),

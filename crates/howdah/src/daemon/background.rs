@@ -317,7 +317,7 @@ fn silent(pid: u32) -> Problem {
     .hint("It goes on. See what it does with `howdah logs`, or end it with `howdah down`.")
 }
 
-/// Asks the process to stop and waits for its end. `tell` hears now and then what is waited for.
+/// Asks the process to stop and waits for its end. `tell` is called now and then with what is waited for.
 ///
 /// # Errors
 /// `forbidden` when it is another user's, `timeout` when it does not end.

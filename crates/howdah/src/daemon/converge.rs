@@ -8,8 +8,8 @@ use howdah_plan::spec::EmbedderKind;
 
 use super::declaration::Declaration;
 use crate::apply;
-use crate::knowledge::ingest::{BadRecord, IngestReport, Input, Request};
-use crate::observe::progress::{Event, Progress, Step};
+use crate::knowledge::ingest::{BadRecord, IngestReport, IngestRequest, Input};
+use crate::observe::progress::{Event, Progress, TimedStep};
 use crate::runtime::Context;
 use crate::skills::plan::Apply;
 use howdah_embed::Purpose;
@@ -23,15 +23,15 @@ pub async fn structure(
     set_service_passwords: bool,
     report: &dyn Progress,
 ) -> Result<(), Problem> {
-    let step = Step::begin(report, "applying the declaration");
+    let step = TimedStep::begin(report, "applying the declaration");
     let told = Mutex::new(0_usize);
-    let progress = |event: apply::Event| match event {
-        apply::Event::Step { number, of, .. } => {
+    let progress = |event: apply::ApplyEvent| match event {
+        apply::ApplyEvent::Step { number, of, .. } => {
             *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = number;
             step.advanced(number as u64, of as u64, "steps");
         }
-        apply::Event::Building(building) => step.advanced(building.done, building.total, building.unit),
-        apply::Event::Planned(_) | apply::Event::Done { .. } | apply::Event::Note(_) => {}
+        apply::ApplyEvent::Building(building) => step.advanced(building.done, building.total, building.unit),
+        apply::ApplyEvent::Planned(_) | apply::ApplyEvent::Done { .. } | apply::ApplyEvent::Note(_) => {}
     };
     let outcome = context.apply(Apply::default(), set_service_passwords, &progress).await?;
     let mut note = match outcome.done.len() {
@@ -63,7 +63,7 @@ pub async fn documents(
     let (mut loaded, mut left_out) = (0, Vec::new());
     let mut more = 0;
     for (name, collection) in context.spec().collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
-        let step = Step::begin(report, format!("loading the documents of `{name}`"));
+        let step = TimedStep::begin(report, format!("loading the documents of `{name}`"));
         let done = load(context, declaration, name, &collection.documents, &step).await?;
         let mut note = if done.wrote_nothing() {
             format!("`{name}` holds {} documents, none of them changed", done.documents)
@@ -113,7 +113,7 @@ async fn load(
     declaration: &Declaration,
     name: &str,
     documents: &[String],
-    step: &Step<'_>,
+    step: &TimedStep<'_>,
 ) -> Result<IngestReport, Problem> {
     // Paths are read from where the declaration stands, and a document is called what the declaration calls it.
     let base = declaration.directory();
@@ -125,7 +125,7 @@ async fn load(
         readable.iter().filter(|path| base.join(path.as_str()).is_dir()).collect();
     let named = |path: &&&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
     let prune = !directories.is_empty() && directories.iter().all(named);
-    let change = |request: &mut Request| {
+    let change = |request: &mut IngestRequest| {
         (request.prune, request.skip_bad) = (prune, true);
         request.base = Some(base.to_owned());
     };
@@ -138,9 +138,9 @@ async fn load(
 async fn ingest(
     context: &Context,
     name: &str,
-    change: impl FnOnce(&mut Request),
+    change: impl FnOnce(&mut IngestRequest),
     inputs: Vec<Input>,
-    step: &Step<'_>,
+    step: &TimedStep<'_>,
 ) -> Result<IngestReport, Problem> {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let progress = Arc::new(move |event| {
@@ -170,7 +170,7 @@ pub async fn models(context: &Context, report: &dyn Progress) {
         if !used || declared.is_none_or(|one| one.kind != EmbedderKind::Local) {
             continue;
         }
-        let step = Step::begin(report, format!("loading the model of `{name}`"));
+        let step = TimedStep::begin(report, format!("loading the model of `{name}`"));
         match embedder.embed(&["howdah".to_owned()], Purpose::Query).await {
             Ok(_) => step.done(format!("{} is loaded", embedder.model_id())),
             Err(problem) => {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::{Spec, read};
 use sha2::{Digest, Sha256};
@@ -52,7 +53,7 @@ impl Declaration {
         let path = path.canonicalize().map_err(|error| {
             vec![Problem::new(Kind::Usage, format!("cannot find `{shown}`")).detail(error.to_string())]
         })?;
-        let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(&Sha256::digest(text.as_bytes()));
         Ok(Declaration { path, spec, hash })
     }
 

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -271,7 +272,7 @@ fn new_id(declaration: &Declaration) -> String {
 
 fn fallback_id(declaration: &Declaration) -> String {
     let digest = Sha256::digest(declaration.path.as_os_str().as_encoded_bytes());
-    let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let short = hex::encode(&digest[..6]);
     format!("{}-{short}", slug(&declaration.spec.name))
 }
 

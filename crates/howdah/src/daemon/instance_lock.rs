@@ -148,7 +148,7 @@ impl InstanceDirectory {
     }
 }
 
-/// Asks for the lock, and waits while a command has it. `tell` hears once who is waited for.
+/// Asks for the lock, and waits while a command has it. `tell` is called once with who is waited for.
 ///
 /// # Errors
 /// As [`InstanceDirectory::claim`].
@@ -189,7 +189,8 @@ pub struct Turn {
 }
 
 impl InstanceDirectory {
-    /// Waits up to `patience` until it is this process's turn to do what `name` stands for. `tell` hears once that it waits.
+    /// Waits up to `patience` until it is this process's turn to do what `name` stands for. `tell` is called
+    /// once when it waits.
     ///
     /// # Errors
     /// `machine` when the file cannot be written, `timeout` when others take too long.

@@ -109,7 +109,7 @@ pub fn target(declaration: &Declaration, home: &Home) -> Result<Target, Problem>
 }
 
 /// Stops what is left of an instance whose server is not there (any more, or yet). Says whether there was something. `tell`
-/// hears what is waited for.
+/// is called with what is waited for.
 ///
 /// # Errors
 /// `conflict` when a command works with it for long; what stopping says.

@@ -1,4 +1,4 @@
-//! What does systemd hear (`Type=notify`, `Type=notify-reload`, `WatchdogSec=`)?
+//! What is systemd told (`Type=notify`, `Type=notify-reload`, `WatchdogSec=`)?
 //!
 //! Nothing where it did not ask. That it could not be told is a line in the log, never a failure.
 

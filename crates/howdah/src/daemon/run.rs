@@ -64,7 +64,7 @@ pub async fn run(declaration: Declaration, steps: Option<PathBuf>, serve: Serve)
     if let Err(problems) = &ended {
         daemon.report.tell(Event::Failed { problems: problems.clone() });
     }
-    // Whoever said so knows; only the command that waits has to hear of it.
+    // Whoever asked for it knows; only the command that waits has to be told.
     if signals.obeyed { Ok(()) } else { ended }
 }
 
@@ -142,12 +142,12 @@ impl Signals {
 /// PostgreSQL under supervision, where it is Howdah's own.
 struct Supervised {
     stop: watch::Sender<bool>,
-    events: mpsc::UnboundedReceiver<instance::Event>,
+    events: mpsc::UnboundedReceiver<instance::ServerEvent>,
     task: JoinHandle<Result<instance::Stopped, Problem>>,
 }
 
 impl Supervised {
-    fn start(instance: Instance, running: instance::Running) -> Self {
+    fn start(instance: Instance, running: instance::RunningServer) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (tell, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
@@ -296,14 +296,14 @@ impl Daemon {
         }
     }
 
-    fn note(&self, event: instance::Event, serving: &dyn Serving) {
+    fn note(&self, event: instance::ServerEvent, serving: &dyn Serving) {
         match event {
-            instance::Event::Died { pause, .. } => {
+            instance::ServerEvent::Died { pause, .. } => {
                 metrics::counter!(measure::POSTGRES_RESTARTS).increment(1);
                 tracing::warn!(pause_ms = pause.as_millis(), "PostgreSQL is started again");
             }
-            instance::Event::StartFailed { .. } => {}
-            instance::Event::Up { port, .. } => {
+            instance::ServerEvent::StartFailed { .. } => {}
+            instance::ServerEvent::Up { port, .. } => {
                 let pools = &serving.context().runtime.pools;
                 let target = pools.target();
                 if target.port != port {

@@ -9,9 +9,9 @@ use howdah_plan::tune::{self, Tuned};
 
 use super::declaration::Declaration;
 use super::directory::InstanceDirectory;
-use crate::observe::progress::{Progress, Step};
-use howdah_postgres::find::{self, Found};
-use howdah_postgres::instance::{Begun, Instance, Layout, Running};
+use crate::observe::progress::{Progress, TimedStep};
+use howdah_postgres::find::{self, FoundServer};
+use howdah_postgres::instance::{Begun, Instance, Layout, RunningServer};
 use howdah_postgres::{Home, Pools, Target, machine, preflight};
 
 /// A server that answers.
@@ -19,7 +19,7 @@ pub enum Server {
     /// Somebody else's.
     There(Target),
     /// Howdah's own.
-    Own(Box<Instance>, Box<Running>),
+    Own(Box<Instance>, Box<RunningServer>),
 }
 
 impl Server {
@@ -83,11 +83,11 @@ pub async fn prepare(
     report: &dyn Progress,
 ) -> Result<Prepared, Problem> {
     let server = &declaration.spec.server;
-    let step = Step::begin(report, "finding PostgreSQL");
+    let step = TimedStep::begin(report, "finding PostgreSQL");
     let layout = Layout::new(home, &directory.id, server);
     let found = find::locate(server, home, find::existing_major(&layout.data)).await?;
     let programs = match found.found {
-        Found::Remote { target, reason } => {
+        FoundServer::Remote { target, reason } => {
             let checked = preflight(&Pools::new(target.clone(), 1), &target.database).await?;
             let mut note = format!("PostgreSQL {} at {}; {reason}", checked.version, target.place());
             for more in &checked.notes {
@@ -97,12 +97,12 @@ pub async fn prepare(
             step.done(note);
             return Ok(Prepared::There(target));
         }
-        Found::Local(programs) => programs,
+        FoundServer::Local(programs) => programs,
     };
     step.done(programs.reason.clone());
 
     let instance = Instance::new(home, &directory.id, &declaration.spec.server, programs)?;
-    let step = Step::begin(report, "preparing the data directory");
+    let step = TimedStep::begin(report, "preparing the data directory");
     let made = instance.init().await?;
     let settings = settings(&instance, &declaration.spec)?;
     let pairs = settings.iter().map(|one| (one.name.as_str(), one.value.as_str()));
@@ -131,7 +131,7 @@ impl Prepared {
             Prepared::There(target) => return Ok(Some(Server::There(target))),
             Prepared::Own { instance, changed } => (instance, changed),
         };
-        let step = Step::begin(report, "starting PostgreSQL");
+        let step = TimedStep::begin(report, "starting PostgreSQL");
         let running = match instance.start_unless(told).await? {
             Begun::Ready(running) => running,
             Begun::BrokenOff(how) => {

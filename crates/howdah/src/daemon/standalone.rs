@@ -20,7 +20,7 @@ use super::local;
 use super::server::{self, Server};
 use crate::observe::progress::{Event, Progress};
 use howdah_postgres::find;
-use howdah_postgres::instance::{Layout, Patience, Running, State};
+use howdah_postgres::instance::{Layout, Patience, RunningServer, State};
 
 /// Longest time a server that starts is waited for.
 const STARTING: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// A server that ends with the command.
 #[derive(Debug)]
 struct Own {
-    running: Box<Running>,
+    running: Box<RunningServer>,
     _lock: InstanceLock,
 }
 

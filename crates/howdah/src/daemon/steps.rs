@@ -95,7 +95,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::progress::Step;
+    use crate::observe::progress::TimedStep;
 
     #[test]
     fn a_follower_reads_whole_events_however_they_are_written() {
@@ -104,7 +104,7 @@ mod tests {
         let mut follower = Follower::new(&path);
         assert_eq!(follower.read(), []);
         let report = ToFile::create(&path).unwrap();
-        let step = Step::begin(&report, "starting");
+        let step = TimedStep::begin(&report, "starting");
         assert_eq!(follower.read(), [Line::Event(Event::Begin { step: "starting".into() })]);
         step.advanced(1, 2, "rows");
         report.0.lock().unwrap().write_all(b"{\"event\":\"re").unwrap();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use howdah_plan::check::{self, Check, Facts, Finding, Row, Scope};
+use howdah_plan::check::{self, Check, CheckFacts, Finding, Row, Scope};
 use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::settings::LOAD_HOWDAH;
@@ -27,7 +27,7 @@ pub(super) enum Answered {
 }
 
 /// A connection of the doctor's own.
-pub(super) struct Session {
+pub(super) struct Inquiry {
     client: Client,
     timeout_ms: u64,
     samples: u32,
@@ -54,13 +54,13 @@ const INDEX_TARGETS: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS obj
      JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_opclass o ON o.oid = i.indclass[0] \
      WHERE i.indisvalid AND c.relkind = 'i' ORDER BY 1";
 
-impl Session {
+impl Inquiry {
     /// Opens one to `database`.
-    pub(super) async fn open(pools: &Pools, database: &str, options: &Options) -> Result<Session, Problem> {
+    pub(super) async fn open(pools: &Pools, database: &str, options: &Options) -> Result<Inquiry, Problem> {
         let mut target = pools.target().with_database(database);
         target.application_name = "howdah doctor".into();
         let client = connect::connect(&target).await?;
-        Ok(Session {
+        Ok(Inquiry {
             client,
             timeout_ms: options.timeout_seconds.clamp(1, 86_400) * 1_000,
             samples: options.recall_samples.clamp(1, 1_000),
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// Puts the question of `check`, for each of its targets.
-    pub(super) async fn ask(&mut self, check: &'static Check, facts: &Facts<'_>) -> Answered {
+    pub(super) async fn ask(&mut self, check: &'static Check, facts: &CheckFacts<'_>) -> Answered {
         if let Some(error) = self.broken.as_ref().filter(|_| check.id == "pgv.so_loads") {
             return Answered::Found(vec![check::error_finding(check, facts, &Row::default(), error)]);
         }
@@ -152,7 +152,13 @@ impl Session {
         }
     }
 
-    async fn ask_one(&self, check: &'static Check, facts: &Facts<'_>, sql: &str, target: &Row) -> Answered {
+    async fn ask_one(
+        &self,
+        check: &'static Check,
+        facts: &CheckFacts<'_>,
+        sql: &str,
+        target: &Row,
+    ) -> Answered {
         let through_index = check.scope == Scope::VectorIndex;
         match self.question(sql, through_index).await {
             Ok(mut rows) => {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use howdah_plan::check::Facts;
+use howdah_plan::check::CheckFacts;
 use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::tune::Machine;
 
-use super::ask::Session;
+use super::ask::Inquiry;
 use super::report::Options;
 use howdah_postgres::Target;
 
@@ -46,19 +46,19 @@ const QUESTION: &str = "SELECT current_setting('server_version_num')::int AS ver
      AND has_database_privilege(oid, 'CONNECT')) AS databases";
 
 impl<'a> Server<'a> {
-    /// Reads the facts over `session`.
+    /// Reads the facts over `inquiry`.
     pub(super) async fn read(
-        session: &Session,
+        inquiry: &Inquiry,
         target: &Target,
         spec: Option<&'a Spec>,
         machine: Option<&'a Machine>,
         options: &Options,
     ) -> Result<Server<'a>, Problem> {
-        let rows = session.rows(QUESTION, false).await?;
+        let rows = inquiry.rows(QUESTION, false).await?;
         let row = rows
             .first()
             .ok_or_else(|| Problem::new(Kind::Internal, "the server says nothing about itself"))?;
-        let platform = session.platform(target).await?;
+        let platform = inquiry.platform(target).await?;
         Ok(Server {
             version_num: row.int("version_num").and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
             version: row.text("version").to_owned(),
@@ -81,8 +81,8 @@ impl<'a> Server<'a> {
         &'b self,
         database: Option<&'b str>,
         extensions: &'b BTreeMap<String, String>,
-    ) -> Facts<'b> {
-        Facts {
+    ) -> CheckFacts<'b> {
+        CheckFacts {
             version_num: self.version_num,
             today: &self.today,
             database,

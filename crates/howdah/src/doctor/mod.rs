@@ -1,6 +1,6 @@
 //! What is wrong with this server, and what mends it?
 //!
-//! The table of checks is `howdah_plan::check`; this room asks its questions. It only reads: every question runs in a
+//! The table of checks is `howdah_plan::check`; this module asks its questions. It only reads: every question runs in a
 //! read-only transaction with a time limit. Databases are asked in parallel, a few at a time. A check that cannot run is
 //! in the report with the reason; none is left out silently.
 //!
@@ -22,7 +22,7 @@ use howdah_plan::tune::Machine;
 
 pub use report::{Answer, NotRun, Options, Report, ServerFacts, Summary};
 
-use ask::{Answered, Session};
+use ask::{Answered, Inquiry};
 use facts::Server;
 use howdah_postgres::Pools;
 
@@ -52,19 +52,19 @@ pub async fn run(
     options: &Options,
 ) -> Result<Report, Problem> {
     let selected = select(&options.checks)?;
-    let session = Session::open(pools, &pools.target().database, options).await?;
-    let server = Server::read(&session, &pools.target(), spec, machine, options).await?;
+    let inquiry = Inquiry::open(pools, &pools.target().database, options).await?;
+    let server = Server::read(&inquiry, &pools.target(), spec, machine, options).await?;
     let databases = choose(&server, &options.databases)?;
 
-    let on_server = async { ask_all(session, &server, None, of_scope(&selected, true)).await };
+    let on_server = async { ask_all(inquiry, &server, None, of_scope(&selected, true)).await };
     // Futures first: a closure over borrowed names inside the stream keeps the whole from being `Send`.
     let mut asking = Vec::with_capacity(databases.len());
     for database in &databases {
         let (server, selected) = (&server, &selected);
         asking.push(async move {
             let checks = of_scope(selected, false);
-            match Session::open(pools, database, options).await {
-                Ok(session) => (database.clone(), ask_all(session, server, Some(database), checks).await),
+            match Inquiry::open(pools, database, options).await {
+                Ok(inquiry) => (database.clone(), ask_all(inquiry, server, Some(database), checks).await),
                 Err(problem) => (database.clone(), unreachable(database, &checks, &problem)),
             }
         });
@@ -142,13 +142,13 @@ fn unreachable(database: &str, checks: &[&Check], problem: &Problem) -> (Gathere
 
 /// Puts the questions of `checks`, one after the other, and judges them. Also says which pgvector the database has.
 async fn ask_all(
-    mut session: Session,
+    mut inquiry: Inquiry,
     server: &Server<'_>,
     database: Option<&str>,
     checks: Vec<&'static Check>,
 ) -> (Gathered, Option<String>) {
     let mut gathered = Gathered::default();
-    let extensions = match session.prepare(server).await {
+    let extensions = match inquiry.prepare(server).await {
         Ok(extensions) => extensions,
         Err(problem) => return unreachable(database.unwrap_or("server"), &checks, &problem),
     };
@@ -157,7 +157,7 @@ async fn ask_all(
         let database = database.map(str::to_owned);
         let outcome = match check::cannot(check, &facts) {
             Some(reason) => Answered::NotRun(reason),
-            None => session.ask(check, &facts).await,
+            None => inquiry.ask(check, &facts).await,
         };
         let id = check.id.to_owned();
         match outcome {

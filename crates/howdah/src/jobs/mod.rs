@@ -33,7 +33,7 @@ use howdah_postgres::Purpose;
 
 /// How often a job says that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
-/// How long a process must be silent before a server elsewhere takes its jobs over.
+/// How long a process must have written no heartbeat before a server elsewhere takes its jobs over.
 const SILENT: Duration = Duration::from_secs(60);
 /// How often a server looks for jobs that nobody runs.
 const ROUND: Duration = Duration::from_secs(10);

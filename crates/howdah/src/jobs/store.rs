@@ -144,7 +144,7 @@ pub struct Orphan {
     pub attempt: i32,
     /// Whether somebody wants it to end.
     pub cancel_requested: bool,
-    /// Seconds since that process was last heard of.
+    /// Seconds since that process's last heartbeat.
     pub silent_for: f64,
 }
 
@@ -401,7 +401,7 @@ impl Store {
     }
 }
 
-/// What a caller hears who asks for a job that is not there, or not his.
+/// The answer to a caller who asks for a job that is not there, or not his.
 pub fn no_such(id: Uuid) -> Problem {
     Problem::new(Kind::NotFound, format!("there is no job `{id}`"))
         .hint("Look at the ids with `howdah jobs list`.")

@@ -1,6 +1,6 @@
 //! What is going on?
 //!
-//! Logging through `tracing` and the names of the metrics. The ground floor: everybody may use it, it uses nobody.
+//! Logging through `tracing` and the names of the metrics. Every module may use it; it imports none of them.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

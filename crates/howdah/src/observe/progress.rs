@@ -106,16 +106,16 @@ impl Progress for ToLog {
 }
 
 /// A step under way.
-pub struct Step<'a> {
+pub struct TimedStep<'a> {
     progress: &'a dyn Progress,
     begun: Instant,
 }
 
-impl<'a> Step<'a> {
+impl<'a> TimedStep<'a> {
     /// Begins a step.
     pub fn begin(progress: &'a dyn Progress, step: impl Into<String>) -> Self {
         progress.tell(Event::Begin { step: step.into() });
-        Step { progress, begun: Instant::now() }
+        TimedStep { progress, begun: Instant::now() }
     }
 
     /// It got further.

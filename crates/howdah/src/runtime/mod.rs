@@ -164,7 +164,7 @@ impl Context {
                 self.runtime.gate.remember(asking, &key, verdict.clone());
                 verdict
             }
-            // Not knowing is no verdict: it is not remembered. Whoever shows a key is not known yet and hears no more.
+            // Not knowing is no verdict: it is not remembered. The caller is not known yet and is told no more.
             Err(problem) => {
                 tracing::error!(detail = problem.detail, "a key was not looked up: {problem}");
                 let heard = Problem::new(problem.kind, "the key cannot be checked now")

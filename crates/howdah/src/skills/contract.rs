@@ -166,7 +166,7 @@ impl Call {
 }
 
 /// The future of a running skill.
-pub type Running = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
+pub type SkillFuture = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Send>>;
 
 /// One operation.
 pub struct Skill<C: 'static> {
@@ -195,7 +195,7 @@ pub struct Skill<C: 'static> {
     /// Whether JSON fits the input's type, and if not, why not.
     pub check: fn(&Value) -> Result<(), Problem>,
     /// Runs it.
-    pub run: fn(Arc<C>, Call) -> Running,
+    pub run: fn(Arc<C>, Call) -> SkillFuture,
 }
 
 /// The input of a skill that needs none.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
-use crate::knowledge::ingest::{self, IngestReport, Input, Request};
+use crate::knowledge::ingest::{self, IngestReport, IngestRequest, Input};
 use crate::observe::measure;
 use crate::observe::progress::Progress;
 use crate::runtime::Context;
@@ -65,7 +65,7 @@ impl Context {
         &self,
         pools: &Pools,
         collection: &str,
-        change: impl FnOnce(&mut Request),
+        change: impl FnOnce(&mut IngestRequest),
         inputs: Vec<Input>,
         progress: Arc<dyn Progress>,
     ) -> Result<IngestReport, Problem> {
@@ -73,7 +73,7 @@ impl Context {
         let declared = self.spec().collections.get(collection).ok_or_else(|| {
             Problem::new(Kind::NotFound, format!("collection `{collection}` is not declared"))
         })?;
-        let mut request = Request::new(inputs, declared);
+        let mut request = IngestRequest::new(inputs, declared);
         change(&mut request);
         let pools = pools.purpose(Purpose::Write).account(&resolved.name);
         let embedder = self.declared.embedders.of_collection(&resolved)?;
@@ -101,7 +101,7 @@ async fn ingest(context: Arc<Context>, call: Call, input: Ingest) -> Result<Inge
         .collect();
     let inputs = vec![Input::Records("documents".into(), records)];
     let skip_bad = input.skip_bad;
-    let change = |request: &mut Request| {
+    let change = |request: &mut IngestRequest| {
         request.skip_bad = skip_bad;
         request.stop = call.cancel.clone();
     };

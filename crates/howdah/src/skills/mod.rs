@@ -15,8 +15,8 @@ pub mod search;
 pub mod status;
 
 pub use contract::{
-    Call, Command, Deadline, Effect, Example, Lasts, Nothing, Reply, Route, Running, Skill, fits, schema_of,
-    typed,
+    Call, Command, Deadline, Effect, Example, Lasts, Nothing, Reply, Route, Skill, SkillFuture, fits,
+    schema_of, typed,
 };
 
 use crate::runtime::Context;

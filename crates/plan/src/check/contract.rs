@@ -1,6 +1,6 @@
 //! What a check, its answer and a finding are made of.
 //!
-//! A row of the table is built with [`Check::new`] and the methods after it; the room's own `mod.rs` says how questions are
+//! A row of the table is built with [`Check::new`] and the methods after it; the module's `mod.rs` says how questions are
 //! written.
 
 use std::collections::BTreeMap;
@@ -289,12 +289,12 @@ impl Check {
         self
     }
 
-    pub(super) const fn each(mut self, verdict: fn(&Facts<'_>, &Row) -> Option<Found>) -> Self {
+    pub(super) const fn each(mut self, verdict: fn(&CheckFacts<'_>, &Row) -> Option<Found>) -> Self {
         self.verdict = Verdict::Each(verdict);
         self
     }
 
-    pub(super) const fn all(mut self, verdict: fn(&Facts<'_>, &[Row]) -> Vec<Found>) -> Self {
+    pub(super) const fn all(mut self, verdict: fn(&CheckFacts<'_>, &[Row]) -> Vec<Found>) -> Self {
         self.verdict = Verdict::All(verdict);
         self
     }
@@ -342,14 +342,14 @@ impl Check {
 #[derive(Debug, Clone, Copy)]
 pub enum Verdict {
     /// Each row by itself.
-    Each(fn(&Facts<'_>, &Row) -> Option<Found>),
+    Each(fn(&CheckFacts<'_>, &Row) -> Option<Found>),
     /// All rows together, also when there is none.
-    All(fn(&Facts<'_>, &[Row]) -> Vec<Found>),
+    All(fn(&CheckFacts<'_>, &[Row]) -> Vec<Found>),
 }
 
 /// What a verdict knows besides the rows.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct CheckFacts<'a> {
     /// `server_version_num`: 160014.
     pub version_num: u32,
     /// Today as `YYYY-MM-DD`.
@@ -376,7 +376,7 @@ pub struct Facts<'a> {
     pub requested: bool,
 }
 
-impl Facts<'_> {
+impl CheckFacts<'_> {
     /// The major version.
     pub const fn major(&self) -> u32 {
         self.version_num / 10_000

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::answer::{Found, Row};
-use super::contract::{Check, Facts, Finding, Fix, FixKind, FixTemplate, Need, Verdict};
+use super::contract::{Check, CheckFacts, Finding, Fix, FixKind, FixTemplate, Need, Verdict};
 
 /// Judges the rows that the question of `check` gave.
-pub fn findings(check: &Check, facts: &Facts<'_>, rows: &[Row]) -> Vec<Finding> {
+pub fn findings(check: &Check, facts: &CheckFacts<'_>, rows: &[Row]) -> Vec<Finding> {
     match check.verdict {
         Verdict::Each(judge) => rows
             .iter()
@@ -26,12 +26,12 @@ pub fn findings(check: &Check, facts: &Facts<'_>, rows: &[Row]) -> Vec<Finding> 
 }
 
 /// What is found when the question of a check that says so ([`Check::error_counts`]) ends in an error.
-pub fn error_finding(check: &Check, facts: &Facts<'_>, row: &Row, error: &str) -> Finding {
+pub fn error_finding(check: &Check, facts: &CheckFacts<'_>, row: &Row, error: &str) -> Finding {
     finding(check, facts, Some(row), Found::new(error))
 }
 
 /// Why a check cannot be asked here, if it cannot.
-pub fn cannot(check: &Check, facts: &Facts<'_>) -> Option<String> {
+pub fn cannot(check: &Check, facts: &CheckFacts<'_>) -> Option<String> {
     if !check.suits(facts.major()) {
         return Some(format!("not for PostgreSQL {}", facts.major()));
     }
@@ -55,7 +55,7 @@ pub fn cannot(check: &Check, facts: &Facts<'_>) -> Option<String> {
     })
 }
 
-fn finding(check: &Check, facts: &Facts<'_>, row: Option<&Row>, found: Found) -> Finding {
+fn finding(check: &Check, facts: &CheckFacts<'_>, row: Option<&Row>, found: Found) -> Finding {
     let object = found.object.clone().or_else(|| row.and_then(Row::object));
     Finding {
         check: check.id.to_owned(),
@@ -74,7 +74,7 @@ fn finding(check: &Check, facts: &Facts<'_>, row: Option<&Row>, found: Found) ->
 /// A fix with the values of one finding in it. A managed platform takes no `ALTER SYSTEM`: there the text becomes advice.
 pub fn fix_for(
     fix: &FixTemplate,
-    facts: &Facts<'_>,
+    facts: &CheckFacts<'_>,
     row: Option<&Row>,
     values: &[(&'static str, String)],
 ) -> Fix {

@@ -14,7 +14,9 @@ pub mod manual;
 mod rows;
 
 pub use answer::{Found, Row};
-pub use contract::{Area, Check, Facts, Finding, Fix, FixKind, FixTemplate, Need, Scope, Severity, Verdict};
+pub use contract::{
+    Area, Check, CheckFacts, Finding, Fix, FixKind, FixTemplate, Need, Scope, Severity, Verdict,
+};
 pub use judge::{cannot, error_finding, findings, fix_for, template};
 pub use rows::{CHECKS, all, find};
 

@@ -30,8 +30,8 @@ impl Default for World {
 }
 
 impl World {
-    fn facts(&self) -> Facts<'_> {
-        Facts {
+    fn facts(&self) -> CheckFacts<'_> {
+        CheckFacts {
             version_num: self.version_num,
             today: self.today,
             database: self.database,

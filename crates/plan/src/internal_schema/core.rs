@@ -1,4 +1,4 @@
-//! What everything else stands on: the schema, the memory of what Howdah made, the record of migrations.
+//! What the other domains need: the schema, the memory of what Howdah made, the record of migrations.
 
 use super::migration::{Domain, Migration};
 

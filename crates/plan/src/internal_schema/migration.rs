@@ -1,8 +1,8 @@
 //! What a migration and a domain are.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
+
+use crate::hex;
 
 /// One change of Howdah's own tables.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Migration {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        hex(&hash.finalize())
+        hex::encode(&hash.finalize())
     }
 }
 
@@ -38,12 +38,4 @@ pub struct Domain {
     pub migrations: &'static [Migration],
     /// Its tables, without the schema.
     pub tables: &'static [&'static str],
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

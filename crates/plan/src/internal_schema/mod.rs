@@ -16,7 +16,6 @@ mod migration;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use migration::hex;
 pub use migration::{Domain, Migration};
 
 /// Name of the schema that holds Howdah's own tables.

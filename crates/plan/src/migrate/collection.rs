@@ -13,7 +13,7 @@ pub(super) fn own_vector_index(
     live: Option<&Table>,
 ) -> Option<WantedIndex> {
     let resolved = resolve(work.spec, collection).ok()?;
-    let facts = vector::Facts {
+    let facts = vector::EmbeddingFacts {
         extension: work.live.available.get(vector::EXTENSION),
         table: live,
         storage: resolved.storage,
@@ -22,7 +22,7 @@ pub(super) fn own_vector_index(
     vector_index(work, &resolved, &facts)
 }
 
-fn vector_index(work: &mut Work, resolved: &Resolved, facts: &vector::Facts) -> Option<WantedIndex> {
+fn vector_index(work: &mut Work, resolved: &Resolved, facts: &vector::EmbeddingFacts) -> Option<WantedIndex> {
     match vector::choose(resolved, facts) {
         Ok(chosen) => {
             for note in chosen.notes {
@@ -41,7 +41,7 @@ fn vector_index(work: &mut Work, resolved: &Resolved, facts: &vector::Facts) -> 
 pub(super) fn wants_extension(work: &Work, database: &str) -> bool {
     let inside = work.inside(database);
     let extension = work.live.available.get(vector::EXTENSION);
-    let chosen = |resolved: &Resolved, facts: vector::Facts| {
+    let chosen = |resolved: &Resolved, facts: vector::EmbeddingFacts| {
         vector::choose(resolved, &facts).is_ok_and(|chosen| chosen.needs_extension())
     };
     let own = work.wanted.tables.iter().filter(|table| table.database == database).any(|table| {
@@ -49,12 +49,12 @@ pub(super) fn wants_extension(work: &Work, database: &str) -> bool {
         resolved.is_some_and(|resolved| {
             let table = inside.and_then(|inside| inside.tables.get(&table.qualified()));
             let (storage, dimensions) = (resolved.storage, resolved.dimensions);
-            chosen(&resolved, vector::Facts { extension, table, storage, dimensions })
+            chosen(&resolved, vector::EmbeddingFacts { extension, table, storage, dimensions })
         })
     });
     own || work.wanted.adopted.iter().filter(|adopted| adopted.database == database).any(|adopted| {
         adopt::check(adopted, inside).is_ok_and(|(table, (storage, dimensions))| {
-            chosen(adopted, vector::Facts { extension, table: Some(table), storage, dimensions })
+            chosen(adopted, vector::EmbeddingFacts { extension, table: Some(table), storage, dimensions })
         })
     })
 }
@@ -67,8 +67,11 @@ pub(super) fn adopt(work: &mut Work, adopted: &Resolved) {
         Err(problem) => return work.problem(problem),
     };
     let extension = work.live.available.get(vector::EXTENSION);
-    let index =
-        vector_index(work, adopted, &vector::Facts { extension, table: Some(live), storage, dimensions });
+    let index = vector_index(
+        work,
+        adopted,
+        &vector::EmbeddingFacts { extension, table: Some(live), storage, dimensions },
+    );
     if let Some(index) = &index
         && live
             .indexes

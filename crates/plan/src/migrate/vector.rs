@@ -16,7 +16,7 @@ pub(super) const EXTENSION: &str = "howdah";
 
 /// What the choice depends on besides the declaration.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts<'a> {
+pub(super) struct EmbeddingFacts<'a> {
     /// The extension, where the server has its files.
     pub(super) extension: Option<&'a Available>,
     /// The table, where it is there.
@@ -51,7 +51,7 @@ impl Chosen {
 ///
 /// # Errors
 /// `usage` for a kind that cannot index the metric; `machine` for `howdah` on a server without the extension.
-pub(super) fn choose(resolved: &Resolved, facts: &Facts<'_>) -> Result<Chosen, Problem> {
+pub(super) fn choose(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> Result<Chosen, Problem> {
     let name = &resolved.name;
     if resolved.index.kind == IndexKind::None {
         return Ok(Chosen::default());
@@ -84,7 +84,7 @@ pub(super) fn choose(resolved: &Resolved, facts: &Facts<'_>) -> Result<Chosen, P
 }
 
 /// The access method, and for `auto` the reason.
-fn access(resolved: &Resolved, facts: &Facts<'_>) -> Result<(Access, Option<String>), Problem> {
+fn access(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> Result<(Access, Option<String>), Problem> {
     let declared = match resolved.index.kind {
         IndexKind::Auto => {
             let (access, why) = automatic(resolved, facts);
@@ -112,7 +112,7 @@ fn access(resolved: &Resolved, facts: &Facts<'_>) -> Result<(Access, Option<Stri
 }
 
 /// What `auto` means here: Howdah's own where it can be, and never at the price of an index that is there and serves.
-fn automatic(resolved: &Resolved, facts: &Facts<'_>) -> (Access, String) {
+fn automatic(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> (Access, String) {
     let Some(extension) = facts.extension else {
         return (Access::Hnsw, "extension `howdah` is not available on this server".to_owned());
     };
@@ -127,7 +127,7 @@ fn automatic(resolved: &Resolved, facts: &Facts<'_>) -> (Access, String) {
 }
 
 /// An HNSW index for the collection's metric, made earlier.
-fn graph_that_serves<'a>(resolved: &Resolved, facts: &Facts<'a>) -> Option<&'a Index> {
+fn graph_that_serves<'a>(resolved: &Resolved, facts: &EmbeddingFacts<'a>) -> Option<&'a Index> {
     let own = shorten(&resolved.vector_index_name());
     let opclass = resolved.metric.opclass(facts.storage);
     facts.table?.indexes.iter().find(|index| {

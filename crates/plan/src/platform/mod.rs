@@ -96,7 +96,7 @@ impl Id {
 
 /// What a connection, and the machine where it is local, show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct PlatformFacts {
     /// `version()`.
     pub version: String,
     /// Names of settings that the server has besides PostgreSQL's own (`rds.extensions`, `neon.…`).
@@ -152,7 +152,7 @@ const SIGNS: &[Sign] = &[
 ];
 
 /// Names the platform and says what gave it away.
-pub fn detect(facts: &Facts) -> Platform {
+pub fn detect(facts: &PlatformFacts) -> Platform {
     let host = facts.host.as_deref().unwrap_or_default().to_ascii_lowercase();
     for sign in SIGNS {
         if let Some(reason) = seen(sign, facts, &host) {
@@ -168,7 +168,7 @@ pub fn detect(facts: &Facts) -> Platform {
     self_hosted(facts)
 }
 
-fn seen(sign: &Sign, facts: &Facts, host: &str) -> Option<String> {
+fn seen(sign: &Sign, facts: &PlatformFacts, host: &str) -> Option<String> {
     if let Some(suffix) = sign.host.iter().find(|suffix| host.ends_with(**suffix)) {
         return Some(format!("the host name ends in `{suffix}`"));
     }
@@ -187,7 +187,7 @@ fn seen(sign: &Sign, facts: &Facts, host: &str) -> Option<String> {
     Some(format!("the database has the schema `{schema}`"))
 }
 
-fn self_hosted(facts: &Facts) -> Platform {
+fn self_hosted(facts: &PlatformFacts) -> Platform {
     let version = facts.version.as_str();
     let platform = |id, reason: &str| Platform { id, reason: reason.to_owned() };
     let data = facts.data_directory.as_deref().unwrap_or_default();

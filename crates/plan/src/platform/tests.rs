@@ -2,37 +2,37 @@
 
 use super::*;
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> PlatformFacts {
+    PlatformFacts {
         version: "PostgreSQL 16.4 on x86_64-pc-linux-gnu, compiled by gcc, 64-bit".into(),
-        ..Facts::default()
+        ..PlatformFacts::default()
     }
 }
 
-fn host(name: &str) -> Facts {
-    Facts { host: Some(name.into()), ..facts() }
+fn host(name: &str) -> PlatformFacts {
+    PlatformFacts { host: Some(name.into()), ..facts() }
 }
 
-fn setting(name: &str) -> Facts {
-    Facts { settings: vec![name.into()], ..facts() }
+fn setting(name: &str) -> PlatformFacts {
+    PlatformFacts { settings: vec![name.into()], ..facts() }
 }
 
-fn role(name: &str) -> Facts {
-    Facts { roles: vec!["postgres".into(), name.into()], ..facts() }
+fn role(name: &str) -> PlatformFacts {
+    PlatformFacts { roles: vec!["postgres".into(), name.into()], ..facts() }
 }
 
-fn version(text: &str) -> Facts {
-    Facts { version: text.into(), ..Facts::default() }
+fn version(text: &str) -> PlatformFacts {
+    PlatformFacts { version: text.into(), ..PlatformFacts::default() }
 }
 
 #[test]
 fn every_platform_is_known_by_its_signs() {
-    let data = |dir: &str| Facts { data_directory: Some(dir.into()), ..facts() };
-    let os = |text: &str| Facts { os_release: Some(text.into()), ..facts() };
+    let data = |dir: &str| PlatformFacts { data_directory: Some(dir.into()), ..facts() };
+    let os = |text: &str| PlatformFacts { os_release: Some(text.into()), ..facts() };
     for (facts, id) in [
         (host("db.abc.eu-central-1.rds.amazonaws.com"), Id::Rds),
         (host("db.cluster-abc.eu-central-1.rds.amazonaws.com"), Id::Aurora),
-        (Facts { aurora: true, ..role("rds_superuser") }, Id::Aurora),
+        (PlatformFacts { aurora: true, ..role("rds_superuser") }, Id::Aurora),
         (setting("rds.extensions"), Id::Rds),
         (host("my.postgres.database.azure.com"), Id::Azure),
         (setting("azure.extensions"), Id::Azure),
@@ -42,7 +42,7 @@ fn every_platform_is_known_by_its_signs() {
         (role("supabase_admin"), Id::Supabase),
         (host("ep-cool.eu-central-1.aws.neon.tech"), Id::Neon),
         (setting("neon.tenant_id"), Id::Neon),
-        (Facts { schemas: vec!["heroku_ext".into()], ..role("rds_superuser") }, Id::Heroku),
+        (PlatformFacts { schemas: vec!["heroku_ext".into()], ..role("rds_superuser") }, Id::Heroku),
         (host("dpg-abc-a.frankfurt-postgres.render.com"), Id::Render),
         (host("dpg-abc-a"), Id::Render),
         (host("db-postgresql-fra1-1.b.db.ondigitalocean.com"), Id::DigitalOcean),
@@ -51,7 +51,7 @@ fn every_platform_is_known_by_its_signs() {
         (host("pg.aivencloud.com"), Id::Aiven),
         (data("/var/lib/postgresql/data"), Id::Docker),
         (data("/var/lib/postgresql/18/docker"), Id::Docker),
-        (Facts { container: true, ..facts() }, Id::Docker),
+        (PlatformFacts { container: true, ..facts() }, Id::Docker),
         (version("PostgreSQL 16.4 on aarch64-unknown-linux-musl, 64-bit"), Id::Docker),
         (version("PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu"), Id::Debian),
         (version("PostgreSQL 16.3 (Ubuntu 16.3-1.pgdg22.04+1) on x86_64-pc-linux-gnu"), Id::Debian),

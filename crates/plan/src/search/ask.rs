@@ -4,7 +4,7 @@ use super::filter::{self, Expr, Scope};
 use super::request::{
     Candidates, MAX_LIMIT, MAX_OFFSET, MAX_TEXT, Mode, Part, RowId, SearchRequest, Weights, Words,
 };
-use super::scan::{Facts, MAX_EF};
+use super::scan::{MAX_EF, TableFacts};
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::Resolved;
 use crate::spec::{Metric, Storage};
@@ -61,7 +61,7 @@ impl Ask {
     ///
     /// # Errors
     /// `usage`, with the range or the fields that fit.
-    pub fn check(request: &SearchRequest, resolved: &Resolved, facts: &Facts) -> Result<Ask, Problem> {
+    pub fn check(request: &SearchRequest, resolved: &Resolved, facts: &TableFacts) -> Result<Ask, Problem> {
         let limit = between("limit", request.limit.unwrap_or(10), 1, MAX_LIMIT)?;
         let offset = between("offset", request.offset.unwrap_or(0), 0, MAX_OFFSET)?;
         if let Some(ef) = request.ef_search {
@@ -173,7 +173,7 @@ fn mode_of(request: &SearchRequest, resolved: &Resolved) -> Result<Mode, Problem
 fn near_of(
     request: &SearchRequest,
     resolved: &Resolved,
-    facts: &Facts,
+    facts: &TableFacts,
     mode: Mode,
 ) -> Result<Option<Near>, Problem> {
     if mode == Mode::Text {
@@ -193,7 +193,7 @@ fn near_of(
 ///
 /// # Errors
 /// `usage`: other dimensions, not a number, no direction under cosine, too large for `halfvec`.
-pub fn check_vector(vector: &[f32], resolved: &Resolved, facts: &Facts) -> Result<(), Problem> {
+pub fn check_vector(vector: &[f32], resolved: &Resolved, facts: &TableFacts) -> Result<(), Problem> {
     if let Some(dimensions) = facts.dimensions.or(resolved.dimensions)
         && vector.len() != dimensions as usize
     {

@@ -51,7 +51,7 @@ pub const ALWAYS_EXACT: f64 = 2_000.0;
 
 /// What is known about a collection's table, read from the live server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct TableFacts {
     /// `server_version_num`
     pub server_version: u32,
     /// Version of pgvector in the database: major, minor, patch.
@@ -160,7 +160,7 @@ pub struct Decision {
 }
 
 /// Decides how the vector leg is scanned.
-pub fn decide(facts: &Facts, need: &Need) -> Decision {
+pub fn decide(facts: &TableFacts, need: &Need) -> Decision {
     if need.exact {
         return exact("asked for".into());
     }
@@ -213,7 +213,7 @@ struct Effort {
 }
 
 impl Effort {
-    fn of(facts: &Facts, access: Access, need: &Need) -> Effort {
+    fn of(facts: &TableFacts, access: Access, need: &Need) -> Effort {
         let rows = facts.rows.max(1.0);
         let matching = need.matching.unwrap_or(rows).clamp(1.0, rows);
         let part = (matching / rows * (1.0 - facts.dead)).clamp(1e-6, 1.0);
@@ -240,7 +240,7 @@ impl Effort {
         }
     }
 
-    fn words(&self, facts: &Facts, need: &Need) -> String {
+    fn words(&self, facts: &TableFacts, need: &Need) -> String {
         let mut why = match need.matching {
             Some(matching) => format!("about {matching:.0} of {:.0} rows pass the filter", facts.rows),
             None => format!("about {:.0} rows", facts.rows),
@@ -276,7 +276,7 @@ fn own(effort: &Effort) -> Vec<(&'static str, String)> {
 }
 
 /// The graph: enough candidates at once, and on from there until the list is full.
-fn hnsw(facts: &Facts, effort: &Effort) -> Vec<(&'static str, String)> {
+fn hnsw(facts: &TableFacts, effort: &Effort) -> Vec<(&'static str, String)> {
     let candidates = effort.candidates.clamp(1.0, MAX_EF);
     let mut settings = vec![("hnsw.ef_search", format!("{candidates:.0}"))];
     if facts.pgvector >= (0, 8, 0) {
@@ -289,7 +289,7 @@ fn hnsw(facts: &Facts, effort: &Effort) -> Vec<(&'static str, String)> {
 }
 
 /// The scan's memory is a multiple of `work_mem`: enough for what it will probably visit, at most 512 MiB.
-fn memory_multiplier(facts: &Facts, effort: &Effort) -> String {
+fn memory_multiplier(facts: &TableFacts, effort: &Effort) -> String {
     let visited = (effort.candidates * 40.0).min(facts.rows);
     let bytes = (visited * 400.0).clamp(f64::from(32 << 20), f64::from(512 << 20));
     #[allow(clippy::cast_precision_loss)]
@@ -298,7 +298,7 @@ fn memory_multiplier(facts: &Facts, effort: &Effort) -> String {
 }
 
 /// Inverted lists: the share that the recall needs, and on from there until the list is full.
-fn ivfflat(facts: &Facts, index: &IndexFacts) -> Vec<(&'static str, String)> {
+fn ivfflat(facts: &TableFacts, index: &IndexFacts) -> Vec<(&'static str, String)> {
     let lists = f64::from(index.lists.unwrap_or(100));
     let mut settings = vec![("ivfflat.probes", format!("{:.0}", (lists * LISTS_READ).ceil().max(1.0)))];
     if facts.pgvector >= (0, 8, 0) {
@@ -310,7 +310,7 @@ fn ivfflat(facts: &Facts, index: &IndexFacts) -> Vec<(&'static str, String)> {
 
 /// What came back of one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct LegRows {
     /// Rows asked of the leg.
     pub wanted: u64,
     /// Rows it gave.
@@ -319,7 +319,7 @@ pub struct Found {
     pub exact: bool,
 }
 
-impl Found {
+impl LegRows {
     /// Whether the leg gave all there is, up to what was wanted.
     pub fn whole(self) -> bool {
         self.exact || self.found >= self.wanted
@@ -333,7 +333,7 @@ impl Found {
 pub fn verdict(
     limit: u32,
     returned: usize,
-    legs: &[Found],
+    legs: &[LegRows],
     thresholded: bool,
     gave_up: Option<&str>,
 ) -> (bool, String) {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn facts(rows: f64) -> Facts {
-    Facts {
+fn facts(rows: f64) -> TableFacts {
+    TableFacts {
         server_version: 180_004,
         pgvector: (0, 8, 5),
         vector_schema: None,
@@ -118,8 +118,8 @@ fn howdahs_own_index_is_asked_for_recall_and_told_what_to_expect() {
 
 #[test]
 fn a_verdict_says_why() {
-    let leg = |wanted, found, exact| Found { wanted, found, exact };
-    let say = |returned, legs: &[Found], threshold| verdict(10, returned, legs, threshold, None);
+    let leg = |wanted, found, exact| LegRows { wanted, found, exact };
+    let say = |returned, legs: &[LegRows], threshold| verdict(10, returned, legs, threshold, None);
     assert!(say(10, &[leg(10, 10, false)], false).0);
     assert!(say(3, &[leg(10, 3, true)], false).0);
     assert!(say(3, &[leg(10, 10, false)], true).1.contains("within the threshold"));

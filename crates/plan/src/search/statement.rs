@@ -13,7 +13,7 @@ use super::ask::{Ask, Near};
 use super::filter;
 use super::param::{Param, Params};
 use super::request::{Mode, Part, RRF_K, RowId, Words};
-use super::scan::{Facts, Path};
+use super::scan::{Path, TableFacts};
 use super::words::WordPlan;
 use crate::spec::resolve::{Resolved, quote_ident, quote_literal};
 
@@ -48,7 +48,7 @@ pub struct Statement {
 
 /// Builds the statement of a checked request. Its `near` must not be [`Near::Text`] any more. `words` is needed for
 /// [`Words::Any`] only.
-pub fn build(ask: &Ask, resolved: &Resolved, facts: &Facts, path: Path, words: &WordPlan) -> Statement {
+pub fn build(ask: &Ask, resolved: &Resolved, facts: &TableFacts, path: Path, words: &WordPlan) -> Statement {
     let mut builder = Builder { ask, resolved, facts, path, words, params: Params::default() };
     let sql = match (ask.mode, ask.max_distance) {
         (Mode::Vector, None) if ask.offset == 0 => builder.nearest_flat(),
@@ -79,7 +79,7 @@ pub fn lexemes(text: &str, resolved: &Resolved) -> Statement {
 }
 
 /// Asks whether a row is there and has an embedding that can be compared: `embedding is null`, `norm is zero`.
-pub fn row_check(id: &RowId, resolved: &Resolved, facts: &Facts) -> Statement {
+pub fn row_check(id: &RowId, resolved: &Resolved, facts: &TableFacts) -> Statement {
     let mut params = Params::default();
     let id = bind_id(&mut params, id, facts);
     let sql = format!(
@@ -92,7 +92,7 @@ pub fn row_check(id: &RowId, resolved: &Resolved, facts: &Facts) -> Statement {
     Statement { sql, params: params.0, common: true }
 }
 
-fn norm(resolved: &Resolved, facts: &Facts) -> String {
+fn norm(resolved: &Resolved, facts: &TableFacts) -> String {
     let function = match facts.storage {
         crate::spec::Storage::Vector => "vector_norm",
         crate::spec::Storage::Halfvec => "l2_norm",
@@ -100,11 +100,11 @@ fn norm(resolved: &Resolved, facts: &Facts) -> String {
     format!("{}{function}(t.{})", schema_prefix(facts), quote_ident(&resolved.columns.embedding))
 }
 
-fn schema_prefix(facts: &Facts) -> String {
+fn schema_prefix(facts: &TableFacts) -> String {
     facts.vector_schema.as_deref().map_or_else(String::new, |schema| format!("{}.", quote_ident(schema)))
 }
 
-fn bind_id(params: &mut Params, id: &RowId, facts: &Facts) -> String {
+fn bind_id(params: &mut Params, id: &RowId, facts: &TableFacts) -> String {
     match id {
         RowId::Integer(number) => params.bind(Param::Integer(*number)),
         RowId::Text(text) => {
@@ -117,7 +117,7 @@ fn bind_id(params: &mut Params, id: &RowId, facts: &Facts) -> String {
 struct Builder<'a> {
     ask: &'a Ask,
     resolved: &'a Resolved,
-    facts: &'a Facts,
+    facts: &'a TableFacts,
     path: Path,
     words: &'a WordPlan,
     params: Params,

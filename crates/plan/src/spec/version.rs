@@ -1,7 +1,7 @@
 //! Which declarations does this howdah read, and what will later ones have?
 //!
-//! The version goes up when a declaration means something else than before. What a later howdah will know besides has its
-//! room already: such a section is refused by name and never taken for a misspelt one.
+//! The version goes up when a declaration means something else than before. Sections that
+//! a later howdah will know are reserved: such a section is refused by name and never taken for a misspelt one.
 
 use toml::de::{DeTable, DeValue};
 

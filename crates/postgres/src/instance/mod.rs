@@ -31,6 +31,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use howdah_plan::hex;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Server;
 use sha2::{Digest, Sha256};
@@ -40,8 +41,8 @@ use super::user::{RunAs, cannot_write};
 use super::{Home, Host, Secret, Target};
 
 pub use process::Phase;
-pub use run::{Begun, Patience, Running, Stopped};
-pub use supervise::{Event, supervise};
+pub use run::{Begun, Patience, RunningServer, Stopped};
+pub use supervise::{ServerEvent, supervise};
 
 /// The superuser of an instance.
 pub const SUPERUSER: &str = "postgres";
@@ -93,7 +94,7 @@ impl Layout {
             return near;
         }
         let hash = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
-        let short: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let short = hex::encode(&hash[..6]);
         Path::new("/tmp").join(format!("howdah-{short}"))
     }
 

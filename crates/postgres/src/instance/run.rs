@@ -59,7 +59,7 @@ impl Patience {
 #[derive(Debug)]
 pub enum Begun {
     /// It answers.
-    Ready(Box<Running>),
+    Ready(Box<RunningServer>),
     /// It was broken off, and the server was stopped in this way.
     BrokenOff(Stopped),
 }
@@ -91,7 +91,7 @@ impl Stopped {
 
 /// A server that runs, and this process watches it.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningServer {
     /// Process id of the postmaster.
     pub pid: i32,
     /// Address of its database `postgres` over the unix socket, as the superuser.
@@ -110,7 +110,7 @@ pub struct Running {
     _lock: File,
 }
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         if self.starting && self.child.is_some() && self.is_alive() {
             // Before it has written its pid file it has touched nothing, and nobody could see that it is still going.
@@ -129,7 +129,7 @@ impl Instance {
     /// # Errors
     /// `conflict` when another process supervises the instance or the declared port is taken; `machine` and others with
     /// what the server's log says when it does not start.
-    pub async fn start(&self) -> Result<Running, Problem> {
+    pub async fn start(&self) -> Result<RunningServer, Problem> {
         let (mut running, notes) = self.launch().await?;
         running.get_ready(notes).await?;
         Ok(running)
@@ -157,7 +157,7 @@ impl Instance {
     }
 
     /// A server that is on its way, with notes on how it went so far.
-    async fn launch(&self) -> Result<(Running, Vec<String>), Problem> {
+    async fn launch(&self) -> Result<(RunningServer, Vec<String>), Problem> {
         let lock = self.supervise_lock()?;
         if let State::Running { pid, .. } = self.layout.state() {
             return self.adopt(pid, lock).map(|running| (running, Vec::new()));
@@ -184,7 +184,7 @@ impl Instance {
         let child =
             tokio::process::Command::from(command).spawn().map_err(|e| self.cannot_run("postgres", &e))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-        let running = Running {
+        let running = RunningServer {
             pid,
             target,
             adopted: false,
@@ -221,7 +221,7 @@ impl Instance {
         }
     }
 
-    fn adopt(&self, pid: i32, lock: File) -> Result<Running, Problem> {
+    fn adopt(&self, pid: i32, lock: File) -> Result<RunningServer, Problem> {
         let target = self.layout.target()?;
         let mut notes = vec![format!("took over the server that was running already (process {pid})")];
         if self.port.is_some_and(|declared| declared != target.port) {
@@ -230,7 +230,7 @@ impl Instance {
                 target.port
             ));
         }
-        Ok(Running {
+        Ok(RunningServer {
             pid,
             target,
             adopted: true,
@@ -305,7 +305,7 @@ impl Instance {
     }
 }
 
-impl Running {
+impl RunningServer {
     /// Waits until the server answers, and keeps what a person should know of the start.
     async fn get_ready(&mut self, notes: Vec<String>) -> Result<(), Problem> {
         let recovered = self.until_ready().await?;

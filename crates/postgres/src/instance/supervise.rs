@@ -5,7 +5,7 @@ use std::time::Duration;
 use howdah_plan::problem::Problem;
 use tokio::sync::{mpsc, watch};
 
-use super::{Begun, Instance, Patience, Running, Stopped};
+use super::{Begun, Instance, Patience, RunningServer, Stopped};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -14,7 +14,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// What happens to a supervised server.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum ServerEvent {
     /// It ended without being asked to. It is started again after the pause.
     Died {
         /// Why, as far as its log says.
@@ -47,9 +47,9 @@ pub enum Event {
 /// `timeout` when the server does not stop in the end.
 pub async fn supervise(
     instance: &Instance,
-    mut running: Running,
+    mut running: RunningServer,
     mut stop: watch::Receiver<bool>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<ServerEvent>,
     patience: Patience,
 ) -> Result<Stopped, Problem> {
     let mut pause = FIRST_PAUSE;
@@ -64,7 +64,7 @@ pub async fn supervise(
         // Frees the lock, so that the next start can take it.
         drop(running);
         tracing::error!(problem = %died, detail = ?died.detail, "PostgreSQL ended");
-        let _ = events.send(Event::Died { problem: died, pause });
+        let _ = events.send(ServerEvent::Died { problem: died, pause });
         running = loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -78,13 +78,13 @@ pub async fn supervise(
                 Err(_) if *stop.borrow() => return instance.layout.stop(patience).await,
                 Err(problem) => {
                     tracing::error!(%problem, detail = ?problem.detail, "PostgreSQL does not start");
-                    let _ = events.send(Event::StartFailed { problem, pause });
+                    let _ = events.send(ServerEvent::StartFailed { problem, pause });
                 }
             }
         };
         tracing::info!(pid = running.pid, "PostgreSQL is up again");
         let (pid, port, notes) = (running.pid, running.target.port, running.notes.clone());
-        let _ = events.send(Event::Up { pid, port, notes });
+        let _ = events.send(ServerEvent::Up { pid, port, notes });
     }
 }
 

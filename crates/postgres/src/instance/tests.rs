@@ -185,8 +185,8 @@ async fn a_supervised_server_that_is_killed_comes_back_and_stops_when_asked() {
     let instance = scene.instance.clone();
     let supervisor = tokio::spawn(async move { supervise(&instance, running, asked, tell, QUICK).await });
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
-    assert!(matches!(told.recv().await, Some(Event::Died { .. })));
-    let Some(Event::Up { pid, port, .. }) = told.recv().await else { panic!("not up again") };
+    assert!(matches!(told.recv().await, Some(ServerEvent::Died { .. })));
+    let Some(ServerEvent::Up { pid, port, .. }) = told.recv().await else { panic!("not up again") };
     assert!(pid != first && port == target.port);
     assert_eq!(query(&target, "SELECT 'here'").await, "here");
     ask.send(true).unwrap();

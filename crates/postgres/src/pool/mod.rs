@@ -3,7 +3,7 @@
 //! [`Pools`] is a handle on the connections to one server: cheap to clone, made for a purpose ([`Purpose`]), an account (the
 //! collection that the work is for) and a deadline. All handles share one budget over all databases: a purpose has a part of
 //! it, and an account at most a part of that, so that one locked table never takes the connections of another, nor loading
-//! those of searching. Who finds the part taken waits until the deadline and then hears that all are busy.
+//! those of searching. Who finds the part taken waits until the deadline and is then refused with kind `busy`.
 //!
 //! [`Pools::get`] lends a connection ([`Lease`]) that comes back to be used again, with a statement timeout in force.
 //! [`Pools::own`] gives one for long work that leaves traces in its session ([`Own`]); it is closed afterwards. Either way a

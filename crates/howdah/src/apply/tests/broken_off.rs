@@ -9,7 +9,7 @@ use howdah_plan::problem::Kind;
 use super::{SHOP, Server, options, spec};
 use crate::apply::build::lacks_shared_memory;
 use crate::apply::lock::Lock;
-use crate::apply::{Event, Options, Outcome, Progress};
+use crate::apply::{ApplyEvent, Options, Outcome, Progress};
 use howdah_postgres::instance::{Instance, Patience};
 use howdah_postgres::testing::{self, SmallDisk};
 use howdah_postgres::{Home, Pools, bundle};
@@ -67,7 +67,7 @@ async fn an_index_killed_while_it_is_built_is_repaired() {
     let seen = building.clone();
     let run = tokio::spawn(async move {
         let tell = move |event| {
-            if let Event::Building(building) = &event
+            if let ApplyEvent::Building(building) = &event
                 && building.done > 0
             {
                 seen.store(true, Ordering::Relaxed);
@@ -105,7 +105,7 @@ async fn an_index_killed_while_it_is_built_is_repaired() {
     assert_eq!(server.value("big", valid).await, "true");
     assert!(server.plan(&spec(BIG)).await.is_empty());
     let progress: Vec<_> =
-        told.iter().filter(|event| matches!(event, Event::Building(b) if b.total > 0)).collect();
+        told.iter().filter(|event| matches!(event, ApplyEvent::Building(b) if b.total > 0)).collect();
     assert!(!progress.is_empty(), "a bar needs totals: {told:?}");
 }
 
@@ -141,7 +141,7 @@ async fn where_workers_get_no_shared_memory_the_index_is_built_without_them() {
     let outcome = apply_big(&pools, &|event| told.lock().unwrap().push(event)).await;
     assert!(outcome.left.is_empty(), "{}", outcome.left);
     let told = told.into_inner().unwrap();
-    let without = |event: &Event| matches!(event, Event::Note(note) if note.starts_with("`big_embedding_idx` is built without parallel workers"));
+    let without = |event: &ApplyEvent| matches!(event, ApplyEvent::Note(note) if note.starts_with("`big_embedding_idx` is built without parallel workers"));
     assert!(told.iter().any(without), "{told:?}");
     let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('big_embedding_idx')";
     assert!(client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));

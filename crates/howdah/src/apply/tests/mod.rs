@@ -18,7 +18,7 @@ use howdah_plan::migrate::{self, Plan};
 use howdah_plan::problem::Problem;
 use howdah_plan::spec::{Spec, read};
 
-use super::{Event, Options, Outcome};
+use super::{ApplyEvent, Options, Outcome};
 use howdah_postgres::testing::Cluster;
 use howdah_postgres::{Pools, Secret};
 
@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Applies and returns what was told.
-    async fn told(&self, spec: &Spec, options: &Options) -> Vec<Event> {
+    async fn told(&self, spec: &Spec, options: &Options) -> Vec<ApplyEvent> {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
         super::run(&self.pools, spec, options, &tell).await.unwrap_or_else(|problem| panic!("{problem:#?}"));

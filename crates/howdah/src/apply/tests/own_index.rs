@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Event, Options};
+use super::super::{ApplyEvent, Options};
 use super::{Server, destroying, options, spec};
 
 const METHOD: &str = "SELECT am.amname FROM pg_class c JOIN pg_am am ON am.oid = c.relam \
@@ -55,7 +55,7 @@ async fn a_graph_gives_way_to_howdahs_own_index_without_a_gap_and_back() {
     let steps: Vec<String> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Step { step, .. } => Some(step.sql[0].clone()),
+            ApplyEvent::Step { step, .. } => Some(step.sql[0].clone()),
             _ => None,
         })
         .collect();
@@ -89,7 +89,7 @@ async fn the_build_of_howdahs_own_index_is_watched() {
     let seen: BTreeSet<(String, bool)> = events
         .into_iter()
         .filter_map(|event| match event {
-            Event::Building(building) => {
+            ApplyEvent::Building(building) => {
                 Some((building.phase, building.total > 0 && building.done <= building.total))
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! The table against real servers: every question runs on every major, and every check has its story.
 
 use super::*;
-use crate::doctor::ask::Session;
+use crate::doctor::ask::Inquiry;
 use crate::doctor::facts::Server;
 use howdah_plan::check::{self, Need, Scope};
 use howdah_plan::settings::{self, Context, Kind, SETTINGS};
@@ -86,8 +86,8 @@ async fn the_table_of_settings_is_what_the_server_says() {
         let cluster = Cluster::start_major(major, &[]);
         let pools = Pools::new(cluster.target.clone(), 4);
         let options = Options::default();
-        let session = Session::open(&pools, "postgres", &options).await.expect("a session");
-        let rows = session
+        let inquiry = Inquiry::open(&pools, "postgres", &options).await.expect("a session");
+        let rows = inquiry
             .rows("SELECT name, context, boot_val, min_val, max_val, vartype FROM pg_settings", false)
             .await
             .expect("settings");
@@ -147,9 +147,9 @@ async fn a_server_starts_with_what_tuning_says_and_has_it() {
             let client = pools.get("postgres").await.expect("a connection");
             client.batch_execute("CREATE EXTENSION vector").await.expect("pgvector");
             drop(client);
-            let session = Session::open(&pools, "postgres", &Options::default()).await.expect("a session");
-            session.rows("SELECT '[1]'::public.vector::text AS loaded", false).await.expect("its library");
-            let live = session.rows("SELECT name, setting FROM pg_settings", false).await.expect("settings");
+            let inquiry = Inquiry::open(&pools, "postgres", &Options::default()).await.expect("a session");
+            inquiry.rows("SELECT '[1]'::public.vector::text AS loaded", false).await.expect("its library");
+            let live = inquiry.rows("SELECT name, setting FROM pg_settings", false).await.expect("settings");
             for row in &tuned {
                 let live = live.iter().find(|it| it.text("name") == row.name).expect("the setting is live");
                 assert!(settings::same(&row.name, &row.value, live.text("setting")), "{row:?}: {live:?}");
@@ -208,12 +208,12 @@ async fn the_doctor_changes_nothing_and_leaves_no_session() {
     let (_cluster, pools) = cluster(&[]);
     run(&pools, None, None, &Options { recall: true, ..Options::default() }).await.expect("a report");
     let options = Options::default();
-    let session = Session::open(&pools, "postgres", &options).await.expect("a session");
-    let server = Server::read(&session, &pools.target(), None, None, &options).await.expect("facts");
+    let inquiry = Inquiry::open(&pools, "postgres", &options).await.expect("a session");
+    let server = Server::read(&inquiry, &pools.target(), None, None, &options).await.expect("facts");
     assert!(
         server.superuser && server.local && !server.recovery && server.databases.contains(&"postgres".into())
     );
-    let refused = session.rows("SELECT lo_create(0)", false).await.unwrap_err();
+    let refused = inquiry.rows("SELECT lo_create(0)", false).await.unwrap_err();
     assert!(format!("{refused:?}").contains("read-only"), "{refused:?}");
     assert_eq!(check::all().filter(|check| check.scope == Scope::VectorIndex).count(), 2);
 }

@@ -10,10 +10,10 @@ use howdah_plan::problem::{Kind, Problem};
 use serde_json::{Value, json};
 
 use super::common::Common;
+use super::endpoint::Endpoint;
 use super::present::{self, Asked, Whom};
 use super::print::{cell, field};
 use super::refusal::{Outcome, Refusal};
-use super::session::Session;
 use super::words::{self, COLLECTION};
 use crate::daemon::declaration::Declaration;
 use crate::runtime::Context;
@@ -33,12 +33,12 @@ pub async fn ask(common: &Common, skill: &'static Skill<Context>, matches: &ArgM
     }
     (skill.check)(&input)
         .map_err(|problem| problem.hint(format!("See `howdah {} --help`.", skill.command.words)))?;
-    let session = match presenter.whom {
-        Whom::Server => Session::open(common).await?,
-        Whom::Running => Session::there(common).await?,
-        Whom::Here => Session::here(common).await?,
+    let endpoint = match presenter.whom {
+        Whom::Server => Endpoint::open(common).await?,
+        Whom::Running => Endpoint::there(common).await?,
+        Whom::Here => Endpoint::here(common).await?,
     };
-    let answer = session.call(skill.name, input.clone()).await?;
+    let answer = endpoint.call(skill.name, input.clone()).await?;
     (presenter.show)(&asked, &answer)?;
     Ok(ExitCode::from((presenter.exit)(&asked, &answer)))
 }
@@ -46,7 +46,7 @@ pub async fn ask(common: &Common, skill: &'static Skill<Context>, matches: &ArgM
 /// The collection that is meant where none is named.
 async fn only_collection(common: &Common) -> Result<String, Refusal> {
     let names: Vec<String> = if common.url.is_some() {
-        let listed = Session::open(common).await?.call("list_collections", json!({})).await?;
+        let listed = Endpoint::open(common).await?.call("list_collections", json!({})).await?;
         let all = field(&listed, "collections").as_array().cloned().unwrap_or_default();
         all.iter().map(|one| cell(field(one, "name"))).collect()
     } else {

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::args::{BenchCommand, BenchIndex};
 use super::common::{Common, Format};
+use super::endpoint::{self, Endpoint};
 use super::print::{self, thousands};
 use super::refusal::Outcome;
-use super::session::{self, Session};
 use super::{chart, fields};
 use crate::bench::index::{self, data::Source};
 use crate::bench::{Dated, ingest, recall, search};
@@ -24,7 +24,7 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
     if let BenchCommand::Index(flags) = command {
         return compare_indexes(common, flags).await;
     }
-    let (declaration, context) = Session::own(common).await?;
+    let (declaration, context) = Endpoint::own(common).await?;
     match command {
         BenchCommand::Index(flags) => compare_indexes(common, flags).await,
         BenchCommand::Ingest { collection, rounds, rows, dimensions, texts, report } => {
@@ -37,7 +37,7 @@ pub async fn run(common: &Common, command: &BenchCommand) -> Outcome {
             measure_ingest(common, &context, collection, &options, report.as_deref()).await
         }
         BenchCommand::Search { collection, rounds, per_round, limit, text, report } => {
-            let server = session::running(&declaration)?;
+            let server = endpoint::running(&declaration)?;
             let key = server.as_ref().and_then(|(place, _)| place.token());
             let options = search::Options {
                 rounds: *rounds,

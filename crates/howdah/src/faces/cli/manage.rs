@@ -10,9 +10,9 @@ use serde_json::json;
 use super::args::{Logs, Up};
 use super::chart;
 use super::common::{Common, Format};
+use super::endpoint::Endpoint;
 use super::print::{self, field};
 use super::refusal::{Outcome, Refusal};
-use super::session::Session;
 use super::steps::Shown;
 use crate::daemon::background::{self, Reached};
 use crate::daemon::declaration::Declaration;
@@ -93,10 +93,10 @@ async fn welcome(
     running: &ServerRecord,
     left_out: u64,
 ) -> Result<(), Refusal> {
-    let session = Session::there(common).await?;
-    let keys = session.call("list_keys", json!({})).await?;
+    let endpoint = Endpoint::there(common).await?;
+    let keys = endpoint.call("list_keys", json!({})).await?;
     let key = if field(&keys, "keys").as_array().is_some_and(Vec::is_empty) {
-        let made = session.call("create_key", json!({"name": "admin", "scope": "admin"})).await?;
+        let made = endpoint.call("create_key", json!({"name": "admin", "scope": "admin"})).await?;
         Some(print::cell(field(&made, "key")))
     } else {
         None

@@ -25,6 +25,7 @@ pub mod bench;
 pub mod chart;
 pub mod common;
 pub mod declare;
+pub mod endpoint;
 pub mod fields;
 pub mod manage;
 #[cfg(test)]
@@ -33,7 +34,6 @@ pub mod origin;
 pub mod present;
 pub mod print;
 pub mod refusal;
-pub mod session;
 pub mod steps;
 pub mod stop;
 pub mod words;

@@ -56,7 +56,7 @@ impl Stop {
         Hold(self.held.clone())
     }
 
-    /// Does `work` until it ends or a signal ends it. `tell` hears that the end is waited for.
+    /// Does `work` until it ends or a signal ends it. `tell` is called when the end is waited for.
     ///
     /// # Errors
     /// `machine` when signals cannot be listened to.

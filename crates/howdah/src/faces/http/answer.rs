@@ -16,7 +16,7 @@ tokio::task_local! {
     pub static REQUEST_ID: String;
 }
 
-/// All that a caller without the right to more hears of PostgreSQL's absence.
+/// All that a caller without a key of scope `admin` is told when PostgreSQL does not answer.
 pub const NO_ANSWER: &str = "PostgreSQL does not answer";
 
 /// The body of every failure.

@@ -1,7 +1,7 @@
 //! Who asks over HTTP?
 //!
 //! A layer before the mounts that want a key: it reads the key, asks the gate and the host, and puts the [`Caller`] into the
-//! request's extensions, or answers 401, 429, or 503 where a key cannot be checked. It stands behind the router, so that an
+//! request's extensions, or answers 401, 429, or 503 where a key cannot be checked. It runs after the router, so that an
 //! unknown path stays 404 and an unknown method 405. [`known`] is for what stands outside and only says more to callers it
 //! knows.
 

@@ -34,7 +34,7 @@ pub async fn spare(request: Request, next: Next) -> Response<Body> {
     // Whoever waits for `100 Continue` has sent nothing yet, and asks for it only when the body is read.
     let waits = request.headers().contains_key(EXPECT);
     let (parts, body) = request.into_parts();
-    let kept = Kept::new(body);
+    let kept = HeldBody::new(body);
     let mut response = next.run(Request::from_parts(parts, Body::new(kept.clone()))).await;
     if !kept.spent(waits).await {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -47,7 +47,7 @@ pub async fn spare(request: Request, next: Next) -> Response<Body> {
 
 /// A body that stays here when the handler lets go of it.
 #[derive(Clone)]
-struct Kept(Arc<Mutex<State>>);
+struct HeldBody(Arc<Mutex<State>>);
 
 struct State {
     body: Body,
@@ -55,9 +55,9 @@ struct State {
     broken: bool,
 }
 
-impl Kept {
+impl HeldBody {
     fn new(body: Body) -> Self {
-        Kept(Arc::new(Mutex::new(State { body, touched: false, broken: false })))
+        HeldBody(Arc::new(Mutex::new(State { body, touched: false, broken: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,7 +95,7 @@ impl Kept {
     }
 }
 
-impl HttpBody for Kept {
+impl HttpBody for HeldBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -122,7 +122,7 @@ pub fn survived(panic: Box<dyn Any + Send>) -> Response<Body> {
     Failure::from(problem).response()
 }
 
-/// Ends a request that takes longer than declared. A skill hears its deadline itself and usually speaks first, which is what
+/// Ends a request that takes longer than declared. A skill keeps its deadline itself and usually answers first, which is what
 /// [`GRACE`] is for; this is for whatever does not. The request is dropped: its call is cancelled, and so is the statement
 /// it waits for, because a connection given back in the middle of one cancels it.
 pub async fn hurry<C: Host>(

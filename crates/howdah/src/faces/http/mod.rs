@@ -1,9 +1,9 @@
 //! How is Howdah asked over HTTP?
 //!
 //! [`server`] accepts connections and [`connection`] keeps each within its time. [`router`] puts the mounts together: one
-//! line in its list for each part that speaks HTTP. [`auth`] stands before those that want a key, [`layers`] is what happens
+//! line in its list for each part that speaks HTTP. [`auth`] checks the key of those that want one, [`layers`] is what happens
 //! to every request, [`answer`] how it ends. [`probes`] says how the server is, [`face`] is all of it as the daemon opens it.
-//! What a part answers is its own business and stands in its own room, as [`super::rest`] does.
+//! What a part answers is decided in a module of its own, as in [`super::rest`].
 
 pub mod answer;
 pub mod auth;

@@ -23,42 +23,42 @@ use super::{auth, body, layers, probes};
 use crate::faces::rest;
 use crate::runtime::host::Host;
 
-/// Who comes in.
+/// Whose requests a mount answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    /// Everybody; what is served says no names.
+enum Access {
+    /// All requests; the answers name nothing of the deployment.
     Open,
-    /// Whoever has a key: handlers find the [`Caller`](crate::access::caller::Caller) among the request's extensions.
+    /// Requests with a key: handlers find the [`Caller`](crate::access::caller::Caller) among the request's extensions.
     Keyed,
-    /// Whoever has a key to look, also while PostgreSQL cannot say so.
+    /// Requests with a key; while PostgreSQL cannot check it, one that was good lately.
     Watched,
 }
 
-/// A part: who comes in, and its routes made from what it stands on.
-type Mount<C> = (Door, fn(Arc<Service<C>>) -> Router);
+/// A part: who may ask, and its routes over the service.
+type Mount<C> = (Access, fn(Arc<Service<C>>) -> Router);
 
 /// All parts.
 fn mounts<C: Host>() -> [Mount<C>; 4] {
     [
-        (Door::Open, probes::routes),
-        (Door::Watched, probes::metrics),
-        (Door::Open, rest::documents::routes),
-        (Door::Keyed, rest::routes),
+        (Access::Open, probes::routes),
+        (Access::Watched, probes::metrics),
+        (Access::Open, rest::documents::routes),
+        (Access::Keyed, rest::routes),
     ]
 }
 
 /// The whole of it.
 pub fn router<C: Host>(service: Arc<Service<C>>) -> Router {
     let mut all = Router::new();
-    for (door, routes) in mounts::<C>() {
+    for (access, routes) in mounts::<C>() {
         let routes = routes(service.clone());
-        all = all.merge(match door {
-            Door::Open => routes,
-            Door::Keyed => routes.route_layer(from_fn_with_state(service.clone(), auth::keyed::<C>)),
-            Door::Watched => routes.route_layer(from_fn_with_state(service.clone(), auth::watched::<C>)),
+        all = all.merge(match access {
+            Access::Open => routes,
+            Access::Keyed => routes.route_layer(from_fn_with_state(service.clone(), auth::keyed::<C>)),
+            Access::Watched => routes.route_layer(from_fn_with_state(service.clone(), auth::watched::<C>)),
         });
     }
-    // What tells unknown methods comes after the doors, so that it is heard without a key.
+    // What tells unknown methods comes after the checks of keys, so that it is answered without one.
     let all = all
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .fallback(not_found)

@@ -1,4 +1,4 @@
-//! Who is let in, and for how long when it ends?
+//! Which connections are accepted, and how long may they finish when the server stops?
 //!
 //! The accept loop: at most [`Bounds::connections`] at a time, each within its [`Patience`]. Told to stop it takes no more,
 //! and those under way finish.
@@ -114,7 +114,7 @@ fn is_the_peers(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Says that there is no room, to whatever was going to be asked.
+/// Answers 503 to whatever was going to be asked: all connections are taken.
 async fn refuse(mut stream: TcpStream) {
     let problem = Problem::new(Kind::Busy, "all connections of this server are taken")
         .hint("Try again in a moment, and keep connections open for the next request.");

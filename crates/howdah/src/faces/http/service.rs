@@ -1,4 +1,4 @@
-//! What do the mounts stand on?
+//! What do the mounts share?
 //!
 //! A table of skills and a [`Host`]: who checks keys and says how things are. The host is replaced whole when the declaration
 //! is read again; what a request does with it, its limits above all, it asks of the one it began with.

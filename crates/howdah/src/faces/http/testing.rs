@@ -220,7 +220,7 @@ pub static SKILLS: [Skill<Bench>; 3] = [
 ];
 
 /// A server that runs.
-pub struct Running {
+pub struct TestServer {
     pub base: String,
     pub address: SocketAddr,
     pub service: Arc<Service<Bench>>,
@@ -229,10 +229,10 @@ pub struct Running {
     pub client: reqwest::Client,
 }
 
-impl Running {
+impl TestServer {
     /// A server that lets a key ask so many times a second.
     pub async fn start(per_second: u32) -> Self {
-        Running::with(Bench::new(per_second), Bounds::default()).await
+        TestServer::with(Bench::new(per_second), Bounds::default()).await
     }
 
     /// A server with a host and bounds of its own.
@@ -247,7 +247,7 @@ impl Running {
             let _ = stopped.await;
         }));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Running { base: format!("http://{address}"), address, service, stop: Some(stop), ended, client }
+        TestServer { base: format!("http://{address}"), address, service, stop: Some(stop), ended, client }
     }
 
     /// A plain socket to it.

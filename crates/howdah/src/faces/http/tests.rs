@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::server::Bounds;
-use super::testing::{Bench, PLACE, Running, WAIT, is, quick, refusal};
+use super::testing::{Bench, PLACE, TestServer, WAIT, is, quick, refusal};
 
 /// Longer than anything here may take; what is waited for comes or the test fails.
 const LONG: Duration = Duration::from_secs(20);
@@ -85,7 +85,7 @@ fn post(key: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn a_connection_that_never_asks_is_closed() {
-    let server = Running::with(Bench::new(0), quick()).await;
+    let server = TestServer::with(Bench::new(0), quick()).await;
     for said in ["", "G", "PRI * HTTP/2.0\r\n", "GET /livez HTTP/1.1\r\nhost: x\r\nx-slow:"] {
         let mut socket = server.socket().await;
         socket.write_all(said.as_bytes()).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_connection_that_never_asks_is_closed() {
 
 #[tokio::test]
 async fn a_head_that_comes_byte_by_byte_is_given_up() {
-    let server = Running::with(Bench::new(0), quick()).await;
+    let server = TestServer::with(Bench::new(0), quick()).await;
     let mut socket = server.socket().await;
     assert_eq!(ask(&mut socket, LIVE).await.unwrap().status, 200);
     let (mut reads, mut writes) = socket.into_split();
@@ -116,7 +116,7 @@ async fn a_head_that_comes_byte_by_byte_is_given_up() {
 
 #[tokio::test]
 async fn a_connection_may_rest_between_requests_but_not_for_ever() {
-    let server = Running::with(Bench::new(0), quick()).await;
+    let server = TestServer::with(Bench::new(0), quick()).await;
     let mut socket = server.socket().await;
     assert_eq!(ask(&mut socket, LIVE).await.unwrap().status, 200);
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -128,7 +128,7 @@ async fn a_connection_may_rest_between_requests_but_not_for_ever() {
 async fn a_request_longer_than_any_wait_is_no_idle_connection() {
     let mut bench = Bench::new(0);
     bench.limits.timeout = Duration::from_secs(10);
-    let server = Running::with(bench, quick()).await;
+    let server = TestServer::with(bench, quick()).await;
     let key = format!("x-api-key: {}\r\n", server.reader());
     let mut socket = server.socket().await;
     let answer = ask(&mut socket, &post(&key, r#"{"millis":1500}"#)).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_request_longer_than_any_wait_is_no_idle_connection() {
 
 #[tokio::test]
 async fn one_connection_too_many_hears_so_and_the_others_go_on() {
-    let server = Running::with(Bench::new(0), Bounds { connections: 3, ..Bounds::default() }).await;
+    let server = TestServer::with(Bench::new(0), Bounds { connections: 3, ..Bounds::default() }).await;
     let mut inside = Vec::new();
     for _ in 0..3 {
         let mut socket = server.socket().await;
@@ -171,7 +171,7 @@ async fn one_connection_too_many_hears_so_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_refusal_before_the_body_was_read_leaves_a_usable_connection_or_says_that_it_does_not() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let key = format!("x-api-key: {}\r\n", server.reader());
     let numbers = |count: usize| format!(r#"{{"vector":[{}1]}}"#, "0.1234567, ".repeat(count));
     for (key, count, status, stays) in [
@@ -215,7 +215,7 @@ async fn a_refusal_before_the_body_was_read_leaves_a_usable_connection_or_says_t
 
 #[tokio::test]
 async fn a_body_that_stalls_after_a_refusal_does_not_hold_the_connection() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let mut socket = server.socket().await;
     let head = format!("POST {WAIT} HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\n{{");
     let refused = ask(&mut socket, &head).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_body_that_stalls_after_a_refusal_does_not_hold_the_connection() {
 
 #[tokio::test]
 async fn http_2_is_spoken_and_its_idle_connections_are_let_go() {
-    let server = Running::with(Bench::new(0), quick()).await;
+    let server = TestServer::with(Bench::new(0), quick()).await;
     let stream = TokioIo::new(server.socket().await);
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
@@ -248,7 +248,7 @@ async fn idle_connections_do_not_hold_up_a_stop_and_endless_requests_are_cut_off
     let mut bench = Bench::new(0);
     bench.limits.timeout = Duration::from_secs(600);
     let mut server =
-        Running::with(bench, Bounds { last: Duration::from_millis(500), ..Bounds::default() }).await;
+        TestServer::with(bench, Bounds { last: Duration::from_millis(500), ..Bounds::default() }).await;
     let mut idle = server.socket().await;
     assert_eq!(ask(&mut idle, LIVE).await.unwrap().status, 200);
     let mut silent = server.socket().await;
@@ -268,7 +268,7 @@ async fn idle_connections_do_not_hold_up_a_stop_and_endless_requests_are_cut_off
 async fn a_caller_who_went_away_cancels_what_he_asked_for() {
     let mut bench = Bench::new(0);
     bench.limits.timeout = Duration::from_secs(600);
-    let server = Running::with(bench, Bounds::default()).await;
+    let server = TestServer::with(bench, Bounds::default()).await;
     let key = format!("x-api-key: {}\r\n", server.reader());
     let mut socket = server.socket().await;
     socket.write_all(post(&key, r#"{"millis":600000}"#).as_bytes()).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_caller_who_went_away_cancels_what_he_asked_for() {
 async fn a_stranger_hears_no_names() {
     let mut bench = Bench::new(0);
     bench.collections = vec!["ledger".into()];
-    let server = Running::with(bench, Bounds::default()).await;
+    let server = TestServer::with(bench, Bounds::default()).await;
     let text = async |request: reqwest::RequestBuilder| request.send().await.unwrap().text().await.unwrap();
     let names = |text: &str| ["ledger", "postgres`", PLACE].iter().any(|name| text.contains(name));
     crate::observe::measure::recorder();
@@ -319,7 +319,7 @@ async fn a_stranger_hears_no_names() {
 
 #[tokio::test]
 async fn whoever_watches_sees_that_postgresql_is_away() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     assert_eq!(server.get("/metrics").send().await.unwrap().status(), 200);
     server.away(true);
     tokio::time::sleep(crate::access::gate::REMEMBERED + Duration::from_millis(100)).await;
@@ -335,7 +335,7 @@ async fn whoever_watches_sees_that_postgresql_is_away() {
 async fn a_key_that_nobody_can_check_is_not_waited_for() {
     let mut bench = Bench::new(0);
     (bench.mute, bench.limits.timeout) = (true, Duration::from_secs(600));
-    let server = Running::with(bench, Bounds::default()).await;
+    let server = TestServer::with(bench, Bounds::default()).await;
     let refused = tokio::time::timeout(LONG, refusal(server.post(WAIT, "{}"))).await.unwrap();
     is(&refused, 503, "unreachable", "the key cannot be checked now");
 }
@@ -344,7 +344,7 @@ async fn a_key_that_nobody_can_check_is_not_waited_for() {
 async fn without_required_keys_nothing_is_hidden() {
     let mut bench = Bench::new(0);
     bench.limits.require_key = false;
-    let server = Running::with(bench, Bounds::default()).await;
+    let server = TestServer::with(bench, Bounds::default()).await;
     assert_eq!(server.stranger("/metrics").send().await.unwrap().status(), 200);
     let document = server.stranger("/openapi.json").send().await.unwrap().text().await.unwrap();
     assert!(document.contains("manual"));
@@ -355,7 +355,7 @@ async fn without_required_keys_nothing_is_hidden() {
 
 #[tokio::test]
 async fn a_declaration_read_again_counts_from_the_next_request_on() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let before = server.service.context();
     assert_eq!(refusal(server.post(WAIT, "x".repeat(1_500))).await.0, 413);
     assert!(!document(&server).await.contains("papers"));
@@ -369,6 +369,6 @@ async fn a_declaration_read_again_counts_from_the_next_request_on() {
     assert_eq!(before.asked.load(Ordering::Relaxed), 1);
 }
 
-async fn document(server: &Running) -> String {
+async fn document(server: &TestServer) -> String {
     server.get("/openapi.json").send().await.unwrap().text().await.unwrap()
 }

@@ -105,7 +105,7 @@ async fn run<C: Host>(
     Ok(answer::json(status, &output))
 }
 
-/// What a caller hears of a problem. Where PostgreSQL is and as whom it is asked is for admins; and that it refuses Howdah
+/// What a caller is told of a problem. Where PostgreSQL is and as whom it is asked is for admins; and that it refuses Howdah
 /// is no refusal of the caller's key.
 fn told(problem: Problem, scope: Scope, place: &str) -> Failure {
     let own = matches!(problem.kind, Kind::Unreachable | Kind::Unauthenticated);

@@ -1,4 +1,4 @@
-//! What a caller hears when something is wrong: over a real socket, with skills that misbehave on purpose.
+//! What a caller is answered when something is wrong: over a real socket, with skills that misbehave on purpose.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::openapi;
 use crate::access::key::Key;
-use crate::faces::http::testing::{PLACE, Running, SKILLS, WAIT, is, refusal};
+use crate::faces::http::testing::{PLACE, SKILLS, TestServer, WAIT, is, refusal};
 
 #[tokio::test]
 async fn a_caller_without_a_good_key_is_refused() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let url = format!("{}{WAIT}", server.base);
     let expired = server.service.context().expired.reveal().to_owned();
     is(&refusal(server.client.post(&url)).await, 401, "unauthenticated", "no key was given");
@@ -35,7 +35,7 @@ async fn a_caller_without_a_good_key_is_refused() {
 
 #[tokio::test]
 async fn a_verdict_is_asked_for_once_in_two_seconds() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     for _ in 0..5 {
         assert_eq!(server.post(WAIT, "{}").send().await.unwrap().status(), 200);
     }
@@ -44,14 +44,14 @@ async fn a_verdict_is_asked_for_once_in_two_seconds() {
 
 #[tokio::test]
 async fn a_reader_may_not_write() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let answer = refusal(server.post("/v1/collections/manual/write", "{}")).await;
     is(&answer, 403, "forbidden", "this key lacks the scope `write`");
 }
 
 #[tokio::test]
 async fn a_key_that_asks_too_often_hears_when_to_come_back() {
-    let server = Running::start(3).await;
+    let server = TestServer::start(3).await;
     let mut refused = 0;
     for _ in 0..6 {
         let response = server.post(WAIT, "{}").send().await.unwrap();
@@ -65,7 +65,7 @@ async fn a_key_that_asks_too_often_hears_when_to_come_back() {
 
 #[tokio::test]
 async fn input_that_does_not_fit_is_refused_with_its_reason() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     is(&refusal(server.post(WAIT, "{\"millis\":")).await, 400, "usage", "the body is not valid JSON");
     is(&refusal(server.post(WAIT, "[]")).await, 400, "usage", "the body is not a JSON object");
     is(&refusal(server.post(WAIT, r#"{"milis":1}"#)).await, 400, "usage", "the input does not fit");
@@ -99,7 +99,7 @@ async fn input_that_does_not_fit_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn an_unknown_path_or_method_has_the_same_shape() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     is(&refusal(server.get("/v2")).await, 404, "not_found", "there is nothing at `/v2`");
     is(&refusal(server.stranger("/v2")).await, 404, "not_found", "there is nothing at `/v2`");
     let response = server.client.patch(format!("{}{WAIT}", server.base)).send().await.unwrap();
@@ -116,7 +116,7 @@ async fn an_unknown_path_or_method_has_the_same_shape() {
 
 #[tokio::test]
 async fn a_slow_request_ends_and_a_panic_is_an_answer() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     is(
         &refusal(server.post(WAIT, r#"{"millis":5000}"#)).await,
         504,
@@ -137,7 +137,7 @@ async fn a_slow_request_ends_and_a_panic_is_an_answer() {
 
 #[tokio::test]
 async fn a_request_id_comes_back_as_it_was_sent() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let sent = server.get("/livez").header("x-request-id", "trace-7").send().await.unwrap();
     assert_eq!(sent.headers()["x-request-id"], "trace-7");
     let made = server.get("/livez").header("x-request-id", "not decent").send().await.unwrap();
@@ -146,7 +146,7 @@ async fn a_request_id_comes_back_as_it_was_sent() {
 
 #[tokio::test]
 async fn requests_under_way_finish_when_the_server_stops() {
-    let mut server = Running::start(0).await;
+    let mut server = TestServer::start(0).await;
     let mut under_way = Vec::new();
     for _ in 0..20 {
         under_way.push(tokio::spawn(server.post(WAIT, r#"{"millis":250}"#).send()));
@@ -161,7 +161,7 @@ async fn requests_under_way_finish_when_the_server_stops() {
 
 #[tokio::test]
 async fn the_probes_need_no_key() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     for path in ["/health", "/livez", "/readyz", "/version", "/openapi.json", "/", "/docs"] {
         let response = server.stranger(path).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
@@ -174,7 +174,7 @@ async fn the_probes_need_no_key() {
 
 #[tokio::test]
 async fn where_postgresql_is_and_as_whom_it_is_asked_is_for_admins() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     let owner = server.service.context().owner.reveal().to_owned();
     for kind in ["unreachable", "unauthenticated", "machine", "not_found"] {
         let body = json!({"fail": kind}).to_string();
@@ -197,7 +197,7 @@ async fn where_postgresql_is_and_as_whom_it_is_asked_is_for_admins() {
 
 #[tokio::test]
 async fn a_busy_server_says_when_to_come_back() {
-    let server = Running::start(0).await;
+    let server = TestServer::start(0).await;
     for (kind, status) in [("busy", 503), ("rate_limited", 429)] {
         let body = json!({"fail": kind, "words": "later"}).to_string();
         let response = server.post(WAIT, body).send().await.unwrap();

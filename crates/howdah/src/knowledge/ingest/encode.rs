@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use half::f16;
 
 use super::plan::{Hash, Row};
-use super::target::{Role, Target};
+use super::writable::{Role, WritableTable};
 
 /// A message to the server holds about so many bytes.
 const MESSAGE: usize = 256 << 10;
@@ -85,7 +85,7 @@ impl Copy {
 }
 
 /// A row of the collection's table.
-pub(super) fn row(copy: &mut Copy, target: &Target, source: &str, row: &Row) {
+pub(super) fn row(copy: &mut Copy, target: &WritableTable, source: &str, row: &Row) {
     copy.begin(target.columns.len());
     for column in &target.columns {
         match column.role {

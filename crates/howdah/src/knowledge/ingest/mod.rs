@@ -20,9 +20,9 @@ mod prune;
 pub mod report;
 pub mod request;
 mod tally;
-mod target;
 #[cfg(test)]
 mod tests;
+mod writable;
 mod write;
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use howdah_plan::spec::resolve::Resolved;
 
 pub use encode::Copy;
 pub use report::IngestReport;
-pub use request::Request;
+pub use request::IngestRequest;
 
 pub use crate::knowledge::read::{BadRecord, Format, Input, Limits};
 
@@ -44,7 +44,7 @@ use howdah_postgres::{Own, Pools};
 /// Ingests what `request` names into a collection. `embedder` is the collection's, or none when every record brings its
 /// vector.
 ///
-/// A stop that is asked for ([`Request::stop`]) is no error: the report says `interrupted`.
+/// A stop that is asked for ([`IngestRequest::stop`]) is no error: the report says `interrupted`.
 ///
 /// # Errors
 /// `not_found` and `usage` for inputs and tables that are not as they should be and `conflict` for another model or other
@@ -54,7 +54,7 @@ pub async fn run(
     pools: &Pools,
     embedder: Option<Arc<Embedder>>,
     resolved: &Resolved,
-    request: Request,
+    request: IngestRequest,
     progress: Arc<dyn Progress>,
 ) -> Result<IngestReport, Problem> {
     let totals = totals(&request).await?;
@@ -71,7 +71,7 @@ pub async fn run(
         None => None,
     };
     let (mut reading, writing) = connections(pools, resolved).await?;
-    let target = target::Target::read(&reading, resolved, facts.as_ref()).await?;
+    let target = writable::WritableTable::read(&reading, resolved, facts.as_ref()).await?;
     let job = pipeline::Job {
         shape: Arc::new(target.shape(resolved, &request.chunking)),
         tally: Arc::new(tally::Tally::new(&resolved.name, totals.bytes, progress)),
@@ -92,14 +92,14 @@ pub async fn run(
     Ok(job.tally.report(stopped))
 }
 
-async fn totals(request: &Request) -> Result<read::Totals, Problem> {
+async fn totals(request: &IngestRequest) -> Result<read::Totals, Problem> {
     let (inputs, format) = (request.inputs.clone(), request.format);
     tokio::task::spawn_blocking(move || read::totals(&inputs, format))
         .await
         .unwrap_or_else(|e| Err(Problem::new(Kind::Internal, "cannot list the inputs").detail(e.to_string())))
 }
 
-fn needs_embedder(has: bool, resolved: &Resolved, request: &Request) -> Result<(), Problem> {
+fn needs_embedder(has: bool, resolved: &Resolved, request: &IngestRequest) -> Result<(), Problem> {
     let prose = |input: &Input| match input {
         Input::Path(path) => {
             request.format.or(Format::of(std::path::Path::new(path))).is_some_and(Format::is_prose)

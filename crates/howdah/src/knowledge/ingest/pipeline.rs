@@ -10,9 +10,9 @@ use tokio_postgres::Client;
 
 use super::plan::{Change, Row};
 use super::prune;
-use super::request::Request;
+use super::request::IngestRequest;
 use super::tally::Tally;
-use super::target::{Role, Target};
+use super::writable::{Role, WritableTable};
 use super::write::{self, Batch, Writer};
 use crate::knowledge::chunk::{Cut, embedded_text};
 use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
@@ -32,10 +32,10 @@ const FIRST_PART: usize = 8;
 
 /// One ingest.
 pub(super) struct Job {
-    pub target: Target,
+    pub target: WritableTable,
     pub shape: Arc<Shape>,
     pub embedder: Option<Arc<Embedder>>,
-    pub request: Request,
+    pub request: IngestRequest,
     pub tally: Arc<Tally>,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> R
 // --- reading
 
 fn read(job: &Job, queue: &Queue<Read>) {
-    let Request { inputs, format, limits, base, .. } = job.request.clone();
+    let IngestRequest { inputs, format, limits, base, .. } = job.request.clone();
     let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
     let mut batch = Read::default();
     // A short one first: the writer waits for it.

@@ -6,9 +6,9 @@
 use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::Client;
 
-use super::request::Request;
+use super::request::IngestRequest;
 use super::tally::Tally;
-use super::target::{Role, Target};
+use super::writable::{Role, WritableTable};
 use crate::knowledge::read::{Input, source_name};
 use howdah_postgres::problem::from_pg;
 
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 1_000;
 ///
 /// # Errors
 /// `usage` when none is given, or the working directory, whose documents' names begin with nothing.
-pub(super) fn prefixes(request: &Request) -> Result<Vec<String>, Problem> {
+pub(super) fn prefixes(request: &IngestRequest) -> Result<Vec<String>, Problem> {
     let mut prefixes = Vec::new();
     for input in &request.inputs {
         let Input::Path(path) = input else { continue };
@@ -59,7 +59,7 @@ pub(super) async fn note(client: &Client, sources: &[String], whole_file: bool) 
 /// Removes what begins with a prefix and was not read.
 pub(super) async fn run(
     client: &mut Client,
-    target: &Target,
+    target: &WritableTable,
     prefixes: &[String],
     tally: &Tally,
 ) -> Result<(), Problem> {

@@ -9,7 +9,7 @@ use crate::knowledge::read::{Format, Input, Limits};
 
 /// One ingest.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct IngestRequest {
     /// Where the documents come from, in order.
     pub inputs: Vec<Input>,
     /// Directory from which documents below it are named, however their paths are given: the working directory, unless
@@ -31,10 +31,10 @@ pub struct Request {
     pub stop: CancellationToken,
 }
 
-impl Request {
+impl IngestRequest {
     /// An ingest of `inputs` into a declared collection, everything else as usual.
     pub fn new(inputs: Vec<Input>, collection: &Collection) -> Self {
-        Request {
+        IngestRequest {
             inputs,
             base: std::env::current_dir().ok(),
             format: None,
@@ -49,6 +49,6 @@ impl Request {
 
     /// An ingest of paths.
     pub fn paths<P: Into<String>>(paths: impl IntoIterator<Item = P>, collection: &Collection) -> Self {
-        Request::new(paths.into_iter().map(|path| Input::Path(path.into())).collect(), collection)
+        IngestRequest::new(paths.into_iter().map(|path| Input::Path(path.into())).collect(), collection)
     }
 }

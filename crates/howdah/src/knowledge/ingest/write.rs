@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::encode::{self, Copy};
 use super::plan::Change;
-use super::target::{Role, Target};
+use super::writable::{Role, WritableTable};
 use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
@@ -64,7 +64,7 @@ struct Moves {
 
 impl Batch {
     /// Encodes changes. `tally` says what is known already: unchanged documents, bytes, texts embedded.
-    pub fn encode(target: &Target, changes: Vec<Change>, mut tally: Tally) -> Self {
+    pub fn encode(target: &WritableTable, changes: Vec<Change>, mut tally: Tally) -> Self {
         let (mut sources, mut updates, mut inserts) = (Copy::default(), Copy::default(), Copy::default());
         let (mut changed, mut deletes, mut moves) = (Changed::default(), Places::default(), Moves::default());
         for change in changes {
@@ -117,7 +117,7 @@ impl Batch {
 /// A connection that writes.
 pub(super) struct Writer {
     client: Own,
-    target: Target,
+    target: WritableTable,
     /// Whether the session has its staging table.
     staged: bool,
     /// Whether a transaction waits for its commit.
@@ -126,7 +126,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// A writer on a connection of its own.
-    pub fn new(client: Own, target: Target) -> Self {
+    pub fn new(client: Own, target: WritableTable) -> Self {
         Writer { client, target, staged: false, open: false }
     }
 
@@ -180,7 +180,7 @@ impl Writer {
 
     /// Makes the session's staging table, outside the transaction, so that it stays.
     async fn stage(&mut self) -> Result<(), Problem> {
-        let Target { table, collection, .. } = &self.target;
+        let WritableTable { table, collection, .. } = &self.target;
         let columns = self.target.column_list();
         self.client
             .batch_execute(&format!(
@@ -195,7 +195,7 @@ impl Writer {
 
 struct Work<'a> {
     client: &'a Client,
-    target: &'a Target,
+    target: &'a WritableTable,
     doing: &'a str,
 }
 
@@ -219,7 +219,7 @@ impl Work<'_> {
     }
 
     async fn remember(&self) -> Result<(), Problem> {
-        let Target { collection, facts, dimensions, .. } = self.target;
+        let WritableTable { collection, facts, dimensions, .. } = self.target;
         let model = facts.as_ref().map(|facts| facts.model.as_str());
         let unit = facts.as_ref().is_some_and(|facts| facts.normalised);
         let dimensions = i32::try_from(*dimensions).unwrap_or(i32::MAX);

@@ -9,7 +9,7 @@ use howdah_plan::problem::{Kind, Problem};
 use serde_json::Value;
 
 use super::format::{Context, Documents, Limits};
-use super::walk::{Found, Walk};
+use super::walk::{FoundFile, Walk};
 use super::{BadRecord, Document, Format, Refusal, Shape, prose, tables, vectors};
 
 /// Where documents come from.
@@ -85,7 +85,7 @@ impl Reader {
         Some(self.open(input))
     }
 
-    fn found(&mut self, found: &Found) -> Result<(), Refusal> {
+    fn found(&mut self, found: &FoundFile) -> Result<(), Refusal> {
         match self.format.or(found.format) {
             Some(format) => self.open_file(&found.path, format),
             None => {

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use howdah_plan::hex;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -85,7 +86,7 @@ pub(super) fn document(
 }
 
 fn short(hash: &[u8; 32]) -> String {
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash[..8])
 }
 
 /// A document for each value.

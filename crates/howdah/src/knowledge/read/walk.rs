@@ -11,7 +11,7 @@ use super::Format;
 
 /// A file found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFile {
     /// Where it is.
     pub path: PathBuf,
     /// Its format, where its suffix says one.
@@ -36,7 +36,7 @@ impl Walk {
 }
 
 impl Iterator for Walk {
-    type Item = Result<Found, (PathBuf, io::Error)>;
+    type Item = Result<FoundFile, (PathBuf, io::Error)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -54,7 +54,7 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    fn look(&mut self, path: PathBuf) -> Result<Option<Found>, (PathBuf, io::Error)> {
+    fn look(&mut self, path: PathBuf) -> Result<Option<FoundFile>, (PathBuf, io::Error)> {
         let own = match fs::symlink_metadata(&path) {
             Ok(own) => own,
             Err(e) => return Err((path, e)),
@@ -70,7 +70,7 @@ impl Walk {
         }
         match fs::metadata(&path) {
             Ok(facts) if facts.is_file() => {
-                Ok(Some(Found { format: Format::of(&path), bytes: facts.len(), path }))
+                Ok(Some(FoundFile { format: Format::of(&path), bytes: facts.len(), path }))
             }
             Ok(_) => Ok(None),
             Err(e) => Err((path, e)),

@@ -19,14 +19,14 @@ use howdah_postgres::problem::from_pg;
 use howdah_postgres::{Lease, param};
 
 /// A connection, and the time its statements may take.
-pub(crate) struct Session<'a> {
+pub(crate) struct TimedLease<'a> {
     client: &'a Lease,
     timeout_ms: Option<u32>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> TimedLease<'a> {
     pub(crate) fn new(client: &'a Lease, timeout_ms: Option<u32>) -> Self {
-        Session { client, timeout_ms }
+        TimedLease { client, timeout_ms }
     }
 
     /// Runs a statement under the decision's settings, and a check beside it.

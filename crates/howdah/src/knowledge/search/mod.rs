@@ -20,7 +20,7 @@ use howdah_plan::search::answer::ScanReport;
 use howdah_plan::search::ask::{Ask, Near, check_vector};
 use howdah_plan::search::param::with_literals;
 use howdah_plan::search::request::Mode;
-use howdah_plan::search::scan::{self, Decision, Facts, Found, Need, Path};
+use howdah_plan::search::scan::{self, Decision, LegRows, Need, Path, TableFacts};
 use howdah_plan::search::statement::{self, Statement};
 use howdah_plan::search::words::{WordPlan, plan as plan_words};
 pub use howdah_plan::search::{SearchAnswer, SearchRequest};
@@ -29,7 +29,7 @@ use howdah_plan::spec::resolve::Resolved;
 use crate::collections::cache::Cache;
 use crate::collections::facts;
 use crate::knowledge::remembered;
-use execute::Session;
+use execute::TimedLease;
 use howdah_embed::{Embedders, Purpose};
 use howdah_postgres::{Lease, Pools};
 
@@ -106,7 +106,7 @@ async fn search(
 pub async fn words_of(
     pools: &Pools,
     resolved: &Resolved,
-    facts: &Facts,
+    facts: &TableFacts,
     ask: &Ask,
 ) -> Result<WordPlan, Problem> {
     let known = words::of(pools, resolved, ask).await?;
@@ -130,7 +130,7 @@ async fn embed(
     pools: &Pools,
     embedders: &Embedders,
     resolved: &Resolved,
-    facts: &Facts,
+    facts: &TableFacts,
     ask: &Ask,
 ) -> Result<Option<(Vec<f32>, f64)>, Problem> {
     if !matches!(ask.near, Some(Near::Text)) {
@@ -151,7 +151,7 @@ async fn embed(
 struct Search<'a> {
     pools: &'a Pools,
     resolved: &'a Resolved,
-    facts: &'a Facts,
+    facts: &'a TableFacts,
     ask: &'a Ask,
     known: &'a words::Known,
     request: &'a SearchRequest,
@@ -170,9 +170,9 @@ struct Attempt {
 impl Search<'_> {
     async fn run(&self) -> Result<SearchAnswer, Problem> {
         let client = self.pools.get(&self.resolved.database).await?;
-        let session = Session::new(&client, self.left());
-        let first = self.attempt(self.decide(&session).await?, false);
-        let batch = self.read(&session, &first).await?;
+        let lease = TimedLease::new(&client, self.left());
+        let first = self.attempt(self.decide(&lease).await?, false);
+        let batch = self.read(&lease, &first).await?;
         let (attempt, batch, gave_up) = if self.legs(&batch, &first).iter().all(|leg| leg.whole()) {
             (first, batch, None)
         } else {
@@ -189,7 +189,7 @@ impl Search<'_> {
         answer.complete = complete;
         answer.complete_reason = complete_reason;
         if self.request.explain {
-            let plan = session.explain(&attempt.decision, &attempt.statement).await?;
+            let plan = lease.explain(&attempt.decision, &attempt.statement).await?;
             let explain = explain::read(plan, self.ask, &self.resolved.table);
             answer.scanned = Some(explain.scanned);
             answer.explain = Some(explain);
@@ -221,7 +221,7 @@ impl Search<'_> {
         };
         let mut second = self.attempt(decision, words);
         second.escalated = vectors;
-        let limited = Session::new(client, Some(self.left().unwrap_or(EXACT_TIMEOUT_MS)));
+        let limited = TimedLease::new(client, Some(self.left().unwrap_or(EXACT_TIMEOUT_MS)));
         match self.read(&limited, &second).await {
             Ok(all) => Ok((second, all, None)),
             Err(problem) if problem.kind == Kind::Timeout => Ok((first, batch, Some(problem.message))),
@@ -262,7 +262,7 @@ impl Search<'_> {
         }
     }
 
-    async fn decide(&self, session: &Session<'_>) -> Result<Decision, Problem> {
+    async fn decide(&self, lease: &TimedLease<'_>) -> Result<Decision, Problem> {
         let Some(rows) = self.ask.vector_rows() else {
             return Ok(Decision {
                 path: Path::Exact,
@@ -275,7 +275,7 @@ impl Search<'_> {
         // Only a choice between two ways needs to know how many rows pass.
         let undecided = self.facts.index.is_some() && !self.ask.exact && self.facts.rows > scan::ALWAYS_EXACT;
         let matching = match statement::matching(self.ask, self.resolved) {
-            Some(estimate) if undecided => Some(self.estimate(session, &estimate).await?),
+            Some(estimate) if undecided => Some(self.estimate(lease, &estimate).await?),
             Some(_) => Some(self.facts.rows),
             None => None,
         };
@@ -284,7 +284,7 @@ impl Search<'_> {
     }
 
     /// How many rows pass the filter, as the planner estimates it.
-    async fn estimate(&self, session: &Session<'_>, estimate: &Statement) -> Result<f64, Problem> {
+    async fn estimate(&self, lease: &TimedLease<'_>, estimate: &Statement) -> Result<f64, Problem> {
         let filter = self.request.filter.as_ref().map(ToString::to_string).unwrap_or_default();
         // A filter with thousands of values is not worth remembering.
         let name = (filter.len() <= 2000).then(|| format!("{}\0{filter}", facts::key(self.resolved)));
@@ -292,40 +292,40 @@ impl Search<'_> {
         if let Some(rows) = name.as_ref().and_then(|name| estimates.0.get(name, ESTIMATE_FRESH)) {
             return Ok(rows);
         }
-        let rows = session.estimate(estimate).await?;
+        let rows = lease.estimate(estimate).await?;
         if let Some(name) = name {
             estimates.0.put(name, rows, ESTIMATE_FRESH);
         }
         Ok(rows)
     }
 
-    async fn read(&self, session: &Session<'_>, attempt: &Attempt) -> Result<read::Batch, Problem> {
+    async fn read(&self, lease: &TimedLease<'_>, attempt: &Attempt) -> Result<read::Batch, Problem> {
         let check = match &self.ask.near {
             Some(Near::Row(id)) => Some((id, statement::row_check(id, self.resolved, self.facts))),
             _ => None,
         };
         let check_statement = check.as_ref().map(|(_, check)| check);
-        let (rows, row) = session.run(&attempt.decision, &attempt.statement, check_statement).await?;
+        let (rows, row) = lease.run(&attempt.decision, &attempt.statement, check_statement).await?;
         if let Some((id, _)) = check {
             read::check_row(id, row, self.resolved)?;
         }
         read::batch(&rows, self.ask, self.resolved)
     }
 
-    fn vector_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<Found> {
+    fn vector_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<LegRows> {
         let exact = attempt.decision.path == Path::Exact;
-        self.ask.vector_rows().map(|rows| Found { wanted: rows.into(), found: batch.vector_found, exact })
+        self.ask.vector_rows().map(|rows| LegRows { wanted: rows.into(), found: batch.vector_found, exact })
     }
 
-    fn text_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<Found> {
-        (self.ask.mode != Mode::Vector).then(|| Found {
+    fn text_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<LegRows> {
+        (self.ask.mode != Mode::Vector).then(|| LegRows {
             wanted: text_rows(self.ask).into(),
             found: batch.text_found,
             exact: !attempt.words.pruned,
         })
     }
 
-    fn legs(&self, batch: &read::Batch, attempt: &Attempt) -> Vec<Found> {
+    fn legs(&self, batch: &read::Batch, attempt: &Attempt) -> Vec<LegRows> {
         self.vector_leg(batch, attempt).into_iter().chain(self.text_leg(batch, attempt)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! How are vectors declared?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, FixKind, FixTemplate, Need, Scope, Severity};
+use super::super::contract::{Area, Check, CheckFacts, FixKind, FixTemplate, Need, Scope, Severity};
 use crate::spec::resolve::{MAX_INDEXED_HALFVEC, MAX_INDEXED_VECTOR, resolve};
 
 const VECTOR: &[Need] = &[Need::Extension("vector")];
@@ -149,7 +149,7 @@ pub static CHECKS: &[Check] = &[
     .sql_fix("SELECT * FROM {table} WHERE {column} IS NULL; -- embed these"),
 ];
 
-fn over_limit(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn over_limit(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let dimensions = row.int("dimensions")?;
     let most = match row.text("type") {
         "vector" => i64::from(MAX_INDEXED_VECTOR),
@@ -169,7 +169,7 @@ fn over_limit(_: &Facts<'_>, row: &Row) -> Option<Found> {
     (dimensions > most && !row.is("indexed")).then(|| if fits { found.fix(halfvec) } else { found })
 }
 
-fn mismatch(facts: &Facts<'_>, row: &Row) -> Option<Found> {
+fn mismatch(facts: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let spec = facts.spec?;
     let dimensions = row.int("dimensions")?;
     spec.collections.keys().find_map(|name| {

@@ -1,7 +1,7 @@
 //! Are the settings sound, and are they the declared ones?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
 use super::figure::size;
 use crate::settings::{self, Context};
 use crate::spec::Disk;
@@ -200,7 +200,7 @@ pub static CHECKS: &[Check] = &[
 ];
 
 /// What is declared in `[settings]`, and for a server that Howdah runs also what it was tuned to.
-fn drift(facts: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
+fn drift(facts: &CheckFacts<'_>, rows: &[Row]) -> Vec<Found> {
     let Some(spec) = facts.spec else { return vec![] };
     let wanted: Vec<(String, String)> = match facts.machine {
         Some(machine) if spec.server.url.is_none() => tune::for_spec(machine, facts.major(), spec)

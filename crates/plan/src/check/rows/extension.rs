@@ -1,7 +1,7 @@
 //! Which PostgreSQL and which pgvector is this, and does it work?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, FixKind, FixTemplate, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, FixKind, FixTemplate, Need, Severity};
 use crate::platform;
 use crate::spec::Spec;
 use crate::version::{MAJORS, OLDEST_SOUND, faults, parse};
@@ -225,7 +225,7 @@ const INSTALL: FixTemplate = FixTemplate { kind: FixKind::Advice, text: "{instal
 const AVAILABLE: &str = "SELECT default_version, CASE WHEN version() ~ '32-bit' THEN 32 ELSE 64 END AS bits \
                          FROM pg_available_extensions WHERE name = 'vector'";
 
-fn version(facts: &Facts<'_>, row: &Row) -> Option<Found> {
+fn version(facts: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (major, minor) = (facts.major(), facts.version_num % 10_000);
     let version = row.text("version");
     let Some(known) = MAJORS.iter().find(|known| known.major == major) else {
@@ -248,7 +248,7 @@ fn fault(row: &Row, name: &str) -> Option<Found> {
     Some(Found::new(format!("`{version}` is there; {}; sound from {major}.{minor}.{patch}", fault.effect)))
 }
 
-fn installed(facts: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
+fn installed(facts: &CheckFacts<'_>, rows: &[Row]) -> Vec<Found> {
     let (Some(database), true) = (facts.database, rows.is_empty()) else { return vec![] };
     match facts.spec {
         Some(spec) if wants_vectors(spec, database) => {

@@ -1,7 +1,7 @@
 //! How are vectors indexed, and does the index serve the searches?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Scope, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Scope, Severity};
 use super::figure::size;
 use crate::spec::resolve::resolve;
 
@@ -362,7 +362,7 @@ const OPERATORS: [(&str, &str, &str); 4] = [
     ("<+>", "_l1_ops", "vector_l1_ops"),
 ];
 
-fn operators(_: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
+fn operators(_: &CheckFacts<'_>, rows: &[Row]) -> Vec<Found> {
     let mut found = Vec::new();
     for (operator, suffix, opclass) in OPERATORS {
         let users: Vec<&Row> = rows.iter().filter(|row| row.text("operator") == operator).collect();
@@ -377,7 +377,7 @@ fn operators(_: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
     found
 }
 
-fn declared(facts: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
+fn declared(facts: &CheckFacts<'_>, rows: &[Row]) -> Vec<Found> {
     let Some(spec) = facts.spec else { return vec![] };
     let judged = spec.collections.keys().filter_map(|name| {
         let wanted = resolve(spec, name).ok().filter(|it| facts.database == Some(it.database.as_str()))?;
@@ -399,7 +399,7 @@ fn declared(facts: &Facts<'_>, rows: &[Row]) -> Vec<Found> {
     judged.collect()
 }
 
-fn lists(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn lists(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, lists, bytes) = (row.int("rows")?, row.int("lists")?, row.int("bytes")?);
     if row.text("method") != "ivfflat" || rows < 1_000 {
         return None;
@@ -423,7 +423,7 @@ fn build_bytes(kind: &str, dimensions: i64, m: i64) -> i64 {
     vector + 40 * m + 140
 }
 
-fn build_memory(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn build_memory(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, dimensions) = (row.int("rows")?, row.int("dimensions").filter(|dimensions| *dimensions > 0)?);
     let wanted = rows * build_bytes(row.text("type"), dimensions, row.int("m")?);
     let have = row.int("maintenance_bytes")?;
@@ -450,7 +450,7 @@ fn index_bytes(kind: &str, dimensions: i64, m: i64) -> i64 {
     if element > 8_160 { 2 * 8_192 } else { 8_192 / (8_160 / element) }
 }
 
-fn bloat(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn bloat(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, bytes) = (row.int("rows")?, row.int("bytes")?);
     let dimensions = row.int("dimensions").filter(|dimensions| *dimensions > 0)?;
     let ideal = index_bytes(row.text("type"), dimensions, row.int("m")?) * rows.max(1);

@@ -1,7 +1,7 @@
 //! Howdah's own index: does its library work, is what it holds what the table holds, does it find what it is asked for?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
 
 const EXTENSION: Need = Need::Extension("howdah");
 
@@ -55,8 +55,8 @@ pub static CHECKS: &[Check] = &[
          coalesce(current_setting('howdah.target_recall', true), '0.97')::float8 AS target \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid \
          JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am am ON am.oid = c.relam CROSS JOIN LATERAL \
-         howdah_index_info(CASE WHEN am.amname = 'howdah' AND i.indisvalid AND c.relkind = 'i' THEN c.oid::regclass END) \
-         AS info WHERE info IS NOT NULL ORDER BY 1",
+         howdah_index_info(CASE WHEN am.amname = 'howdah' AND i.indisvalid AND c.relkind = 'i' AND \
+         has_table_privilege(i.indrelid, 'SELECT') THEN c.oid::regclass END) AS info WHERE info IS NOT NULL ORDER BY 1",
     )
     .needs(&[EXTENSION, Need::Request])
     .each(calibration)
@@ -70,7 +70,7 @@ const GROWN: i64 = 4;
 /// Where a whole curve ends.
 const WHOLE: f64 = 0.999;
 
-fn calibration(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn calibration(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, calibrated) = (row.int("rows")?, row.int("calibrated")?);
     if rows < TOO_FEW {
         return None;

@@ -1,7 +1,7 @@
 //! Replicas.
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
 use super::figure::size;
 
 const MONITOR: &[Need] = &[Need::Monitor];
@@ -104,7 +104,7 @@ pub static CHECKS: &[Check] = &[
     .safe_fix("ALTER SYSTEM SET hot_standby_feedback = on;\nSELECT pg_reload_conf()"),
 ];
 
-fn slot(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn slot(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let bytes = row.int("bytes").unwrap_or(0);
     let status = row.text("status");
     let found = Found::new(format!("{} kept, `{status}`", size(bytes)));

@@ -1,7 +1,7 @@
 //! Who may get in, and as whom?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, Facts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
 
 const HBA: &str = "SELECT line_number AS line, type, array_to_string(database, ',') AS databases, \
                    array_to_string(user_name, ',') AS users, coalesce(address, '') AS address, auth_method AS method, \
@@ -182,7 +182,7 @@ pub static CHECKS: &[Check] = &[
     .safe_fix("ALTER SYSTEM SET log_statement = 'none';\nSELECT pg_reload_conf()"),
 ];
 
-fn trust(_: &Facts<'_>, row: &Row) -> Option<Found> {
+fn trust(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (method, kind, address) = (row.text("method"), row.text("type"), row.text("address"));
     if !row.text("error").is_empty() || kind == "local" {
         return None;
@@ -197,7 +197,7 @@ fn trust(_: &Facts<'_>, row: &Row) -> Option<Found> {
     Some(Found::new(rule).severity(severity).about(format!("line {}", row.int("line").unwrap_or(0))))
 }
 
-fn unreadable(facts: &Facts<'_>, row: &Row) -> Option<Found> {
+fn unreadable(facts: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let spec = facts.spec?;
     let readers = row.list("readers");
     spec.roles.iter().find_map(|(role, declared)| {

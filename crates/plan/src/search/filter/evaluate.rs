@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::kind::compare_numbers;
-use super::{Expr, Target, Test};
+use super::{Expr, Operand, Test};
 
 /// Whether a row matches. `row` has one value a column, NULL being JSON `null` or absent, the metadata among them.
 pub fn matches(expr: &Expr, row: &Map<String, Value>) -> bool {
@@ -16,25 +16,25 @@ pub fn matches(expr: &Expr, row: &Map<String, Value>) -> bool {
 }
 
 /// The value tested; none where it is missing or null.
-fn find<'a>(target: &Target, row: &'a Map<String, Value>) -> Option<&'a Value> {
+fn find<'a>(target: &Operand, row: &'a Map<String, Value>) -> Option<&'a Value> {
     let value = match target {
-        Target::Column { name, .. } => row.get(name)?,
-        Target::Metadata { column, path } => {
+        Operand::Column { name, .. } => row.get(name)?,
+        Operand::Metadata { column, path } => {
             path.iter().try_fold(row.get(column)?, |value, key| value.as_object()?.get(key))?
         }
     };
     (!value.is_null()).then_some(value)
 }
 
-fn holds(target: &Target, test: &Test, value: &Value) -> bool {
+fn holds(target: &Operand, test: &Test, value: &Value) -> bool {
     match test {
         Test::Exists => true,
         Test::Equals(wanted) => equal(value, wanted),
         Test::In(wanted) => wanted.iter().any(|wanted| equal(value, wanted)),
         Test::Contains(wanted) => value.as_array().is_some_and(|held| held.iter().any(|v| equal(v, wanted))),
         Test::Compares(order, wanted) => match target {
-            Target::Column { kind, .. } => kind.compare(*order, value, wanted),
-            Target::Metadata { .. } => super::Kind::Text.compare(*order, value, wanted),
+            Operand::Column { kind, .. } => kind.compare(*order, value, wanted),
+            Operand::Metadata { .. } => super::Kind::Text.compare(*order, value, wanted),
         },
     }
 }

@@ -53,12 +53,12 @@ pub enum Expr {
     /// It does not hold.
     Not(Box<Expr>),
     /// One test.
-    Test(Target, Test),
+    Test(Operand, Test),
 }
 
 /// What is tested.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Target {
+pub enum Operand {
     /// A column.
     Column {
         /// Its name in the table.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Expr, Kind, MAX_DEPTH, MAX_TESTS, MAX_VALUES, Order, Scope, Target, Test};
+use super::{Expr, Kind, MAX_DEPTH, MAX_TESTS, MAX_VALUES, Operand, Order, Scope, Test};
 use crate::problem::{self, Problem};
 use crate::spec::resolve::nearest;
 
@@ -73,13 +73,13 @@ impl Reader<'_> {
         Ok(one_or_all(tests?))
     }
 
-    fn target(&self, key: &str) -> Result<Target, Problem> {
+    fn target(&self, key: &str) -> Result<Operand, Problem> {
         if let Some((_, name, kind)) = self.scope.columns.iter().find(|(known, ..)| known == key) {
             return match kind {
                 Kind::Other(name) => Err(usage(format!("`{key}` cannot be filtered on"))
                     .detail(format!("its type is `{name}`"))
                     .hint("Filter on a number, text, boolean, uuid, date or time, or on metadata.")),
-                _ => Ok(Target::Column { name: name.clone(), kind: kind.clone() }),
+                _ => Ok(Operand::Column { name: name.clone(), kind: kind.clone() }),
             };
         }
         if let Some(path) = key.strip_prefix("metadata.") {
@@ -92,7 +92,7 @@ impl Reader<'_> {
                     .hint("Write `metadata.a.b`; quote a part that holds a dot: `metadata.\"a.b\".c`.")
             })?;
             no_nul(key, key)?;
-            return Ok(Target::Metadata { column: column.clone(), path });
+            return Ok(Operand::Metadata { column: column.clone(), path });
         }
         Err(self.unknown(key))
     }
@@ -115,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    fn test(&mut self, key: &str, target: &Target, operator: &str, value: &Value) -> Result<Expr, Problem> {
+    fn test(&mut self, key: &str, target: &Operand, operator: &str, value: &Value) -> Result<Expr, Problem> {
         self.tests += 1;
         if self.tests > MAX_TESTS {
             return Err(usage(format!("the filter has more than {MAX_TESTS} tests"))
@@ -157,20 +157,20 @@ fn unknown_operator(key: &str, operator: &str) -> Problem {
 }
 
 /// A value that the target can equal.
-fn scalar(key: &str, target: &Target, value: &Value) -> Result<Value, Problem> {
+fn scalar(key: &str, target: &Operand, value: &Value) -> Result<Value, Problem> {
     match (target, value) {
         (_, Value::Array(_)) => Err(usage(format!("`{key}` cannot equal a list")).hint(
             "For one of several values write `{\"in\": […]}`; for an array that holds a value, `contains`.",
         )),
         (_, Value::Object(_)) => Err(usage(format!("`{key}` cannot equal an object"))
             .hint("Name the place inside it: `metadata.a.b`.")),
-        (Target::Column { kind: Kind::Array(_), .. }, _) => Err(usage(format!("`{key}` is an array"))
+        (Operand::Column { kind: Kind::Array(_), .. }, _) => Err(usage(format!("`{key}` is an array"))
             .hint(format!("Write `{{\"{key}\": {{\"contains\": {value}}}}}`."))),
         (target, value) => fitting(key, target, value),
     }
 }
 
-fn scalars(key: &str, target: &Target, value: &Value) -> Result<Vec<Value>, Problem> {
+fn scalars(key: &str, target: &Operand, value: &Value) -> Result<Vec<Value>, Problem> {
     let Value::Array(values) = value else { return Err(needs(key, "in", "a list", value)) };
     if values.len() > MAX_VALUES {
         return Err(usage(format!("`in` under `{key}` has {} values", values.len()))
@@ -186,12 +186,12 @@ fn scalars(key: &str, target: &Target, value: &Value) -> Result<Vec<Value>, Prob
         .collect()
 }
 
-fn ordered(key: &str, target: &Target, order: Order, value: &Value) -> Result<Test, Problem> {
+fn ordered(key: &str, target: &Operand, order: Order, value: &Value) -> Result<Test, Problem> {
     match target {
-        Target::Column { kind, .. } if !kind.ordered() => {
+        Operand::Column { kind, .. } if !kind.ordered() => {
             return Err(usage(format!("`{key}` is `{}`, which has no order", kind.name())));
         }
-        Target::Metadata { .. } if !value.is_number() && !value.is_string() => {
+        Operand::Metadata { .. } if !value.is_number() && !value.is_string() => {
             return Err(needs(key, "a comparison", "a number or a string", value));
         }
         _ => {}
@@ -200,25 +200,27 @@ fn ordered(key: &str, target: &Target, order: Order, value: &Value) -> Result<Te
 }
 
 /// A value that the target, an array, can hold.
-fn element(key: &str, target: &Target, value: &Value) -> Result<Value, Problem> {
+fn element(key: &str, target: &Operand, value: &Value) -> Result<Value, Problem> {
     match (target, value) {
         (_, Value::Null | Value::Array(_) | Value::Object(_)) => {
             Err(needs(key, "contains", "a string, a number or a boolean", value))
         }
-        (Target::Column { kind: Kind::Array(_), .. } | Target::Metadata { .. }, value) => {
+        (Operand::Column { kind: Kind::Array(_), .. } | Operand::Metadata { .. }, value) => {
             fitting(key, target, value)
         }
-        (Target::Column { kind, .. }, _) => Err(usage(format!("`{key}` is `{}`, not an array", kind.name()))),
+        (Operand::Column { kind, .. }, _) => {
+            Err(usage(format!("`{key}` is `{}`, not an array", kind.name())))
+        }
     }
 }
 
-fn fitting(key: &str, target: &Target, value: &Value) -> Result<Value, Problem> {
+fn fitting(key: &str, target: &Operand, value: &Value) -> Result<Value, Problem> {
     if let Value::String(text) = value {
         no_nul(key, text)?;
     }
     match target {
-        Target::Metadata { .. } => Ok(value.clone()),
-        Target::Column { kind, .. } => kind.fit(value).map_err(|fits| {
+        Operand::Metadata { .. } => Ok(value.clone()),
+        Operand::Column { kind, .. } => kind.fit(value).map_err(|fits| {
             usage(format!("`{key}` is `{}`, and {} is not", kind.name(), shown(value)))
                 .hint(format!("It needs {fits}."))
         }),

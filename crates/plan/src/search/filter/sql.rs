@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Expr, Target, Test};
+use super::{Expr, Operand, Test};
 use crate::search::param::{Param, Params};
 use crate::spec::resolve::quote_ident;
 
@@ -46,12 +46,12 @@ impl Writer<'_> {
         format!("{}.{}", self.alias, quote_ident(name))
     }
 
-    fn exists(&mut self, target: &Target, negated: bool) -> String {
+    fn exists(&mut self, target: &Operand, negated: bool) -> String {
         match target {
-            Target::Column { name, .. } => {
+            Operand::Column { name, .. } => {
                 format!("{} IS {}NULL", self.column(name), if negated { "" } else { "NOT " })
             }
-            Target::Metadata { column, path } => {
+            Operand::Metadata { column, path } => {
                 let path = self.params.bind(Param::Text(format!("{} ? (@ != null)", json_path(path))));
                 let sql =
                     format!("jsonb_path_exists({}, {path}::jsonpath, '{{}}', true)", self.column(column));
@@ -60,9 +60,9 @@ impl Writer<'_> {
         }
     }
 
-    fn test(&mut self, target: &Target, test: &Test) -> String {
+    fn test(&mut self, target: &Operand, test: &Test) -> String {
         match target {
-            Target::Column { name, kind } => {
+            Operand::Column { name, kind } => {
                 let column = self.column(name);
                 let mut bind = |(param, cast): (Param, &str)| format!("{}{cast}", self.params.bind(param));
                 match test {
@@ -75,7 +75,7 @@ impl Writer<'_> {
                     Test::Exists => format!("{column} IS NOT NULL"),
                 }
             }
-            Target::Metadata { column, path } => self.metadata(column, path, test),
+            Operand::Metadata { column, path } => self.metadata(column, path, test),
         }
     }
 
@@ -103,7 +103,7 @@ impl Writer<'_> {
                 let value = self.params.bind(Param::Text(json!({"v": value}).to_string()));
                 format!("jsonb_path_exists({column}, {path}::jsonpath, {value}::jsonb, true)")
             }
-            Test::Exists => self.exists(&Target::Metadata { column, path: path.to_vec() }, false),
+            Test::Exists => self.exists(&Operand::Metadata { column, path: path.to_vec() }, false),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::super::common::{Common, Format};
+use super::super::endpoint::{self, Endpoint};
 use super::super::print::{self, DIM, paint};
 use super::super::refusal::Outcome;
-use super::super::session::{self, Session};
 use super::super::steps::Shown;
 use super::presenter::{Asked, Presenter};
 use crate::apply;
@@ -32,12 +32,12 @@ pub const APPLY: Presenter = Presenter {
 
 async fn here(asked: &Asked<'_>) -> Outcome {
     let common = asked.common;
-    let how: Apply = session::typed(asked.skill, asked.input)?;
-    let (declaration, context) = Session::own(common).await?;
+    let how: Apply = endpoint::typed(asked.skill, asked.input)?;
+    let (declaration, context) = Endpoint::own(common).await?;
     let shown = Shown::new(common.quiet);
     let begun = Instant::now();
     let outcome = context.apply(how, false, &apply::tell(&shown)).await?;
-    session::tell_to_reload(&declaration)?;
+    endpoint::tell_to_reload(&declaration)?;
     match common.output {
         Format::Table | Format::Csv => print::out(&format!(
             "{} applied {}\n",

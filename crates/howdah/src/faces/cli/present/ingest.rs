@@ -13,12 +13,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::common::{Common, Format};
+use super::super::endpoint::{self, Endpoint};
 use super::super::print::{self, GREEN, YELLOW, count, paint, thousands};
 use super::super::refusal::Outcome;
-use super::super::session::{self, Session};
 use super::super::stop::INTERRUPTED;
 use super::presenter::{Asked, Presenter, switch_in};
-use crate::knowledge::ingest::{IngestReport, Input, Request};
+use crate::knowledge::ingest::{IngestReport, IngestRequest, Input};
 use crate::knowledge::read;
 use crate::observe::progress::{Event, Progress};
 use crate::skills::ingest::Ingest;
@@ -84,10 +84,10 @@ pub const INGEST: Presenter = Presenter {
 /// Files are read and embedded here, with progress, and written straight to PostgreSQL.
 async fn here(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     let common = asked.common;
-    let (_, context) = Session::own(common).await?;
+    let (_, context) = Endpoint::own(common).await?;
     let format = asked.matches.get_one::<String>(FORMAT).map(|name| read::Format::parse(name)).transpose()?;
     let inputs = paths.iter().map(|path| Input::Path(path.to_string_lossy().into_owned())).collect();
-    let change = |request: &mut Request| {
+    let change = |request: &mut IngestRequest| {
         request.format = format;
         request.skip_bad = asked.input["skip_bad"] == true;
         request.prune = switch_in(asked.matches, PRUNE);
@@ -110,18 +110,18 @@ fn collection<'a>(asked: &'a Asked<'_>) -> &'a str {
 
 /// Another server takes documents as JSON Lines over REST.
 async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
-    let session = Session::open(asked.common).await?;
+    let endpoint = Endpoint::open(asked.common).await?;
     let mut whole = IngestReport { collection: collection(asked).to_owned(), ..IngestReport::default() };
     for path in paths {
         for part in documents(path)?.chunks(PART) {
             let mut input = asked.input.clone();
             input["documents"] = part.into();
-            let fits: Result<Ingest, _> = session::typed(asked.skill, &input);
+            let fits: Result<Ingest, _> = endpoint::typed(asked.skill, &input);
             let input = fits.map_err(|problem| Problem {
                 message: format!("a record of `{}` does not fit", path.display()),
                 ..problem
             })?;
-            let answer = session.call(asked.skill.name, json!(input)).await?;
+            let answer = endpoint.call(asked.skill.name, json!(input)).await?;
             let report = IngestReport::deserialize(&answer).map_err(|error| {
                 Problem::new(Kind::Internal, "the server answered something that is no report of an ingest")
                     .detail(error.to_string())

@@ -7,9 +7,9 @@ use howdah_plan::problem::{Kind, Problem};
 use serde_json::Value;
 
 use super::super::common::{Common, Format};
+use super::super::endpoint::{self, HttpCall};
 use super::super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
 use super::super::refusal::Refusal;
-use super::super::session::{self, HttpCall};
 use super::filter;
 use super::presenter::{Asked, Flag, Presenter};
 use crate::daemon::declaration::Declaration;
@@ -80,7 +80,7 @@ fn curl(asked: &Asked) -> Result<String, Refusal> {
         Some(base) => base.trim_end_matches('/').to_owned(),
         None => {
             let declaration = Declaration::find(common.file.as_deref())?;
-            session::running(&declaration)?.map(|(_, running)| running.rest).ok_or_else(|| {
+            endpoint::running(&declaration)?.map(|(_, running)| running.rest).ok_or_else(|| {
                 Problem::new(Kind::Unreachable, "no server runs to call")
                     .hint("Start it with `howdah up`, or name one with `--url`.")
             })?

@@ -6,7 +6,7 @@ use howdah_plan::problem::Kind;
 use howdah_plan::spec::resolve::resolve;
 use serde_json::json;
 
-use super::super::{Input, Request};
+use super::super::{IngestRequest, Input};
 use super::{World, embedder, formats, provider};
 
 /// A file, and where and why it is refused.
@@ -129,8 +129,10 @@ async fn texts_without_an_embedder_and_missing_things_are_said() {
     let path = world.file("a.md", "text");
     let problem = world.ingest(&[&path]).await.unwrap_err();
     assert!(problem.message.contains("has no embedder"), "{problem}");
-    let records =
-        Request::new(vec![Input::Records("r".into(), vec![json!({"content": "x"})])], world.collection());
+    let records = IngestRequest::new(
+        vec![Input::Records("r".into(), vec![json!({"content": "x"})])],
+        world.collection(),
+    );
     assert!(world.run(records).await.unwrap_err().message.contains("no `embedding`"));
     let problem = world.ingest(&[std::path::Path::new("/no/such/file.md")]).await.unwrap_err();
     assert_eq!(problem.kind, Kind::NotFound);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use half::f16;
 use serde_json::{Value, json};
 
-use super::super::{Event, Input, Request};
+use super::super::{Event, IngestRequest, Input};
 use super::{Watch, World};
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_long_record_becomes_several_rows_of_one_document() {
     let words = (0..100).map(|i| format!("word{i}")).collect::<Vec<_>>().join(" ");
     let record = json!({"id": "long", "content": words, "year": 1999, "color": "red"});
     world
-        .run(Request::new(vec![Input::Records("memory".into(), vec![record])], world.collection()))
+        .run(IngestRequest::new(vec![Input::Records("memory".into(), vec![record])], world.collection()))
         .await
         .unwrap();
     let rows = world.rows().await;

@@ -14,7 +14,7 @@ use howdah_plan::spec::{self, Collection, EmbedderKind, Spec};
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request as HttpRequest, ResponseTemplate};
 
-use super::{IngestReport, Request, run};
+use super::{IngestReport, IngestRequest, run};
 use crate::observe::progress::{Event, Progress};
 use howdah_embed::Embedder;
 use howdah_postgres::testing::{self, TestDatabase};
@@ -98,8 +98,8 @@ impl World {
     }
 
     /// A request for paths.
-    pub fn request(&self, paths: &[&Path]) -> Request {
-        Request::paths(paths.iter().map(|path| path.display().to_string()), self.collection())
+    pub fn request(&self, paths: &[&Path]) -> IngestRequest {
+        IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection())
     }
 
     /// Ingests paths.
@@ -107,7 +107,7 @@ impl World {
         self.run(self.request(paths)).await
     }
 
-    pub async fn run(&self, request: Request) -> Result<IngestReport, Problem> {
+    pub async fn run(&self, request: IngestRequest) -> Result<IngestReport, Problem> {
         run(self.pools(), self.embedder.clone(), &self.resolved, request, Arc::new(Watch::default())).await
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Input, Request};
+use super::super::{IngestRequest, Input};
 use super::World;
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn records_may_come_in_any_order_and_twice() {
     let world = World::new(&[]).await;
     let records = |texts: &[&str]| {
         let records = texts.iter().map(|text| json!({"content": text})).collect();
-        Request::new(vec![Input::Records("r".into(), records)], world.collection())
+        IngestRequest::new(vec![Input::Records("r".into(), records)], world.collection())
     };
     world.run(records(&["a", "b", "a"])).await.unwrap();
     assert_eq!(world.count().await, 2);

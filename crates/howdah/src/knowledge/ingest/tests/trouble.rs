@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::super::{IngestReport, Request, run};
+use super::super::{IngestReport, IngestRequest, run};
 use super::{World, embedder, own_schema, own_table};
 use crate::observe::progress::{Event, Progress, Silent};
 use howdah_postgres::testing::{Cluster, SmallDisk};
@@ -52,7 +52,7 @@ async fn ingest(
     progress: Arc<dyn Progress>,
     stop: CancellationToken,
 ) -> Result<IngestReport, Problem> {
-    let mut request = Request::paths([path.display().to_string()], world.collection());
+    let mut request = IngestRequest::paths([path.display().to_string()], world.collection());
     (request.batch_rows, request.stop) = (200, stop);
     run(pools, None, &world.resolved, request, progress).await
 }
@@ -95,7 +95,7 @@ async fn a_server_killed_in_the_middle_keeps_whole_documents_and_the_rerun_compl
             kill(postmaster, Signal::SIGKILL).unwrap();
         });
     }));
-    let mut request = Request::paths([path.display().to_string()], world.collection());
+    let mut request = IngestRequest::paths([path.display().to_string()], world.collection());
     request.batch_rows = 100;
     let outcome = run(&pools, None, &resolved, request.clone(), progress).await;
     // A backend outlives its postmaster until it notices, so the rest may even get through.

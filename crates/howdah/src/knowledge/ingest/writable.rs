@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
 use crate::knowledge::remembered;
-use howdah_embed::Facts;
+use howdah_embed::ModelFacts;
 use howdah_postgres::problem::from_pg;
 
 /// Largest number that halfvec stores.
@@ -43,7 +43,7 @@ pub(super) struct Column {
 
 /// The table that is written.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(super) struct WritableTable {
     pub collection: String,
     /// `"schema"."table"`.
     pub table: String,
@@ -55,7 +55,7 @@ pub(super) struct Target {
     /// Whether the table notes when a row changed.
     pub updated_at: bool,
     /// The embedder that fills it; none when callers bring the vectors.
-    pub facts: Option<Facts>,
+    pub facts: Option<ModelFacts>,
     /// Whether `howdah.collections` has its row.
     pub remembered: bool,
 }
@@ -70,13 +70,17 @@ struct Live {
     needs_value: bool,
 }
 
-impl Target {
+impl WritableTable {
     /// Reads the live table and refuses what cannot work.
     ///
     /// # Errors
     /// `not_found` without the table, `usage` when it lacks what ingest needs, `conflict` when dimensions, model or
     /// normalisation are not those the collection was filled with.
-    pub async fn read(client: &Client, resolved: &Resolved, facts: Option<&Facts>) -> Result<Self, Problem> {
+    pub async fn read(
+        client: &Client,
+        resolved: &Resolved,
+        facts: Option<&ModelFacts>,
+    ) -> Result<Self, Problem> {
         adoptable(resolved)?;
         let live = live(client, resolved).await?;
         let (columns, fields) = columns(resolved, &live)?;
@@ -89,7 +93,7 @@ impl Target {
         };
         let dimensions = dimensions(resolved, embedding, facts)?;
         let remembered = is_remembered(client, resolved, dimensions, facts).await?;
-        Ok(Target {
+        Ok(WritableTable {
             collection: resolved.name.clone(),
             table: resolved.qualified(),
             columns,
@@ -309,7 +313,7 @@ fn no_vector(resolved: &Resolved, column: &Live) -> Problem {
         .hint("Name a column of type vector or halfvec as `embedding`.")
 }
 
-fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&Facts>) -> Result<u32, Problem> {
+fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&ModelFacts>) -> Result<u32, Problem> {
     let table = u32::try_from(embedding.modifier).ok().filter(|dimensions| *dimensions > 0);
     let conflict = |what: &str, theirs: u32, ours: u32| {
         Problem::new(
@@ -344,7 +348,7 @@ async fn is_remembered(
     client: &Client,
     resolved: &Resolved,
     dimensions: u32,
-    facts: Option<&Facts>,
+    facts: Option<&ModelFacts>,
 ) -> Result<bool, Problem> {
     let row = client
         .query_opt(

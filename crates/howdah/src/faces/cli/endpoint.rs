@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use howdah_plan::problem::{Kind, Problem};
 use hyper::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -34,8 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How often a job is looked at.
 const GLANCE: Duration = Duration::from_millis(500);
 
+/// What stands encoded in a segment of a path: everything but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Whom a command asks.
-pub struct Session {
+pub struct Endpoint {
     common: Common,
     whom: Whom,
 }
@@ -47,41 +51,41 @@ enum Whom {
     Here(Arc<Context>),
 }
 
-impl Session {
+impl Endpoint {
     /// Whom this command line means. An instance that is stopped is started for the length of the command.
     ///
     /// # Errors
     /// Mistakes in the declaration; `unreachable` when the instance was never made.
-    pub async fn open(common: &Common) -> Result<Session, Refusal> {
-        Session::meant(common, true).await
+    pub async fn open(common: &Common) -> Result<Endpoint, Refusal> {
+        Endpoint::meant(common, true).await
     }
 
     /// The same, of what runs already.
     ///
     /// # Errors
     /// Mistakes in the declaration; `unreachable` when nothing runs.
-    pub async fn there(common: &Common) -> Result<Session, Refusal> {
-        Session::meant(common, false).await
+    pub async fn there(common: &Common) -> Result<Endpoint, Refusal> {
+        Endpoint::meant(common, false).await
     }
 
     /// This process, with the declaration as it is now; the Howdah of `--url` where one is named.
     ///
     /// # Errors
-    /// As [`Session::open`].
-    pub async fn here(common: &Common) -> Result<Session, Refusal> {
+    /// As [`Endpoint::open`].
+    pub async fn here(common: &Common) -> Result<Endpoint, Refusal> {
         if common.url.is_some() {
-            return Session::open(common).await;
+            return Endpoint::open(common).await;
         }
-        let (_, context) = Session::own(common).await?;
-        Ok(Session { common: common.clone(), whom: Whom::Here(context) })
+        let (_, context) = Endpoint::own(common).await?;
+        Ok(Endpoint { common: common.clone(), whom: Whom::Here(context) })
     }
 
-    async fn meant(common: &Common, start: bool) -> Result<Session, Refusal> {
+    async fn meant(common: &Common, start: bool) -> Result<Endpoint, Refusal> {
         let whom = match &common.url {
             Some(base) => Whom::There(named(base, common)?),
             None => found(common, start).await?,
         };
-        Ok(Session { common: common.clone(), whom })
+        Ok(Endpoint { common: common.clone(), whom })
     }
 
     /// A context of its own, for work that is not asked of a server.
@@ -309,15 +313,7 @@ fn text(value: &Value) -> String {
 
 /// Percent-encodes one segment of a path.
 fn encode(segment: &str) -> String {
-    let mut encoded = String::new();
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    utf8_percent_encode(segment, RESERVED).to_string()
 }
 
 #[cfg(test)]
@@ -359,8 +355,8 @@ mod tests {
         let url = server.uri();
         let matches =
             Common::augment_args(clap::Command::new("x")).get_matches_from(["x", "-q", "--url", &url]);
-        let session = Session::open(&Common::from_arg_matches(&matches).unwrap()).await;
-        session.map_err(|mut refusal| refusal.0.remove(0))?.call("apply", json!({})).await
+        let endpoint = Endpoint::open(&Common::from_arg_matches(&matches).unwrap()).await;
+        endpoint.map_err(|mut refusal| refusal.0.remove(0))?.call("apply", json!({})).await
     }
 
     #[tokio::test]
