@@ -176,6 +176,28 @@ async fn a_killed_postmaster_is_noticed_and_nothing_committed_is_lost() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_killed_with_all_its_processes_leaves_none_and_starts_again() {
+    let scene = Scene::made().await;
+    let mut running = scene.instance.start().await.unwrap();
+    let all = running.processes();
+    if cfg!(target_os = "linux") {
+        assert!(all.len() > 1, "a checkpointer, at least: {all:?}");
+    }
+    assert_eq!(all[0], running.pid);
+    for pid in &all {
+        kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+    }
+    running.died().await;
+    drop(running);
+    let begin = std::time::Instant::now();
+    while all.iter().any(|pid| is_alive(*pid)) {
+        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_supervised_server_that_is_killed_comes_back_and_stops_when_asked() {
     let scene = Scene::made().await;
     let running = scene.instance.start().await.unwrap();
