@@ -103,6 +103,15 @@ impl Drop for Stranger {
     }
 }
 
+/// Waits until processes that are to end have ended.
+async fn gone(ended: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !ended() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -189,11 +198,7 @@ async fn a_server_that_is_killed_with_all_its_processes_leaves_none_and_starts_a
     }
     running.died().await;
     drop(running);
-    let begin = std::time::Instant::now();
-    while all.iter().any(|pid| is_alive(*pid)) {
-        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    gone(|| !all.iter().any(|pid| is_alive(*pid))).await;
     scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
 }
 
@@ -437,13 +442,8 @@ async fn a_start_that_is_given_up_leaves_no_server_behind() {
     let scene = Scene::made().await;
     let given_up = tokio::time::timeout(Duration::from_millis(1), scene.instance.start()).await;
     assert!(given_up.is_err());
-    let begin = std::time::Instant::now();
-    while scene.instance.layout.state() != State::Stopped
-        || !process::servers_of(&scene.instance.layout.data).is_empty()
-    {
-        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let layout = &scene.instance.layout;
+    gone(|| layout.state() == State::Stopped && process::servers_of(&layout.data).is_empty()).await;
     scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
 }
 
