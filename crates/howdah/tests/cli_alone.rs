@@ -109,12 +109,26 @@ fn hear(child: &mut Child, words: &str) -> String {
     panic!("`{words}` was not said: {said}");
 }
 
-#[test]
-fn up_and_other_commands_wait_for_one_that_works_by_itself() {
-    let story = stopped();
+/// A command that has PostgreSQL started for it and waits for its input.
+fn waiting_ingest(story: &Story) -> Child {
     let mut ingest = story.begin(&["ingest", "notes", "-"]);
     hear(&mut ingest, "PostgreSQL is started for this command");
     until("PostgreSQL runs", || story.serves());
+    ingest
+}
+
+/// The PostgreSQL that such a command leaves running when it is killed.
+fn left_by_a_killed_command(story: &Story) -> i32 {
+    let mut ingest = waiting_ingest(story);
+    signal(&ingest, Signal::SIGKILL);
+    ingest.wait().unwrap();
+    story.postmaster()
+}
+
+#[test]
+fn up_and_other_commands_wait_for_one_that_works_by_itself() {
+    let story = stopped();
+    let mut ingest = waiting_ingest(&story);
     let mut search = story.begin(&["search", "forget", "-o", "csv"]);
     hear(&mut search, "waiting for `howdah ingest`");
     let mut up = story.begin(&["up", "-o", "json"]);
@@ -138,22 +152,12 @@ fn up_and_other_commands_wait_for_one_that_works_by_itself() {
 #[test]
 fn what_a_killed_command_leaves_is_stopped_by_the_next() {
     let story = stopped();
-    let mut ingest = story.begin(&["ingest", "notes", "-"]);
-    hear(&mut ingest, "PostgreSQL is started for this command");
-    until("PostgreSQL runs", || story.serves());
-    signal(&ingest, Signal::SIGKILL);
-    ingest.wait().unwrap();
-    let left = story.postmaster();
+    let left = left_by_a_killed_command(&story);
     assert!(!has_ended(left), "PostgreSQL survives whoever started it");
     assert!(story.ok(&["search", "elephants", "-o", "csv"]).contains("howdahs"));
     assert!(has_ended(left) && !story.serves());
     // Left behind again, and stopped by who is there for that.
-    let mut ingest = story.begin(&["ingest", "notes", "-"]);
-    hear(&mut ingest, "PostgreSQL is started for this command");
-    until("PostgreSQL runs", || story.serves());
-    signal(&ingest, Signal::SIGKILL);
-    ingest.wait().unwrap();
-    let left = story.postmaster();
+    let left = left_by_a_killed_command(&story);
     let down = story.tell(&["down"]);
     assert!(down.contains("story stopped"), "{down}");
     assert!(has_ended(left) && !story.serves());

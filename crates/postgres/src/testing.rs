@@ -53,12 +53,15 @@ const SWEEP: &str = r#"
 read -r _
 for dir in "$1"*; do
   find "$dir" -name postmaster.pid 2>/dev/null | while read -r file; do
-    kill -QUIT "$(head -n 1 "$file")" 2>/dev/null
+    server=$(head -n 1 "$file")
+    kill -QUIT "$server" 2>/dev/null
+    # One that a test has halted hears nothing else.
+    kill -CONT "$server" 2>/dev/null
   done
 done
 sleep 1
 for dir in "$1"*; do umount "$dir"/* 2>/dev/null; done
-rm -rf "$1"*
+[ -n "$HOWDAH_TEST_KEEP" ] || rm -rf "$1"*
 "#;
 
 /// A database of one's own, dropped with the value.
@@ -230,7 +233,7 @@ pub fn home() -> Home {
 }
 
 /// A directory that the server's user may use, short enough for a unix socket. When the test process ends, however it
-/// ends, servers that run in it are killed and it is removed.
+/// ends, servers that run in it are killed and it is removed; `HOWDAH_TEST_KEEP=1` leaves it for looking into.
 ///
 /// # Panics
 /// When it cannot be made.

@@ -1,23 +1,25 @@
-//! Where the server is that carries the extension, who runs it, and where its files go.
+//! Where the server is that carries the extension, and where its files go.
 
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use howdah_plan::problem::{Kind, Problem};
+use howdah_postgres::find::{self, Programs};
+use howdah_postgres::{Home, testing};
+use tokio::runtime::{Builder, Runtime};
+
+/// How long anything may take that has to happen; beyond, the story fails.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server's programs with the extension installed, and a temporary directory for everything that is started from them.
 #[derive(Debug)]
 pub struct Kit {
-    /// The folder of `postgres`, `initdb`, `pg_dump`.
-    pub bin: PathBuf,
-    /// Major version.
-    pub major: u32,
-    /// The servers' files.
+    /// The server's programs.
+    pub programs: Programs,
+    /// A directory of the user that runs the servers. It goes, and they with it, when this process ends.
     pub root: PathBuf,
-    /// User and group the server runs as, where this process is root.
-    user: Option<(u32, u32)>,
-    spawner: Sender<(Command, Sender<std::io::Result<Child>>)>,
+    runtime: Runtime,
 }
 
 impl Kit {
@@ -29,82 +31,32 @@ impl Kit {
     }
 
     fn new(installed: &Path) -> Self {
-        let bin = installed.join("bin");
-        let version = output(Command::new(bin.join("postgres")).arg("--version"));
-        let major = version
-            .split_whitespace()
-            .find_map(|word| word.split('.').next()?.parse().ok())
-            .unwrap_or_else(|| panic!("no version in {version:?}"));
-        let root = std::env::temp_dir().join(format!("howdah-stories-{}", std::process::id()));
-        let kit = Self { bin, major, root, user: unprivileged(), spawner: spawner() };
-        kit.make_dir(&kit.root);
-        kit
+        let programs = find::inspect(&installed.join("bin")).unwrap_or_else(|why| panic!("{why}"));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self { programs, root: testing::directory(), runtime: runtime.expect("a thread can be started") }
     }
 
-    /// Makes a directory that belongs to the server's user.
-    pub fn make_dir(&self, path: &Path) {
-        std::fs::create_dir_all(path).expect("a temporary directory can be made");
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("it is ours");
-        if let Some((uid, gid)) = self.user {
-            chown(path, Some(uid), Some(gid)).expect("root may give files away");
-        }
+    /// Where the servers are instances of.
+    pub fn home(&self) -> Home {
+        Home::at(self.root.join("home"))
     }
 
-    /// A program of the server, as the server's user, in a clean environment. It is killed when this process ends.
-    pub fn program(&self, name: &str) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
-        if let Some((uid, gid)) = self.user {
-            command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--clear-groups");
-        }
-        command.arg(self.bin.join(name)).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
-        command.env("TZ", "UTC").current_dir(&self.root).stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a program to its end; panics with what it said when it fails.
-    pub fn run(&self, name: &str, arguments: &[&str]) -> String {
-        output(self.program(name).args(arguments))
-    }
-
-    /// Starts a program from a thread that lives as long as this process: its death is the signal that ends the program.
-    pub fn spawn(&self, command: Command) -> Child {
-        let (answer, answered) = channel();
-        self.spawner.send((command, answer)).expect("the spawning thread lives");
-        answered.recv().expect("it answers").expect("the server can be started")
-    }
-}
-
-fn spawner() -> Sender<(Command, Sender<std::io::Result<Child>>)> {
-    let (sender, requests) = channel::<(Command, Sender<std::io::Result<Child>>)>();
-    std::thread::spawn(move || {
-        for (mut command, answer) in requests {
-            // Whoever asked may have panicked meanwhile.
-            drop(answer.send(command.spawn()));
-        }
-    });
-    sender
-}
-
-/// PostgreSQL refuses root: somebody else with an entry in the password file.
-fn unprivileged() -> Option<(u32, u32)> {
-    let me = output(Command::new("id").arg("-u"));
-    if me.trim() != "0" {
-        return None;
-    }
-    let entries = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
-    let find = |wanted: &str| {
-        entries.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            (fields.first() == Some(&wanted))
-                .then(|| Some((fields[2].parse().ok()?, fields[3].parse().ok()?)))?
+    /// Waits for what `howdah_postgres` does, but not for ever.
+    ///
+    /// # Errors
+    /// What it says itself; `timeout` when it says nothing.
+    pub fn wait<T>(&self, done: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        self.runtime.block_on(async {
+            let late = |_| Err(Problem::new(Kind::Timeout, format!("not done within {PATIENCE:?}")));
+            tokio::time::timeout(PATIENCE, done).await.unwrap_or_else(late)
         })
-    };
-    Some(find("postgres").or_else(|| find("nobody")).expect("root needs a user to give the server to"))
-}
+    }
 
-fn output(command: &mut Command) -> String {
-    let done = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(done.status.success(), "{command:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
+    /// Runs a program of the server's to its end, as the server's user; panics with what it said when it fails.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> String {
+        let mut command = testing::user().command(&self.programs.program(name));
+        let done = command.args(arguments).output().unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(done.status.success(), "{name}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
 }

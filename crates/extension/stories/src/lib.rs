@@ -3,7 +3,7 @@
 //!
 //! `scripts/stories.sh` builds the extension, puts it into a copy of the portable server and says where that copy is
 //! (`HOWDAH_STORIES_SERVER`). Without it every story says that it is skipped. Everything a story starts lives in one
-//! temporary directory and ends with the test process.
+//! temporary directory and ends with the test process (`HOWDAH_TEST_KEEP=1` leaves the files).
 
 pub mod data;
 pub mod kit;

@@ -1,19 +1,27 @@
 //! Servers: started, killed and started again, followed by a replica.
+//!
+//! How a server is made, configured, started, waited for and stopped is [`howdah_postgres::instance`]'s. Here is what only
+//! stories want: a power cut, a replica, a log that must be clean, and all of it without `async`, since a story's threads
+//! wait for their own statements.
 
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::{Db, Kit};
+use howdah_plan::problem::Problem;
+use howdah_plan::spec;
+use howdah_postgres::instance::{Instance, Patience, RunningServer, is_alive};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-/// How long anything may take that has to happen; beyond, the story fails.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+use crate::kit::PATIENCE;
+use crate::{Db, Kit};
 
 /// Settings of every server: small, quick to start, strict about what it replays.
 const SETTINGS: &[(&str, &str)] = &[
-    ("listen_addresses", "''"),
     ("shared_buffers", "64MB"),
     ("max_connections", "40"),
     ("max_wal_senders", "4"),
@@ -25,13 +33,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("restart_after_crash", "off"),
 ];
 
-/// A running server on a socket of its own.
+/// A server, running or not.
 pub struct Server {
     kit: &'static Kit,
-    /// Its directory: data, socket, log.
-    pub dir: PathBuf,
-    port: u16,
-    child: Mutex<Option<Child>>,
+    instance: Instance,
+    running: Mutex<Option<RunningServer>>,
 }
 
 impl Server {
@@ -44,74 +50,51 @@ impl Server {
     /// A new server, settings beside the usual ones.
     pub fn start(kit: &'static Kit, name: &str, settings: &[(&str, &str)]) -> Self {
         let server = Self::new(kit, name);
-        let data = server.data();
-        let arguments = ["-D", &data, "-U", "postgres", "-A", "trust", "-k", "-N", "--no-instructions"];
-        kit.run("initdb", &[&arguments[..], &["-E", "UTF8", "--locale=C.UTF-8"]].concat());
-        server.configure(SETTINGS);
-        server.configure(settings);
+        server.must(server.instance.init());
+        let settings = SETTINGS.iter().chain(settings).copied();
+        server.instance.configure(settings).expect("the data directory can be written");
         server.up();
         server
     }
 
     fn new(kit: &'static Kit, name: &str) -> Self {
-        // Sockets of different servers lie in different directories; the number only keeps shared memory apart.
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let port = 20_000 + (std::process::id() % 20_000) as u16 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = kit.root.join(name);
-        kit.make_dir(&dir);
-        Self { kit, dir, port, child: Mutex::new(None) }
-    }
-
-    fn data(&self) -> String {
-        self.dir.join("data").display().to_string()
-    }
-
-    /// Adds settings, for the next start.
-    pub fn configure(&self, settings: &[(&str, &str)]) {
-        use std::io::Write;
-        let path = self.dir.join("data/postgresql.conf");
-        let mut file =
-            std::fs::OpenOptions::new().append(true).open(path).expect("the server has a configuration");
-        for (name, value) in settings {
-            writeln!(file, "{name} = {value}").expect("and it can be written");
-        }
+        let declared = spec::Server { port: Some(port()), ..spec::Server::default() };
+        let instance = Instance::new(&kit.home(), name, &declared, kit.programs.clone());
+        let instance = instance.unwrap_or_else(|problem| panic!("{problem:?}"));
+        Self { kit, instance, running: Mutex::new(None) }
     }
 
     /// Starts the server and waits until it answers.
     pub fn up(&self) {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("log"))
-            .expect("a log can be written");
-        let mut command = self.kit.program("postgres");
-        command.args(["-D", &self.data(), "-p", &self.port.to_string()]);
-        command.arg("-k").arg(&self.dir).stdout(Stdio::null()).stderr(log);
-        let mut child = self.kit.spawn(command);
-        let begun = Instant::now();
-        while Db::try_open(self, "postgres").is_err() {
-            if let Ok(Some(status)) = child.try_wait() {
-                panic!("the server ended: {status}\n{}", self.log());
-            }
-            assert!(begun.elapsed() < PATIENCE, "the server does not answer\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(30));
-        }
-        *self.child.lock().expect("nobody panicked with it") = Some(child);
+        *self.running.lock().expect("nobody panicked with it") = Some(self.must(self.instance.start()));
+    }
+
+    /// What came of it; panics with the log when nothing did.
+    fn must<T>(&self, done: impl Future<Output = Result<T, Problem>>) -> T {
+        self.kit.wait(done).unwrap_or_else(|problem| panic!("{problem:?}\n{}", self.log()))
+    }
+
+    fn take(&self) -> Option<RunningServer> {
+        self.running.lock().expect("nobody panicked with it").take()
     }
 
     /// Kills every process of the server at once, as a power cut would.
     pub fn kill(&self) {
-        let Some(mut child) = self.child.lock().expect("nobody panicked with it").take() else { return };
-        let postmaster = child.id();
-        // Stopped first, so that it starts nobody while its children are counted. Backends have process groups of their
-        // own: only who their parent is tells them.
-        signal("STOP", &[postmaster]);
-        let mut all = children(postmaster);
-        all.push(postmaster);
-        signal("KILL", &all);
-        child.wait().expect("it is our child");
+        let Some(mut running) = self.take() else { return };
+        if !running.is_alive() {
+            return;
+        }
+        let postmaster = Pid::from_raw(running.pid);
+        // Halted first, so that it starts nobody while its children are listed.
+        kill(postmaster, Signal::SIGSTOP).expect("the server runs");
+        let all = running.processes();
+        assert!(all.len() > 1, "the kernel does not say who the server's processes are");
+        for pid in &all {
+            // One that has ended by itself is no failure.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        self.must(async { Ok(running.died().await) });
         let begun = Instant::now();
-        all.pop();
         while all.iter().any(|pid| is_alive(*pid)) {
             assert!(begun.elapsed() < PATIENCE, "killed processes live");
             std::thread::sleep(Duration::from_millis(2));
@@ -120,31 +103,20 @@ impl Server {
 
     /// Stops the server in order.
     pub fn stop(&self) {
-        let Some(mut child) = self.child.lock().expect("nobody panicked with it").take() else { return };
-        signal("INT", &[child.id()]);
-        child.wait().expect("it is our child");
+        let Some(running) = self.take() else { return };
+        self.must(running.stop(Patience { smart: Duration::ZERO, ..Patience::default() }));
     }
 
     /// A streaming replica of this server.
     pub fn replica(&self, name: &str) -> Self {
         let replica = Self::new(self.kit, name);
-        let (host, port) = (self.dir.display().to_string(), self.port.to_string());
-        let arguments = [
-            "-D",
-            &replica.data(),
-            "-h",
-            &host,
-            "-p",
-            &port,
-            "-U",
-            "postgres",
-            "-R",
-            "-c",
-            "fast",
-            "-X",
-            "stream",
-        ];
-        self.kit.run("pg_basebackup", &arguments);
+        let (from, to) = (&self.instance.layout, &replica.instance.layout);
+        fs::copy(from.password_file(), to.password_file()).expect("a replica has its primary's password");
+        fs::create_dir(&to.data).expect("a directory can be made");
+        fs::set_permissions(&to.data, Permissions::from_mode(0o700)).expect("it is ours");
+        replica.instance.user.own(&to.data).unwrap_or_else(|problem| panic!("{problem:?}"));
+        let data = to.data.display().to_string();
+        self.client("pg_basebackup", "postgres", &["-D", &data, "-R", "-c", "fast", "-X", "stream"]);
         replica.up();
         replica
     }
@@ -175,7 +147,15 @@ impl Server {
 
     /// How to reach database `name`, in the words of libpq.
     pub fn address(&self, name: &str) -> String {
-        format!("host={} port={} user=postgres dbname={name}", self.dir.display(), self.port)
+        let target = self.instance.target().unwrap_or_else(|problem| panic!("{problem:?}"));
+        let (sockets, password) = (self.instance.layout.sockets(), target.password.expect("it has one"));
+        format!(
+            "host={} port={} user={} password={} dbname={name}",
+            sockets.display(),
+            target.port,
+            target.user,
+            password.expose()
+        )
     }
 
     /// Runs a client program against database `name`.
@@ -185,7 +165,7 @@ impl Server {
 
     /// All that the server has said.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+        fs::read_to_string(self.instance.layout.log_file()).unwrap_or_default()
     }
 
     /// Panics when the log has a panic, an inconsistency or a crash of a process that nobody killed.
@@ -193,40 +173,29 @@ impl Server {
         const BAD: [&str; 4] = ["PANIC", "inconsistent page", "was terminated by signal", "TRAP:"];
         let log = self.log();
         let bad: Vec<&str> = log.lines().filter(|line| BAD.iter().any(|bad| line.contains(bad))).collect();
-        assert!(bad.is_empty(), "{}: {bad:#?}", self.dir.display());
+        assert!(bad.is_empty(), "{}: {bad:#?}", self.instance.layout.name);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        if !std::thread::panicking() && std::env::var_os("HOWDAH_STORIES_KEEP").is_none() {
-            // What cannot be removed is the operating system's: it is temporary.
-            drop(std::fs::remove_dir_all(&self.dir));
+        if !std::thread::panicking() && std::env::var_os("HOWDAH_TEST_KEEP").is_none() {
+            // Room for the stories that follow; what cannot be removed now goes with the process.
+            let _ = fs::remove_dir_all(&self.instance.layout.root);
         }
     }
 }
 
-fn signal(name: &str, pids: &[u32]) {
-    let pids = pids.iter().map(ToString::to_string);
-    // A process that is gone already is no failure.
-    drop(
-        std::process::Command::new("kill").arg(format!("-{name}")).args(pids).stderr(Stdio::null()).status(),
-    );
-}
-
-fn stat(pid: u32) -> Option<(char, u32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut rest = stat.rsplit(") ").next()?.split(' ');
-    Some((rest.next()?.chars().next()?, rest.next()?.parse().ok()?))
-}
-
-fn children(parent: u32) -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").expect("this is Linux");
-    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| stat(*pid).is_some_and(|(_, of)| of == parent)).collect()
-}
-
-fn is_alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+/// A free port. It lies below those that the system gives to whoever asks for any, so that a server that was killed finds
+/// it free again: its replica knows no other.
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

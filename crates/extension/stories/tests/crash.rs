@@ -143,7 +143,7 @@ fn a_killed_server_loses_nothing_and_its_replica_agrees() {
     let seed = number("HOWDAH_CRASH_SEED").unwrap_or(1);
     let settings = [
         ("fsync", "off"),
-        ("wal_consistency_checking", "'all'"),
+        ("wal_consistency_checking", "all"),
         ("wal_keep_size", "512MB"),
         ("wal_retrieve_retry_interval", "100ms"),
         ("max_standby_streaming_delay", "-1"),

@@ -40,7 +40,7 @@ use super::find::Programs;
 use super::user::{RunAs, cannot_write};
 use super::{Home, Host, Secret, Target};
 
-pub use process::Phase;
+pub use process::{Phase, is_alive};
 pub use run::{Begun, Patience, RunningServer, Stopped};
 pub use supervise::{ServerEvent, supervise};
 

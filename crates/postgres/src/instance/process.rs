@@ -59,7 +59,7 @@ pub(super) fn is_server_of(pid: i32, data: &Path) -> bool {
 }
 
 /// Whether a process runs. One that is dead and only waits to be collected does not.
-pub(super) fn is_alive(pid: i32) -> bool {
+pub fn is_alive(pid: i32) -> bool {
     if pid <= 0 {
         return false;
     }
@@ -158,21 +158,22 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
         .collect()
 }
 
+/// The processes that a process has started and that are its own still; only Linux says.
+pub(super) fn children(pid: i32) -> Vec<i32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Time of a process, of its children that ended, and of those that run.
 pub(super) fn tree_cpu(pid: i32) -> Option<Duration> {
-    let ticks = |pid: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = |pid: i32| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // Behind the name in brackets: state is field 3, parent 4, the four times 14 to 17.
         let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
         (11..15).map(|at| fields.get(at)?.parse::<u64>().ok()).sum()
     };
-    let mut total = ticks(&pid.to_string())?;
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok();
-    for child in
-        children.unwrap_or_default().split_whitespace().filter(|pid| Path::new("/proc").join(pid).is_dir())
-    {
-        total += ticks(child).unwrap_or(0);
-    }
+    // A child may have ended since it was listed.
+    let total = ticks(pid)? + children(pid).into_iter().filter_map(ticks).sum::<u64>();
     // A tick is a hundredth of a second on every Linux that programs can see.
     Some(Duration::from_millis(10 * total))
 }

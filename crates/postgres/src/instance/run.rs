@@ -388,6 +388,11 @@ impl RunningServer {
         process::tree_cpu(self.pid)
     }
 
+    /// The server's processes at this moment, the postmaster first; only Linux says who the others are.
+    pub fn processes(&self) -> Vec<i32> {
+        [self.pid].into_iter().chain(process::children(self.pid)).collect()
+    }
+
     /// Stops the server at once and waits a moment for its end: for one whose data is worth nothing, where nobody can
     /// wait any more.
     pub fn abandon(mut self) {

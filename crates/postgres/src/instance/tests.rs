@@ -103,6 +103,15 @@ impl Drop for Stranger {
     }
 }
 
+/// Waits until processes that are to end have ended.
+async fn gone(ended: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !ended() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -173,6 +182,24 @@ async fn a_killed_postmaster_is_noticed_and_nothing_committed_is_lost() {
     assert!(running.notes[0].contains("it recovered in"), "{:?}", running.notes);
     assert_eq!(query(&running.target, "SELECT count(*)::text FROM kept").await, "1000");
     running.stop(QUICK).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_with_all_its_processes_leaves_none_and_starts_again() {
+    let scene = Scene::made().await;
+    let mut running = scene.instance.start().await.unwrap();
+    let all = running.processes();
+    if cfg!(target_os = "linux") {
+        assert!(all.len() > 1, "a checkpointer, at least: {all:?}");
+    }
+    assert_eq!(all[0], running.pid);
+    for pid in &all {
+        kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+    }
+    running.died().await;
+    drop(running);
+    gone(|| !all.iter().any(|pid| is_alive(*pid))).await;
+    scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
 }
 
 #[tokio::test]
@@ -415,13 +442,8 @@ async fn a_start_that_is_given_up_leaves_no_server_behind() {
     let scene = Scene::made().await;
     let given_up = tokio::time::timeout(Duration::from_millis(1), scene.instance.start()).await;
     assert!(given_up.is_err());
-    let begin = std::time::Instant::now();
-    while scene.instance.layout.state() != State::Stopped
-        || !process::servers_of(&scene.instance.layout.data).is_empty()
-    {
-        assert!(begin.elapsed() < Duration::from_secs(30), "still there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let layout = &scene.instance.layout;
+    gone(|| layout.state() == State::Stopped && process::servers_of(&layout.data).is_empty()).await;
     scene.instance.start().await.unwrap().stop(QUICK).await.unwrap();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use howdah_extension_stories::server::PATIENCE;
+use howdah_extension_stories::kit::PATIENCE;
 use howdah_extension_stories::{Rows, Server, db_or_skip, kit_or_skip};
 
 #[test]

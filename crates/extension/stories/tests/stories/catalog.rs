@@ -1,7 +1,5 @@
 //! What PostgreSQL's other features do with the index: partitions, expressions, predicates, NULLs, dump, update.
 
-use std::path::PathBuf;
-
 use howdah_extension_stories::{Rows, Server, db_or_skip, kit_or_skip, literal};
 
 #[test]
@@ -110,7 +108,7 @@ fn a_dump_is_restored_with_its_index() {
     let mut db = server.database("dump_from");
     db.run("CREATE TABLE t (id bigint, v vector(32)); CREATE INDEX t_v ON t USING howdah (v vector_cosine_ops) WITH (bits = 5, lists = 9)");
     db.load("t", 0, Rows::new(32, 20, 53).take(2000));
-    let file = server.dir.join("dump").display().to_string();
+    let file = kit.root.join("dump").display().to_string();
     server.client("pg_dump", "dump_from", &["-Fc", "-f", &file]);
     server.db("postgres").run("CREATE DATABASE dump_to");
     server.client("pg_restore", "dump_to", &["-j", "2", &file]);
@@ -130,8 +128,8 @@ fn the_extension_is_updated_in_place() {
     db.load("t", 0, Rows::new(32, 20, 54).take(500));
     let version: String = db.one("SELECT extversion FROM pg_extension WHERE extname = 'howdah'");
     // What a later release puts beside the first script; the copy of the server is this run's own.
-    let share = kit.run("pg_config", &["--sharedir"]);
-    let later = PathBuf::from(share.trim()).join(format!("extension/howdah--{version}--{version}.later.sql"));
+    let script = format!("extension/howdah--{version}--{version}.later.sql");
+    let later = kit.programs.sharedir.join(script);
     std::fs::write(&later, "COMMENT ON ACCESS METHOD howdah IS 'updated';\n").unwrap();
     db.run(&format!("ALTER EXTENSION howdah UPDATE TO '{version}.later'"));
     std::fs::remove_file(&later).unwrap();

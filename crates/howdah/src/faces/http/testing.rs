@@ -167,55 +167,47 @@ async fn wait(bench: Arc<Bench>, call: Call, input: Wait) -> Result<Wait, Proble
     Ok(input)
 }
 
+const WAITING: Skill<Bench> = Skill {
+    name: "wait",
+    summary: "Waits.",
+    description: "Waits.",
+    effect: Effect::Reads,
+    lasts: Lasts::Request,
+    scope: Scope::Read,
+    command: Command { words: "wait", positional: &[] },
+    route: Route { method: "POST", path: "/v1/collections/{collection}/wait", success: 200 },
+    input: schema_of::<Wait>,
+    output: schema_of::<Wait>,
+    examples: &[Example {
+        title: "A second",
+        input: r#"{"collection":"manual","millis":1000}"#,
+        command: "x",
+    }],
+    check: fits::<Wait>,
+    run: |context, call| Box::pin(typed(context, call, wait)),
+};
+
 pub static SKILLS: [Skill<Bench>; 3] = [
-    Skill {
-        name: "wait",
-        summary: "Waits.",
-        description: "Waits.",
-        effect: Effect::Reads,
-        lasts: Lasts::Request,
-        scope: Scope::Read,
-        command: Command { words: "wait", positional: &[] },
-        route: Route { method: "POST", path: "/v1/collections/{collection}/wait", success: 200 },
-        input: schema_of::<Wait>,
-        output: schema_of::<Wait>,
-        examples: &[Example {
-            title: "A second",
-            input: r#"{"collection":"manual","millis":1000}"#,
-            command: "x",
-        }],
-        check: fits::<Wait>,
-        run: |context, call| Box::pin(typed(context, call, wait)),
-    },
+    WAITING,
     Skill {
         name: "look",
         summary: "Looks.",
         description: "Looks.",
-        effect: Effect::Reads,
-        lasts: Lasts::Request,
-        scope: Scope::Read,
         command: Command { words: "look", positional: &[] },
         route: Route { method: "GET", path: "/v1/collections/{collection}/wait", success: 200 },
-        input: schema_of::<Wait>,
-        output: schema_of::<Wait>,
         examples: &[],
-        check: fits::<Wait>,
-        run: |context, call| Box::pin(typed(context, call, wait)),
+        ..WAITING
     },
     Skill {
         name: "write",
         summary: "Writes.",
         description: "Writes.",
         effect: Effect::Writes,
-        lasts: Lasts::Request,
         scope: Scope::Write,
         command: Command { words: "write", positional: &[] },
         route: Route { method: "POST", path: "/v1/collections/{collection}/write", success: 201 },
-        input: schema_of::<Wait>,
-        output: schema_of::<Wait>,
         examples: &[],
-        check: fits::<Wait>,
-        run: |context, call| Box::pin(typed(context, call, wait)),
+        ..WAITING
     },
 ];
 

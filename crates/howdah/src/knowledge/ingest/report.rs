@@ -54,6 +54,59 @@ pub struct IngestReport {
 }
 
 impl IngestReport {
+    /// Adds what another ingest into the same collection did.
+    pub fn add(&mut self, other: IngestReport) {
+        // Field by field, so that a new one is not forgotten.
+        let IngestReport {
+            collection: _,
+            files,
+            ignored_files,
+            documents,
+            new,
+            changed,
+            unchanged,
+            removed,
+            rows_written,
+            rows_unchanged,
+            rows_removed,
+            embedded,
+            bytes,
+            bad,
+            bad_records,
+            seconds,
+            rows_per_second: _,
+            interrupted,
+            notes,
+        } = other;
+        self.files += files;
+        self.ignored_files += ignored_files;
+        self.documents += documents;
+        self.new += new;
+        self.changed += changed;
+        self.unchanged += unchanged;
+        self.removed += removed;
+        self.rows_written += rows_written;
+        self.rows_unchanged += rows_unchanged;
+        self.rows_removed += rows_removed;
+        self.embedded += embedded;
+        self.bytes += bytes;
+        self.bad += bad;
+        self.bad_records.extend(bad_records);
+        self.interrupted |= interrupted;
+        self.took(self.seconds + seconds);
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+
+    /// All of it took so long.
+    pub(super) fn took(&mut self, seconds: f64) {
+        self.seconds = seconds;
+        self.rows_per_second = self.rows_written as f64 / seconds.max(1e-9);
+    }
+
     /// Whether the collection is as it was.
     pub fn wrote_nothing(&self) -> bool {
         self.rows_written == 0
@@ -61,5 +114,44 @@ impl IngestReport {
             && self.new == 0
             && self.changed == 0
             && self.removed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_when_parts_are_added() {
+        let part = |rows_written, seconds| IngestReport {
+            collection: "notes".into(),
+            files: 1,
+            ignored_files: 2,
+            documents: 6,
+            new: 1,
+            changed: 2,
+            unchanged: 3,
+            removed: 4,
+            rows_written,
+            rows_unchanged: 5,
+            rows_removed: 6,
+            embedded: 7,
+            bytes: 8,
+            bad: 9,
+            seconds,
+            rows_per_second: rows_written as f64 / seconds,
+            notes: vec!["said once".into()],
+            ..IngestReport::default()
+        };
+        let mut whole = IngestReport { collection: "notes".into(), ..IngestReport::default() };
+        whole.add(part(10, 1.0));
+        assert_eq!(whole, part(10, 1.0), "a part alone is the whole");
+        whole.add(IngestReport { interrupted: true, ..part(30, 3.0) });
+        assert_eq!((whole.files, whole.ignored_files, whole.documents), (2, 4, 12));
+        assert_eq!((whole.new, whole.changed, whole.unchanged, whole.removed), (2, 4, 6, 8));
+        assert_eq!((whole.rows_written, whole.rows_unchanged, whole.rows_removed), (40, 10, 12));
+        assert_eq!((whole.embedded, whole.bytes, whole.bad), (14, 16, 18));
+        assert_eq!((whole.seconds, whole.rows_per_second, whole.interrupted), (4.0, 10.0, true));
+        assert_eq!(whole.notes, ["said once"]);
     }
 }

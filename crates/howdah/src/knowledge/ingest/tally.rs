@@ -132,8 +132,7 @@ impl Tally {
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
         let mut report = self.lock().report.clone();
-        report.seconds = self.start.elapsed().as_secs_f64();
-        report.rows_per_second = report.rows_written as f64 / report.seconds.max(1e-9);
+        report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {
             report.notes.push("stopped; the same command again does the rest".to_owned());

@@ -127,7 +127,7 @@ async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
                     .detail(error.to_string())
                     .hint("What it wrote stays; see whether both are of the same version with `howdah version`.")
             })?;
-            add(&mut whole, &report);
+            whole.add(report);
         }
     }
     bad_records(asked.common, &whole);
@@ -168,19 +168,6 @@ fn bad_records(common: &Common, report: &IngestReport) {
     for bad in &report.bad_records {
         print::err(&format!("{} {}: {}\n", paint("bad record:", YELLOW), bad.place(), bad.reason));
     }
-}
-
-fn add(whole: &mut IngestReport, part: &IngestReport) {
-    whole.documents += part.documents;
-    whole.new += part.new;
-    whole.changed += part.changed;
-    whole.unchanged += part.unchanged;
-    whole.rows_written += part.rows_written;
-    whole.rows_removed += part.rows_removed;
-    whole.embedded += part.embedded;
-    whole.bad += part.bad;
-    whole.bad_records.extend(part.bad_records.iter().cloned());
-    whole.seconds += part.seconds;
 }
 
 fn say(common: &Common, report: &IngestReport) {
