@@ -186,7 +186,7 @@ fn many_clients_get_answers_or_hear_honestly_that_all_is_busy() {
         let one = async |number: usize| {
             let mut seen = Vec::new();
             for turn in 0..4 {
-                let answer = if (number + turn) % 2 == 0 {
+                let answer = if (number + turn).is_multiple_of(2) {
                     let source = format!("{number}-{turn}");
                     let document =
                         json!({"source": source, "content": "One of many.", "embedding": [0, 0, 1]});
