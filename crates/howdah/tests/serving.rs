@@ -305,6 +305,46 @@ fn a_hang_up_changes_each_key_that_can_change() {
 }
 
 #[test]
+fn a_reload_that_goes_wrong_changes_no_role() {
+    let world = World::up(TWO);
+    run(async {
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        // A database that is declared and not there: the roles cannot be logged in as there.
+        let broken = TWO.replace("[api]\n", "[api]\ndatabase = \"nowhere\"\n");
+        world.story.write("howdah.toml", &format!("{broken}\n[databases.nowhere]\n"));
+        world.hang_up();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        assert_eq!(world.search("other", 5000).await.0, 200);
+        let administrator = world.administrator().await;
+        let sql = "SELECT count(*) FROM pg_stat_activity JOIN pg_user USING (usename)
+                   WHERE usesuper AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        assert_eq!(administrator.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+    });
+}
+
+#[test]
+fn jobs_that_cannot_be_read_are_nobody_elses_trouble() {
+    let world = World::up(TWO);
+    run(async {
+        let administrator = world.administrator().await;
+        administrator.batch_execute("BEGIN; LOCK TABLE howdah.jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let looks = futures_util::future::join_all((0..6).map(|_| world.get("/v1/jobs")));
+        let beside = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for _ in 0..10 {
+                assert_eq!(world.search("other", 5000).await.0, 200);
+                assert_eq!(world.get("/health").await["status"], "healthy");
+                // Longer than a verdict on a key is remembered.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        };
+        tokio::join!(looks, beside);
+        administrator.batch_execute("ROLLBACK").await.unwrap();
+    });
+}
+
+#[test]
 fn a_job_survives_the_kill_of_its_server_and_is_done_once() {
     let world = World::up(TWO);
     let server = world.server();

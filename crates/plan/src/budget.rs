@@ -7,8 +7,8 @@
 
 /// Connections that PostgreSQL keeps for other programs: a quarter of those that are not reserved for superusers.
 const OTHERS: u32 = 4;
-/// Fewest connections that the service can work with: one to look, two to load, one to check keys, one to probe.
-pub const FEWEST: u32 = 5;
+/// Fewest connections that the service can work with: one to look, two to load, two for keys and jobs, one to probe.
+pub const FEWEST: u32 = 6;
 
 /// What the server says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Budget {
     pub write: u32,
     /// Keys and jobs.
     pub control: u32,
+    /// Most of `control` that jobs may have: keys are checked whatever happens to them.
+    pub control_each: u32,
     /// Probes.
     pub probe: u32,
     /// Most of `read` that one collection may have.
@@ -52,9 +54,9 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
     let fair = usable - usable / OTHERS;
     let total = most.min(fair).max(FEWEST);
     let probe = 1;
-    let control = if total < 9 { 1 } else { 2 };
+    let control = 2;
     // An ingest works with three: one reads, two write in turns.
-    let write = if total < 7 { 2 } else { ((total - control - probe) / 3).max(3) };
+    let write = if total < 8 { 2 } else { ((total - control - probe) / 3).max(3) };
     let read = total - control - probe - write;
     // Half, where there is somebody else to leave the other half to.
     let each =
@@ -69,7 +71,16 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
     } else {
         format!("{FEWEST} is the fewest that a service can work with")
     };
-    Budget { read, write, control, probe, read_each: each(read, 1), write_each: each(write, 3), reason }
+    Budget {
+        read,
+        write,
+        control,
+        control_each: control - 1,
+        probe,
+        read_each: each(read, 1),
+        write_each: each(write, 3),
+        reason,
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +97,7 @@ mod tests {
         assert_eq!(of(25, 20, 2), (10, 4, 2, 5, 3));
         assert_eq!(of(100, 20, 2), (12, 5, 2, 6, 3));
         assert_eq!(of(100, 20, 1), (12, 5, 2, 12, 5), "nobody else is there");
-        assert_eq!(of(5, 20, 3), (1, 2, 1, 1, 2), "never less than it can work with");
+        assert_eq!(of(5, 20, 3), (1, 2, 2, 1, 2), "never less than it can work with");
     }
 
     #[test]

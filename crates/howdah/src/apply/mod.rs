@@ -22,6 +22,7 @@ use howdah_plan::problem::Problem;
 use howdah_plan::spec::Spec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::observe::progress;
 use howdah_postgres::{Pools, Secret};
@@ -42,6 +43,8 @@ pub struct Options {
     /// that the service works as ([`howdah_plan::service::Purpose::password_variable`]); where nobody does, they get one
     /// that nobody knows.
     pub environment: BTreeMap<String, Secret>,
+    /// Ends the run before its next step.
+    pub cancel: CancellationToken,
     /// Stops after so many steps, as if killed. For tests.
     #[doc(hidden)]
     pub stop_after: Option<usize>,
@@ -54,6 +57,7 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(10),
             build_memory: None,
             environment: BTreeMap::new(),
+            cancel: CancellationToken::new(),
             stop_after: None,
         }
     }

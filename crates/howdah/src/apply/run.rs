@@ -113,6 +113,10 @@ impl Runner<'_> {
     async fn carry_out(&mut self, plan: &Plan) -> Result<(), Problem> {
         let verifiers = self.verifiers(plan)?;
         for (at, step) in plan.steps.iter().enumerate() {
+            if self.options.cancel.is_cancelled() {
+                return Err(Problem::new(Kind::Failed, format!("ended before step `{}`", step.id))
+                    .hint("Run it again: it goes on from there."));
+            }
             if self.options.stop_after.is_some_and(|most| self.done.len() >= most) {
                 return Err(Problem::new(Kind::Failed, format!("stopped before step `{}`", step.id)));
             }

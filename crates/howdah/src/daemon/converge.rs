@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::EmbedderKind;
+use tokio_util::sync::CancellationToken;
 
 use super::declaration::Declaration;
 use crate::apply;
@@ -33,7 +34,8 @@ pub async fn structure(
         apply::ApplyEvent::Building(building) => step.advanced(building.done, building.total, building.unit),
         apply::ApplyEvent::Planned(_) | apply::ApplyEvent::Done { .. } | apply::ApplyEvent::Note(_) => {}
     };
-    let outcome = context.apply(Apply::default(), set_service_passwords, &progress).await?;
+    let outcome =
+        context.apply(Apply::default(), set_service_passwords, CancellationToken::new(), &progress).await?;
     let mut note = match outcome.done.len() {
         0 => "databases, roles, tables and indexes are as declared".to_owned(),
         1 => "1 step applied".to_owned(),

@@ -275,7 +275,11 @@ impl Daemon {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hangup.recv() => {
                     notify::reloading();
-                    self.reload(serving).await;
+                    tokio::select! {
+                        () = self.reload(serving) => {}
+                        _ = signals.terminate.recv() => break,
+                        _ = signals.interrupt.recv() => break,
+                    }
                     notify::ready();
                 }
                 Some(event) = event => self.note(event, serving),
@@ -339,7 +343,9 @@ impl Daemon {
             Context { runtime: Arc::clone(&serving.context().runtime), declared: Arc::new(declared) };
         context.take_limits().await.map_err(one)?;
         // `howdah apply` may have made or dropped them before it told this server.
-        context.take_roles().await.map_err(one)?;
+        if context.take_roles().await.map_err(one)? == service::Taken::OtherPasswords {
+            return Err(one(service::other_passwords()));
+        }
         serving.replace(Arc::new(context));
         if waiting.is_empty()
             && let Some(running) = self.directory.record()

@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use howdah_plan::problem::{DoNow, Kind, Problem};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::store::{Begun, Job, New, Orphan, Progress, State, Store};
+use self::store::{Begun, End, Job, New, Orphan, Progress, State, Store, Wish};
 use crate::access::caller::Caller;
 use crate::access::scope::Scope;
 use crate::observe::progress::{self, Event};
@@ -37,6 +37,12 @@ const BEAT: Duration = Duration::from_secs(1);
 const SILENT: Duration = Duration::from_secs(60);
 /// How often a server looks for jobs that nobody runs.
 const ROUND: Duration = Duration::from_secs(10);
+/// Jobs that run at a time, besides those that run alone; the others wait in the table.
+const AT_ONCE: usize = 4;
+/// Jobs that may wait for one another.
+const WAITING: usize = 256;
+/// How long a job waits for its connections at the most.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a job is begun at the most.
 const ATTEMPTS: i32 = 3;
 /// How long ended jobs are remembered, in days.
@@ -61,6 +67,8 @@ pub struct Jobs {
     /// This process, as the table names it: machine, process id, when it started, and a part of its own.
     server: Arc<str>,
     running: Arc<Mutex<HashMap<Uuid, Ended>>>,
+    /// Places for jobs that run beside others.
+    places: Arc<Semaphore>,
     /// One at a time asks whether a skill that runs alone is under way, and puts it down.
     alone: Arc<tokio::sync::Mutex<()>>,
     /// One look for abandoned jobs at a time.
@@ -117,6 +125,7 @@ impl Default for Jobs {
         Jobs {
             server: format!("{} {process} {}", hostname(), Uuid::new_v4()).into(),
             running: Arc::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
             alone: Arc::default(),
             looking: Arc::default(),
             stopping: CancellationToken::new(),
@@ -137,14 +146,21 @@ impl Jobs {
         call: Call,
     ) -> Result<Asked, Problem> {
         (skill.check)(&call.input)?;
+        if call.input.to_string().contains("\\u0000") {
+            return Err(Problem::new(Kind::Usage, "the input holds a NUL character"));
+        }
+        if self.lock().len() >= WAITING {
+            return Err(Problem::new(Kind::Busy, format!("`{WAITING}` jobs wait already"))
+                .hint("Ask again when some of them are done; see `howdah jobs list`."));
+        }
         let store = context.jobs_store(call.deadline)?;
-        let own = Arc::clone(&self.server);
+        let hash = store::hash(&call.input);
         let alone = match skill.lasts {
             Lasts::JobAlone => Some(self.alone.lock().await),
             Lasts::Request | Lasts::OnDemand => None,
         };
         if alone.is_some()
-            && let Some((there, same)) = store.under_way(skill.name, &call.input).await?
+            && let Some((there, same)) = store.under_way(skill.name, &hash).await?
         {
             if !same {
                 return Err(already(skill.name, &there));
@@ -154,19 +170,37 @@ impl Jobs {
         }
         let caller = call.caller.identity();
         let new = New {
+            id: Uuid::now_v7(),
             skill: skill.name,
             input: &call.input,
+            hash: &hash,
             caller: &caller,
             key: call.caller.key,
             idempotency_key: call.idempotency_key.as_deref(),
-            server: &own,
+            server: &self.server,
         };
-        let (job, new) = store.create(&new).await?;
-        if new {
-            self.begin(context.clone(), skill, job.id, call.caller.clone(), call.input.clone());
-        }
+        // Known here before it is in the table: nobody who looks for abandoned jobs takes it for one.
+        let tell = self.reserve(new.id);
+        let created = store.create(&new).await;
+        let job = match created {
+            Ok((job, true)) => {
+                self.begin(context.clone(), skill, job.id, call.caller.clone(), call.input.clone(), tell);
+                job
+            }
+            not_new => {
+                self.lock().remove(&new.id);
+                not_new?.0
+            }
+        };
         drop(alone);
         self.wait(&store, job, &call).await
+    }
+
+    /// Notes a job as one of this process.
+    fn reserve(&self, id: Uuid) -> watch::Sender<Option<Result<Value, Problem>>> {
+        let (tell, ended) = watch::channel(None);
+        self.lock().insert(id, ended);
+        tell
     }
 
     /// Waits for a job as long as the call allows.
@@ -210,13 +244,11 @@ impl Jobs {
         id: Uuid,
         caller: Caller,
         input: Value,
+        tell: watch::Sender<Option<Result<Value, Problem>>>,
     ) {
-        let (tell, ended) = watch::channel(None);
-        let cancel = CancellationToken::new();
-        self.lock().insert(id, ended);
         let jobs = self.clone();
         tokio::spawn(async move {
-            let outcome = jobs.run(&context, skill, id, caller, input, cancel).await;
+            let outcome = jobs.run(&context, skill, id, caller, input).await;
             jobs.lock().remove(&id);
             tell.send_replace(Some(outcome));
         });
@@ -230,78 +262,126 @@ impl Jobs {
         id: Uuid,
         caller: Caller,
         input: Value,
-        cancel: CancellationToken,
     ) -> Result<Value, Problem> {
+        let _place = match skill.lasts {
+            Lasts::JobAlone => None,
+            Lasts::Request | Lasts::OnDemand => tokio::select! {
+                place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+                () = self.stopping.cancelled() => return Err(given_back()),
+            },
+        };
         let store = context.jobs_store(Deadline::NEVER)?;
-        let own = Arc::clone(&self.server);
-        let told = Arc::new(Told::default());
-        match store.begin(id, &own).await? {
+        match store.begin(id, &self.server).await? {
             Begun::Running => {}
             Begun::Cancelled => return Err(cancelled()),
             Begun::NotOurs => return Err(given_back()),
         }
         tracing::info!(job = %id, skill = skill.name, caller = caller.name, "a job begins");
-        let call =
-            Call { progress: Arc::clone(&told) as _, cancel: cancel.clone(), ..Call::new(caller, input) };
+        let told = Arc::new(Told::default());
+        let cancel = CancellationToken::new();
+        let call = Call {
+            progress: Arc::clone(&told) as _,
+            cancel: cancel.clone(),
+            deadline: Deadline::after(LONGEST),
+            ..Call::new(caller, input)
+        };
         let mut work = tokio::spawn((skill.run)(Arc::clone(context), call));
-        let mut beat = tokio::time::interval(BEAT);
-        let mut wanted = false;
-        let outcome = loop {
-            tokio::select! {
-                ended = &mut work => break ended.unwrap_or_else(|error| Err(broken_off(&error))),
-                _ = beat.tick() => match store.beat(id, &told.now()).await {
-                    Ok(true) if !wanted => {
-                        wanted = true;
-                        cancel.cancel();
-                    }
-                    Ok(_) => {}
-                    Err(problem) => tracing::warn!(job = %id, "how far a job is was not noted: {problem}"),
-                },
-                () = self.stopping.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
-                () = grace(&cancel) => {
-                    work.abort();
-                    break Err(cancelled());
-                }
+        let ended = self.follow(&store, id, &told, &cancel, &mut work).await;
+        let whole = |value: &Value| value["interrupted"] != true;
+        let end = match ended {
+            Followed::NotOurs => {
+                tracing::warn!(job = %id, "a job is another server's by now, and ends here");
+                return Err(given_back());
             }
+            // What was done before the wish was heard is done.
+            Followed::Ended(Ok(value), _) if whole(&value) => {
+                End { state: State::Succeeded, result: Some(value), problem: None }
+            }
+            Followed::Ended(_, Why::ServerStops) => {
+                tracing::info!(job = %id, "a job is given back: the server stops");
+                store.give_back(id, &self.server).await?;
+                return Err(given_back());
+            }
+            Followed::Ended(so_far, Why::Wanted) => {
+                End { state: State::Cancelled, result: so_far.ok(), problem: Some(cancelled()) }
+            }
+            Followed::Ended(Ok(value), Why::Itself) => {
+                End { state: State::Succeeded, result: Some(value), problem: None }
+            }
+            Followed::Ended(Err(problem), Why::Itself) => End::badly(State::Failed, problem),
         };
-        if cancel.is_cancelled() && !wanted {
-            tracing::info!(job = %id, "a job is given back: the server stops");
-            store.give_back(id, &own).await?;
-            return Err(given_back());
+        self.write_end(&store, id, &end, &told.now()).await;
+        match (end.problem, end.result) {
+            (Some(problem), _) => Err(problem),
+            (None, result) => Ok(result.unwrap_or_default()),
         }
-        let (state, outcome) = match outcome {
-            // What was asked to end early and ended is cancelled, whatever it calls that.
-            _ if wanted => (State::Cancelled, Err(cancelled())),
-            Ok(value) => (State::Succeeded, Ok(value)),
-            Err(problem) => (State::Failed, Err(problem)),
-        };
-        self.write_end(&store, id, &own, state, &outcome, &told.now()).await;
-        outcome
     }
 
-    /// Writes the end down, however long that takes: work that is done must not be done again.
-    async fn write_end(
+    /// Says once a second that a job is alive, and ends it when somebody wants that.
+    async fn follow(
         &self,
         store: &Store,
         id: Uuid,
-        own: &str,
-        state: State,
-        outcome: &Result<Value, Problem>,
-        progress: &Progress,
-    ) {
+        told: &Told,
+        cancel: &CancellationToken,
+        work: &mut tokio::task::JoinHandle<Result<Value, Problem>>,
+    ) -> Followed {
+        let mut why = Why::Itself;
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // One and the same from the moment it is asked to end.
+        let grace = grace(cancel.clone());
+        tokio::pin!(grace);
         loop {
-            match store.end(id, own, state, outcome, progress).await {
-                Ok(_) => break,
-                Err(problem) => {
-                    tracing::warn!(job = %id, "the end of a job was not written down: {problem}");
-                    tokio::select! {
-                        () = tokio::time::sleep(BEAT) => {}
-                        () = self.stopping.cancelled() => break,
+            tokio::select! {
+                ended = &mut *work => {
+                    return Followed::Ended(ended.unwrap_or_else(|error| Err(broken_off(&error))), why);
+                }
+                _ = beat.tick() => match store.beat(id, &self.server, &told.now()).await {
+                    Ok(Wish::GoOn) => {}
+                    Ok(Wish::End) if why == Why::Itself => {
+                        why = Why::Wanted;
+                        cancel.cancel();
                     }
+                    Ok(Wish::End) => {}
+                    Ok(Wish::NotOurs) => {
+                        work.abort();
+                        return Followed::NotOurs;
+                    }
+                    Err(problem) => tracing::warn!(job = %id, "how far a job is was not noted: {problem}"),
+                },
+                () = self.stopping.cancelled(), if why == Why::Itself => {
+                    why = Why::ServerStops;
+                    cancel.cancel();
+                }
+                () = &mut grace => {
+                    work.abort();
+                    return Followed::Ended(Err(cancelled()), why);
                 }
             }
         }
-        tracing::info!(job = %id, state = state.name(), "a job ended");
+    }
+
+    /// Writes the end down, however long that takes: work that is done must not be done again.
+    async fn write_end(&self, store: &Store, id: Uuid, end: &End, progress: &Progress) {
+        loop {
+            let Err(problem) = store.end(id, &self.server, end, progress).await else { break };
+            tracing::warn!(job = %id, detail = problem.detail, "the end of a job was not written down: {problem}");
+            if !matches!(problem.do_now, DoNow::Retry | DoNow::FixMachine) {
+                let unwritable = Problem::new(Kind::Failed, "it ended, and what it gave cannot be kept")
+                    .detail(problem.message);
+                let badly = End::badly(State::Failed, unwritable);
+                if let Err(problem) = store.end(id, &self.server, &badly, &Progress::default()).await {
+                    tracing::error!(job = %id, "nor that it failed: {problem}");
+                }
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = self.stopping.cancelled() => break,
+            }
+        }
+        tracing::info!(job = %id, state = end.state.name(), "a job ended");
     }
 
     /// Goes on with jobs whose server is gone, in rounds, until the server stops. `context` gives what jobs run on now.
@@ -329,18 +409,17 @@ impl Jobs {
     ) -> Result<(), Problem> {
         let _alone = self.looking.lock().await;
         let store = context.jobs_store(Deadline::after(ROUND))?;
-        let own = Arc::clone(&self.server);
         for orphan in store.unfinished().await? {
             let abandoned = match orphan.server.as_deref() {
                 None => true,
-                Some(named) if *named == *own => !self.lock().contains_key(&orphan.id),
+                Some(named) if *named == *self.server => !self.lock().contains_key(&orphan.id),
                 Some(named) => {
                     let dead = process_here(named).is_some_and(|process| !process.is_alive());
                     dead || orphan.silent_for > SILENT.as_secs_f64()
                 }
             };
-            if abandoned && store.take_over(&orphan, &own).await? {
-                self.go_on(skills, context, &store, orphan, &own).await?;
+            if abandoned && store.take_over(&orphan, &self.server).await? {
+                self.go_on(skills, context, &store, orphan).await?;
             }
         }
         store.forget(REMEMBERED_DAYS).await?;
@@ -353,9 +432,8 @@ impl Jobs {
         context: &Arc<Context>,
         store: &Store,
         orphan: Orphan,
-        own: &str,
     ) -> Result<(), Problem> {
-        let Orphan { id, skill, input, caller, key, attempt, cancel_requested, .. } = orphan;
+        let Orphan { id, skill, caller, key, attempt, cancel_requested, .. } = orphan;
         let given_up = if cancel_requested {
             Some((State::Cancelled, cancelled()))
         } else if attempt >= ATTEMPTS {
@@ -370,16 +448,19 @@ impl Jobs {
         let skill = skills.iter().find(|one| one.name == skill && one.lasts != Lasts::Request);
         match (given_up, skill) {
             (Some((state, problem)), _) => {
-                store.end(id, own, state, &Err(problem), &Progress::default()).await?;
+                store.end(id, &self.server, &End::badly(state, problem), &Progress::default()).await?;
             }
             (None, None) => {
                 let problem = Problem::new(Kind::Failed, "this howdah does not know the skill of the job");
-                store.end(id, own, State::Failed, &Err(problem), &Progress::default()).await?;
+                let end = End::badly(State::Failed, problem);
+                store.end(id, &self.server, &end, &Progress::default()).await?;
             }
             (None, Some(skill)) => {
                 tracing::info!(job = %id, attempt, "a job whose server is gone is begun again");
                 let caller = Caller { key, name: caller, tenant: None, scope: skill.scope };
-                self.begin(Arc::clone(context), skill, id, caller, input);
+                let tell = self.reserve(id);
+                let input = store.input(id).await?;
+                self.begin(Arc::clone(context), skill, id, caller, input, tell);
             }
         }
         Ok(())
@@ -405,7 +486,7 @@ impl Context {
     /// # Errors
     /// `usage` when no database is declared.
     pub fn jobs_store(&self, deadline: Deadline) -> Result<Store, Problem> {
-        let pools = self.runtime.pools.purpose(Purpose::Control).until(deadline.instant());
+        let pools = self.runtime.pools.purpose(Purpose::Control).account("jobs").until(deadline.instant());
         Ok(Store { pools, database: self.declared.database()?.to_owned() })
     }
 }
@@ -415,8 +496,27 @@ pub fn may_see(caller: &Caller, job: &Job) -> bool {
     caller.scope >= Scope::Admin || caller.identity() == job.caller
 }
 
+/// Why a job ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is done.
+    Itself,
+    /// Somebody wants it to.
+    Wanted,
+    /// The server stops.
+    ServerStops,
+}
+
+/// What came of following a job.
+enum Followed {
+    /// It ended, and whether it was asked to.
+    Ended(Result<Value, Problem>, Why),
+    /// Another server has it.
+    NotOurs,
+}
+
 /// Some time after work was asked to end.
-async fn grace(cancel: &CancellationToken) {
+async fn grace(cancel: CancellationToken) {
     cancel.cancelled().await;
     tokio::time::sleep(LAST_WORK / 2).await;
 }

@@ -3,11 +3,14 @@
 //! Every change of state is one UPDATE that names the state it comes from, so of two servers that want the same job one gets
 //! it.
 
+use std::collections::BTreeMap;
+
 use howdah_plan::problem::{Kind, Problem};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -111,10 +114,14 @@ pub struct Progress {
 /// A job to be.
 #[derive(Debug, Clone)]
 pub struct New<'a> {
+    /// Its id.
+    pub id: Uuid,
     /// The skill.
     pub skill: &'a str,
-    /// Its input.
+    /// Its input, kept until it has ended.
     pub input: &'a Value,
+    /// What tells its input from another: [`hash`].
+    pub hash: &'a [u8],
     /// Who asks.
     pub caller: &'a str,
     /// The key that was shown.
@@ -132,8 +139,6 @@ pub struct Orphan {
     pub id: Uuid,
     /// The skill.
     pub skill: String,
-    /// Its input.
-    pub input: Value,
     /// Who asked.
     pub caller: String,
     /// The key that was shown.
@@ -146,6 +151,52 @@ pub struct Orphan {
     pub cancel_requested: bool,
     /// Seconds since that process's last heartbeat.
     pub silent_for: f64,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Its last state.
+    pub state: State,
+    /// What the skill gave; of a job that was cancelled, what it gave so far.
+    pub result: Option<Value>,
+    /// Why it did not succeed.
+    pub problem: Option<Problem>,
+}
+
+impl End {
+    /// It did not succeed.
+    pub fn badly(state: State, problem: Problem) -> Self {
+        End { state, result: None, problem: Some(problem) }
+    }
+}
+
+/// What the table says of a job that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing new.
+    GoOn,
+    /// Somebody wants it to end.
+    End,
+    /// It is another server's by now.
+    NotOurs,
+}
+
+/// What tells the input of a call from that of another, whatever the order of its fields.
+pub fn hash(input: &Value) -> Vec<u8> {
+    Sha256::digest(sorted(input).to_string()).to_vec()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let ordered: BTreeMap<&String, Value> =
+                fields.iter().map(|(name, value)| (name, sorted(value))).collect();
+            ordered.into_iter().map(|(name, value)| (name.clone(), value)).collect()
+        }
+        Value::Array(all) => all.iter().map(sorted).collect(),
+        plain => plain.clone(),
+    }
 }
 
 /// What came of beginning a job.
@@ -181,29 +232,28 @@ impl Store {
         let client = self.pools.get(&self.database).await?;
         let doing = "put a job down";
         let sql = format!(
-            "INSERT INTO howdah.jobs (skill, input, caller, key, idempotency_key, server, heartbeat_at)
-             VALUES ($1, $2, $3, $4, $5, $6, now())
+            "INSERT INTO howdah.jobs (id, skill, input, input_hash, caller, key, idempotency_key, server, heartbeat_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now())
              ON CONFLICT (skill, caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
              RETURNING {COLUMNS}"
         );
+        let New { id, skill, input, hash, caller, key, idempotency_key, server } = new;
         let made = client
-            .query_opt(
-                &sql,
-                &[&new.skill, &new.input, &new.caller, &new.key, &new.idempotency_key, &new.server],
-            )
+            .query_opt(&sql, &[id, skill, input, hash, caller, key, idempotency_key, server])
             .await
             .map_err(|error| from_pg(&error, doing))?;
         if let Some(row) = made {
             return Ok((job(&row)?, true));
         }
         let sql = format!(
-            "SELECT {COLUMNS}, input = $4 AS same FROM howdah.jobs WHERE skill = $1 AND caller = $2 AND idempotency_key = $3"
+            "SELECT {COLUMNS}, input_hash = $4 AS same FROM howdah.jobs
+             WHERE skill = $1 AND caller = $2 AND idempotency_key = $3"
         );
         let row = client
-            .query_one(&sql, &[&new.skill, &new.caller, &new.idempotency_key, &new.input])
+            .query_one(&sql, &[skill, caller, idempotency_key, hash])
             .await
             .map_err(|error| from_pg(&error, doing))?;
-        if !row.get::<_, bool>("same") {
+        if row.get::<_, Option<bool>>("same") != Some(true) {
             return Err(Problem::new(Kind::Conflict, "the idempotency key was used for another call")
                 .detail(format!("job {}", row.get::<_, Uuid>("id")))
                 .hint("Give each call a key of its own; the same key means the same call.")
@@ -216,17 +266,17 @@ impl Store {
     ///
     /// # Errors
     /// What PostgreSQL says.
-    pub async fn under_way(&self, skill: &str, input: &Value) -> Result<Option<(Job, bool)>, Problem> {
+    pub async fn under_way(&self, skill: &str, hash: &[u8]) -> Result<Option<(Job, bool)>, Problem> {
         let client = self.pools.get(&self.database).await?;
         let sql = format!(
-            "SELECT {COLUMNS}, input = $2 AS same FROM howdah.jobs
+            "SELECT {COLUMNS}, input_hash = $2 AS same FROM howdah.jobs
              WHERE skill = $1 AND state IN ('queued', 'running') ORDER BY created_at LIMIT 1"
         );
         let row = client
-            .query_opt(&sql, &[&skill, &input])
+            .query_opt(&sql, &[&skill, &hash])
             .await
             .map_err(|error| from_pg(&error, "look for a job under way"))?;
-        row.map(|row| Ok((job(&row)?, row.get("same")))).transpose()
+        row.map(|row| Ok((job(&row)?, row.get::<_, Option<bool>>("same") == Some(true)))).transpose()
     }
 
     /// Begins a job that is queued for this process, or ends it where somebody has cancelled it meanwhile.
@@ -248,52 +298,62 @@ impl Store {
         })
     }
 
-    /// Says that a job is alive and how far it is. Answers whether somebody wants it to end; an error of the connection is no
-    /// wish.
+    /// Says that a job is alive and how far it is.
     ///
     /// # Errors
     /// What PostgreSQL says.
-    pub async fn beat(&self, id: Uuid, progress: &Progress) -> Result<bool, Problem> {
+    pub async fn beat(&self, id: Uuid, server: &str, progress: &Progress) -> Result<Wish, Problem> {
         let client = self.pools.get(&self.database).await?;
         let progress = serde_json::to_value(progress).unwrap_or_default();
-        let sql = "UPDATE howdah.jobs SET heartbeat_at = now(), progress = $2 WHERE id = $1 RETURNING cancel_requested";
+        let sql = "UPDATE howdah.jobs SET heartbeat_at = now(), progress = $3
+                   WHERE id = $1 AND server = $2 AND state = 'running' RETURNING cancel_requested";
         let row = client
-            .query_opt(sql, &[&id, &progress])
+            .query_opt(sql, &[&id, &server, &progress])
             .await
             .map_err(|error| from_pg(&error, "note how far a job is"))?;
-        Ok(row.is_some_and(|row| row.get(0)))
+        Ok(match row.map(|row| row.get(0)) {
+            Some(false) => Wish::GoOn,
+            Some(true) => Wish::End,
+            None => Wish::NotOurs,
+        })
     }
 
-    /// Ends a job that this process runs. Says whether it was this process's to end.
+    /// Ends a job that this process runs. Its input is not kept longer. Says whether it was this process's to end.
     ///
     /// # Errors
     /// What PostgreSQL says.
-    pub async fn end(
-        &self,
-        id: Uuid,
-        server: &str,
-        state: State,
-        ended: &Result<Value, Problem>,
-        progress: &Progress,
-    ) -> Result<bool, Problem> {
-        let (result, problem) = match ended {
-            Ok(result) => (Some(result.clone()), None),
-            Err(problem) => (None, serde_json::to_value(problem).ok()),
-        };
+    pub async fn end(&self, id: Uuid, server: &str, end: &End, progress: &Progress) -> Result<bool, Problem> {
+        let problem = end.problem.as_ref().and_then(|problem| serde_json::to_value(problem).ok());
         let progress = serde_json::to_value(progress).unwrap_or_default();
-        let sql = "UPDATE howdah.jobs SET state = $3, result = $4, problem = $5, progress = $6, finished_at = now(), server = NULL
+        let sql = "UPDATE howdah.jobs SET state = $3, result = $4, problem = $5, progress = $6, finished_at = now(),
+                       server = NULL, input = 'null'
                    WHERE id = $1 AND server = $2 AND state IN ('queued', 'running')";
-        self.execute("end a job", sql, &[&id, &server, &state.name(), &result, &problem, &progress])
+        self.execute("end a job", sql, &[&id, &server, &end.state.name(), &end.result, &problem, &progress])
             .await
             .map(|rows| rows > 0)
     }
 
-    /// Gives a job back, for the next server to take.
+    /// The input of a job that has not ended.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub async fn input(&self, id: Uuid) -> Result<Value, Problem> {
+        let client = self.pools.get(&self.database).await?;
+        let sql = "SELECT input FROM howdah.jobs WHERE id = $1";
+        let row = client
+            .query_opt(sql, &[&id])
+            .await
+            .map_err(|error| from_pg(&error, "read the input of a job"))?;
+        Ok(row.map(|row| row.get(0)).unwrap_or_default())
+    }
+
+    /// Gives a job back, for the next server to take. Being told to stop is no failed attempt.
     ///
     /// # Errors
     /// What PostgreSQL says.
     pub async fn give_back(&self, id: Uuid, server: &str) -> Result<(), Problem> {
-        let sql = "UPDATE howdah.jobs SET state = 'queued', server = NULL WHERE id = $1 AND server = $2 AND state = 'running'";
+        let sql = "UPDATE howdah.jobs SET state = 'queued', server = NULL, attempt = attempt - 1
+                   WHERE id = $1 AND server = $2 AND state = 'running'";
         self.execute("give a job back", sql, &[&id, &server]).await.map(|_| ())
     }
 
@@ -303,7 +363,7 @@ impl Store {
     /// What PostgreSQL says.
     pub async fn unfinished(&self) -> Result<Vec<Orphan>, Problem> {
         let client = self.pools.get(&self.database).await?;
-        let sql = "SELECT id, skill, input, caller, key, server, attempt, cancel_requested,
+        let sql = "SELECT id, skill, caller, key, server, attempt, cancel_requested,
                    extract(epoch FROM now() - coalesce(heartbeat_at, created_at))::float8
                    FROM howdah.jobs WHERE state IN ('queued', 'running') ORDER BY created_at";
         let rows =
@@ -313,13 +373,12 @@ impl Store {
             .map(|row| Orphan {
                 id: row.get(0),
                 skill: row.get(1),
-                input: row.get(2),
-                caller: row.get(3),
-                key: row.get(4),
-                server: row.get(5),
-                attempt: row.get(6),
-                cancel_requested: row.get(7),
-                silent_for: row.get(8),
+                caller: row.get(2),
+                key: row.get(3),
+                server: row.get(4),
+                attempt: row.get(5),
+                cancel_requested: row.get(6),
+                silent_for: row.get(7),
             })
             .collect())
     }

@@ -30,6 +30,9 @@ struct Work {
     fails: bool,
     #[serde(default)]
     panics: bool,
+    /// Does not look whether it is to end.
+    #[serde(default)]
+    deaf: bool,
 }
 
 async fn work(context: Arc<Context>, call: Call, input: Work) -> Result<Work, Problem> {
@@ -42,7 +45,7 @@ async fn work(context: Arc<Context>, call: Call, input: Work) -> Result<Work, Pr
     let until = Instant::now() + Duration::from_millis(input.millis);
     let (mut done, unit) = (0, "turns".to_owned());
     while Instant::now() < until {
-        if call.cancel.is_cancelled() {
+        if call.cancel.is_cancelled() && !input.deaf {
             return Err(Problem::new(Kind::Failed, "told to end"));
         }
         done += 1;
@@ -232,6 +235,73 @@ async fn a_job_is_cancelled() {
 }
 
 #[tokio::test]
+async fn work_that_does_not_listen_is_ended_and_work_that_is_done_is_done() {
+    let world = World::new().await;
+    let deaf = world.under_way(0, json!({"name": "o", "millis": 60_000, "deaf": true})).await;
+    let nearly = world.under_way(0, json!({"name": "p", "millis": 2_500, "deaf": true})).await;
+    let store = world.context.jobs_store(Deadline::NEVER).unwrap();
+    store.cancel(deaf.id).await.unwrap();
+    store.cancel(nearly.id).await.unwrap();
+    let ended = world.ended(nearly.id).await;
+    assert_eq!(
+        (ended.state, ended.result.is_some()),
+        (State::Succeeded, true),
+        "it was done before it was ended"
+    );
+    assert_eq!(world.ended(deaf.id).await.state, State::Cancelled);
+    assert_eq!(world.count("o", "done").await, 0);
+}
+
+#[tokio::test]
+async fn more_jobs_than_places_wait_and_none_is_lost() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        let call = Call {
+            detached: true,
+            ..Call::new(Caller::owner(), json!({"name": format!("many-{number}"), "millis": 150}))
+        };
+        match world.context.runtime.jobs.ask(&world.context, &SKILLS[0], call).await.unwrap() {
+            Asked::UnderWay(job) => ids.push(job.id),
+            Asked::Ended(value) => panic!("ended: {value}"),
+        }
+    }
+    // A look meanwhile takes none of them for abandoned.
+    world.context.runtime.jobs.round(&SKILLS, &world.context).await.unwrap();
+    for id in ids {
+        let ended = world.ended(id).await;
+        assert_eq!((ended.state, ended.attempt), (State::Succeeded, 1));
+    }
+    let sql = "SELECT count(*) FROM howdah.jobs WHERE input <> 'null'";
+    let left: i64 = world.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(left, 0, "inputs are not kept longer than the work");
+}
+
+#[tokio::test]
+async fn a_job_that_another_server_has_taken_ends_here_without_a_word() {
+    let world = World::new().await;
+    let job = world.under_way(0, json!({"name": "q", "millis": 4_000})).await;
+    let taken = "UPDATE howdah.jobs SET server = 'elsewhere 7 boot:1 x'";
+    world.database.client().await.batch_execute(taken).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let seen = world.get(job.id).await;
+    assert_eq!((seen.state, world.count("q", "done").await), (State::Running, 0), "{seen:?}");
+}
+
+#[tokio::test]
+async fn of_twenty_at_once_one_begins_and_the_others_join_it() {
+    let world = World::new().await;
+    let one = || world.ask(1, json!({"name": "r", "millis": 300}), 10_000, None);
+    let all = futures_util::future::try_join_all((0..20).map(|_| one())).await.unwrap();
+    assert!(all.iter().all(|asked| matches!(asked, Asked::Ended(_))));
+    assert_eq!(world.count("r", "begun").await, 1);
+    let turned = world.ask(1, json!({"millis": 1, "name": "s\u{0}"}), 1000, None).await.unwrap_err();
+    assert_eq!(turned.message, "the input holds a NUL character");
+    let hash = super::store::hash;
+    assert_eq!(hash(&json!({"a": 1, "b": {"c": 2, "d": 3}})), hash(&json!({"b": {"d": 3, "c": 2}, "a": 1})));
+}
+
+#[tokio::test]
 async fn a_job_whose_server_was_killed_is_done_once_by_the_next() {
     let world = World::new().await;
     let id = world.left_behind("j", &dead_process(), 1).await;
@@ -278,7 +348,11 @@ async fn a_server_that_stops_gives_its_jobs_back_and_the_next_goes_on() {
     let next = world.other_server();
     next.runtime.jobs.round(&SKILLS, &next).await.unwrap();
     let ended = world.ended(job.id).await;
-    assert_eq!((ended.state, ended.attempt), (State::Succeeded, 2));
+    assert_eq!(
+        (ended.state, ended.attempt),
+        (State::Succeeded, 1),
+        "being told to stop is no failed attempt"
+    );
     assert_eq!(world.count("m", "done").await, 1);
 }
 

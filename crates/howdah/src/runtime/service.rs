@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::service::{self, Purpose as Role};
 use howdah_plan::spec::ServiceRoles;
 use sha2::Sha256;
@@ -61,12 +61,17 @@ pub enum Taken {
 }
 
 impl Context {
-    /// The passwords of the service's roles, by the variables that a plan names for them.
+    /// The passwords of the service's roles, by the variables that a plan names for them: those of the environment, so that
+    /// servers which know no common secret can be given one, else what follows from the seed.
     pub fn service_passwords(&self) -> BTreeMap<String, Secret> {
-        let seed = &self.runtime.seed;
+        let given = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
         service::role_names(self.spec())
             .into_iter()
-            .map(|(role, name)| (role.password_variable().to_owned(), seed.password(&name)))
+            .map(|(role, name)| {
+                let variable = role.password_variable();
+                let password = given(variable).map_or_else(|| self.runtime.seed.password(&name), Secret::new);
+                (variable.to_owned(), password)
+            })
             .collect()
     }
 
@@ -99,27 +104,59 @@ impl Context {
                 .detail(format!("wanted are {}", wanted.join(", ")))
                 .hint("Run `howdah apply`."));
         }
-        let logins = names.iter().map(|(role, name)| {
-            (purpose(*role), Login { user: name.clone(), password: self.runtime.seed.password(name) })
-        });
-        pools.log_in_as(logins.collect());
+        let passwords = self.service_passwords();
+        let logins: HashMap<Purpose, Login> = names
+            .iter()
+            .map(|(role, name)| {
+                let password = passwords[role.password_variable()].clone();
+                (purpose(*role), Login { user: name.clone(), password })
+            })
+            .collect();
+        // All of them are tried before any is used: whatever goes wrong, the service goes on as it is.
         let database = self.declared.database()?;
-        for (role, _) in &names {
-            match pools.purpose(purpose(*role)).get(database).await {
-                Ok(_) => {}
-                Err(problem) if problem.kind == Kind::Unauthenticated => {
-                    pools.log_in_as(HashMap::new());
-                    return Ok(Taken::OtherPasswords);
-                }
-                Err(problem) => {
-                    pools.log_in_as(HashMap::new());
-                    return Err(problem);
-                }
+        for login in logins.values() {
+            match pools.try_login(login, database).await {
+                Ok(()) => {}
+                Err(problem) if problem.kind == Kind::Unauthenticated => return Ok(Taken::OtherPasswords),
+                Err(problem) => return Err(problem),
             }
         }
+        pools.log_in_as(logins);
         tracing::info!(user, "the service works as roles of its own: {}", wanted.join(", "));
         Ok(Taken::Yes)
     }
+}
+
+impl Context {
+    /// Refuses to set passwords that another server is logged in with.
+    async fn refuse_roles_in_use(&self) -> Result<(), Problem> {
+        let names: Vec<String> = service::role_names(self.spec()).into_iter().map(|(_, name)| name).collect();
+        let client = self.runtime.pools.purpose(Purpose::Operate).get_default().await?;
+        let sql = "SELECT count(*), min(coalesce(host(client_addr), 'this machine'))
+                   FROM pg_stat_activity WHERE usename = ANY ($1)";
+        let row = client
+            .query_one(sql, &[&names])
+            .await
+            .map_err(|error| from_pg(&error, "look who works as the roles of the service"))?;
+        if row.get::<_, i64>(0) == 0 {
+            return Ok(());
+        }
+        let from: Option<String> = row.get(1);
+        Err(other_passwords().detail(format!(
+            "somebody is logged in as one of {}, from {}",
+            names.join(", "),
+            from.unwrap_or_default()
+        )))
+    }
+}
+
+/// What is said where the roles are there with other passwords than this server knows.
+pub fn other_passwords() -> Problem {
+    Problem::new(Kind::Conflict, "another server works as the roles of this deployment, with other passwords")
+        .hint(
+            "Give all of them the same HOWDAH_SERVICE_PASSWORD_READ, _WRITE and _CONTROL, or the declared role a password.",
+        )
+        .do_now(DoNow::FixMachine)
 }
 
 /// Brings the database to what is declared and takes the service's roles, setting their passwords again where they are
@@ -135,6 +172,7 @@ where
     if context.take_roles().await? == Taken::Yes {
         return Ok(());
     }
+    context.refuse_roles_in_use().await?;
     apply(true).await?;
     match context.take_roles().await? {
         Taken::Yes => Ok(()),

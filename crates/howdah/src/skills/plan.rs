@@ -6,6 +6,7 @@ use howdah_plan::migrate::{self, Plan};
 use howdah_plan::problem::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
@@ -54,11 +55,12 @@ impl Context {
         &self,
         how: Apply,
         set_service_passwords: bool,
+        cancel: CancellationToken,
         progress: apply::Progress<'_>,
     ) -> Result<Outcome, Problem> {
         let plan = migrate::Options { set_service_passwords, ..self.planning(how) };
         let environment = self.service_passwords();
-        let options = apply::Options { plan, environment, ..apply::Options::default() };
+        let options = apply::Options { plan, environment, cancel, ..apply::Options::default() };
         let pools = self.runtime.pools.purpose(Purpose::Operate);
         apply::run(&pools, self.spec(), &options, progress).await
     }
@@ -75,7 +77,7 @@ async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, 
 }
 
 async fn apply(context: Arc<Context>, call: Call, how: Apply) -> Result<Outcome, Problem> {
-    context.apply(how, false, &apply::tell(&*call.progress)).await
+    context.apply(how, false, call.cancel, &apply::tell(&*call.progress)).await
 }
 
 /// Shows what differs.

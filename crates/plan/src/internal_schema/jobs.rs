@@ -34,4 +34,11 @@ const MIGRATIONS: &[Migration] = &[
         WHERE idempotency_key IS NOT NULL;
     CREATE INDEX IF NOT EXISTS jobs_state ON howdah.jobs (state, created_at)",
     },
+    // What tells the same call from another one, when the input itself is not kept any more.
+    Migration {
+        domain: "jobs",
+        number: 2,
+        name: "input_hash",
+        sql: "ALTER TABLE howdah.jobs ADD COLUMN IF NOT EXISTS input_hash bytea",
+    },
 ];

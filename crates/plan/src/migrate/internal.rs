@@ -155,10 +155,10 @@ mod tests {
             all_recorded().into_iter().filter(|one| one.domain != "jobs" && one.number != 2).collect();
         let plan = planned(InternalSchema { counted: 8, migrations: recorded, ..InternalSchema::default() });
         let [step] = plan.steps.as_slice() else { panic!("{plan}") };
-        assert_eq!(step.sql.len(), 4, "{plan}");
+        assert_eq!(step.sql.len(), 5, "{plan}");
         assert_eq!(
             step.reason,
-            "howdah's own tables lack: core 2 (meta), knowledge 2 (sources), jobs 1 (jobs)"
+            "howdah's own tables lack: core 2 (meta), knowledge 2 (sources), jobs 1 (jobs), jobs 2 (input_hash)"
         );
         assert!(
             planned(InternalSchema { migrations: all_recorded(), ..InternalSchema::default() }).is_empty()

@@ -17,6 +17,7 @@ mod slots;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,14 @@ pub use own::Own;
 pub use purpose::Purpose;
 
 use super::problem::from_pg;
-use super::{Secret, Target};
+use super::{Secret, Target, connect};
 use lease::Session;
 use slots::{Slot, Slots};
 
 /// Longest wait for a connection where the work has no deadline.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time of a statement on keys, jobs and probes, in milliseconds.
+const CONTROL_LIMIT: u32 = 3_000;
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -61,6 +64,8 @@ struct Inner {
     slots: Slots,
     /// Longest time of one statement, in milliseconds; 0 for none.
     statement_timeout: RwLock<u32>,
+    /// How often server or roles changed.
+    generation: AtomicU64,
     idle: Mutex<HashMap<Key, Vec<Idle>>>,
     /// What others remember of this server, by type.
     remembered: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -71,6 +76,8 @@ struct Inner {
 struct Key {
     purpose: Purpose,
     database: String,
+    /// Counts changes of server and roles: a connection of before is not used again.
+    generation: u64,
 }
 
 struct Idle {
@@ -97,6 +104,7 @@ impl Pools {
             logins: RwLock::default(),
             slots: Slots::even(u32::try_from(max).unwrap_or(u32::MAX)),
             statement_timeout: RwLock::new(0),
+            generation: AtomicU64::new(0),
             idle: Mutex::default(),
             remembered: Mutex::default(),
         };
@@ -139,6 +147,7 @@ impl Pools {
     /// The server is somewhere else from now on. Connections that are idle are closed.
     pub fn move_to(&self, target: Target) {
         *self.inner.target.write().unwrap_or_else(PoisonError::into_inner) = target;
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
         self.inner.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.close();
     }
@@ -146,7 +155,17 @@ impl Pools {
     /// Works as these roles from now on; purposes without one work as the role of the declared address.
     pub fn log_in_as(&self, logins: HashMap<Purpose, Login>) {
         *self.inner.logins.write().unwrap_or_else(PoisonError::into_inner) = logins;
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
         self.close();
+    }
+
+    /// Logs in once, beside the connections that are shared, and leaves again.
+    ///
+    /// # Errors
+    /// What connecting says.
+    pub async fn try_login(&self, login: &Login, database: &str) -> Result<(), Problem> {
+        let target = self.target().with_database(database);
+        connect::connect(&target.as_role(&login.user, Some(login.password.clone()))).await.map(drop)
     }
 
     /// Whether the service has roles of its own.
@@ -188,13 +207,14 @@ impl Pools {
     /// when all are taken until the deadline.
     pub async fn get(&self, database: &str) -> Result<Lease, Problem> {
         let slot = self.slot(1).await?;
-        let key = Key { purpose: self.purpose, database: database.to_owned() };
+        let generation = self.inner.generation.load(Ordering::Acquire);
+        let key = Key { purpose: self.purpose, database: database.to_owned(), generation };
         let session = match self.idle(&key) {
             Some(session) => session,
             None => Session::open(self.target_of(database)).await?,
         };
         let mut lease = Lease::new(session, slot, Arc::clone(&self.inner), key);
-        let limit = *self.inner.statement_timeout.read().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.statement_limit();
         lease.limit(limit).await.map_err(|e| from_pg(&e, "set a time limit"))?;
         Ok(lease)
     }
@@ -271,6 +291,15 @@ impl Pools {
         target
     }
 
+    /// Longest time of one statement, in milliseconds; 0 for none. What keys and probes wait for must not be slow.
+    fn statement_limit(&self) -> u32 {
+        let limit = *self.inner.statement_timeout.read().unwrap_or_else(PoisonError::into_inner);
+        match self.purpose {
+            Purpose::Control | Purpose::Probe if limit > 0 => limit.min(CONTROL_LIMIT),
+            _ => limit,
+        }
+    }
+
     async fn slot(&self, count: u32) -> Result<Slot, Problem> {
         let until = self.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let account = self.account.as_deref();
@@ -309,7 +338,8 @@ impl Inner {
     /// Takes a connection back. What the declared role was needed for is over: while there are roles, it is not kept.
     fn give_back(&self, key: Key, session: Session) {
         let roles = !self.logins.read().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if key.purpose == Purpose::Operate && roles {
+        let old = key.generation != self.generation.load(Ordering::Acquire);
+        if old || key.purpose == Purpose::Operate && roles {
             return;
         }
         self.lock().entry(key).or_default().push(Idle { session, since: Instant::now() });

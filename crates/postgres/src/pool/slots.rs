@@ -75,7 +75,7 @@ impl Slots {
         let wanted = [
             (Purpose::Read, budget.read, budget.read_each),
             (Purpose::Write, budget.write, budget.write_each),
-            (Purpose::Control, budget.control, budget.control),
+            (Purpose::Control, budget.control, budget.control_each),
             (Purpose::Probe, budget.probe, budget.probe),
             (Purpose::Operate, OPERATE, OPERATE),
         ];

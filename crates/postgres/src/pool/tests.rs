@@ -112,6 +112,7 @@ fn divided(pools: &Pools) {
         read: 4,
         write: 3,
         control: 1,
+        control_each: 1,
         probe: 1,
         read_each: 2,
         write_each: 2,

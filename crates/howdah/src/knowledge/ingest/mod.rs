@@ -119,9 +119,11 @@ fn needs_embedder(has: bool, resolved: &Resolved, request: &IngestRequest) -> Re
 async fn connections(pools: &Pools, resolved: &Resolved) -> Result<(Own, Vec<Own>), Problem> {
     let mut all = pools.own_several(&resolved.database, 3).await?;
     for client in &all {
-        // A limit meant for searches must not end an ingest halfway.
+        // A limit meant for searches must not end an ingest halfway; a lock that somebody holds ends it.
         client
-            .batch_execute("SET statement_timeout = 0; SET application_name = 'howdah ingest'")
+            .batch_execute(
+                "SET statement_timeout = 0; SET lock_timeout = '60s'; SET application_name = 'howdah ingest'",
+            )
             .await
             .map_err(|e| howdah_postgres::problem::from_pg(&e, "set up a connection"))?;
     }

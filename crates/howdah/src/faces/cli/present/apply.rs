@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::super::common::{Common, Format};
 use super::super::endpoint::{self, Endpoint};
@@ -36,7 +37,7 @@ async fn here(asked: &Asked<'_>) -> Outcome {
     let (declaration, context) = Endpoint::own(common).await?;
     let shown = Shown::new(common.quiet);
     let begun = Instant::now();
-    let outcome = context.apply(how, false, &apply::tell(&shown)).await?;
+    let outcome = context.apply(how, false, CancellationToken::new(), &apply::tell(&shown)).await?;
     endpoint::tell_to_reload(&declaration)?;
     match common.output {
         Format::Table | Format::Csv => print::out(&format!(
