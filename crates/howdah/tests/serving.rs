@@ -275,7 +275,10 @@ fn a_hang_up_changes_each_key_that_can_change() {
         let too_large =
             async || world.post("/v1/collections/other/search", large.clone()).await.status() == 413;
         world.comes("max_body_bytes", too_large).await;
-        write(&api("requests_per_second = 0\nmax_pool = 4"));
+        write(&api("requests_per_second = 0\nmax_pool = 7"));
+        let log = world.story.instance().join("howdah.log");
+        let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 7");
+        world.comes("max_pool", divided).await;
         write(&TWO.replace("[collections.other]\ndimensions = 3\ndocuments = [\"notes.jsonl\"]\n", ""));
         world.comes("collections", async || search(Some(&world.key)).await.unwrap().status() == 404).await;
         let administrator = world.administrator().await;

@@ -105,7 +105,7 @@ async fn a_head_that_comes_byte_by_byte_is_given_up() {
             writes.write_all(b"x").await?;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        #[allow(unreachable_code)]
+        #[allow(unreachable_code)] // Says the type of the block.
         Ok::<(), std::io::Error>(())
     });
     let mut bytes = Vec::new();
