@@ -170,8 +170,10 @@ fn under_way(job: &Value) -> Response<Body> {
 /// The caller's own name for the call, in `Idempotency-Key`.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str().map(str::trim) {
-        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+    let fits =
+        |key: &&str| (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    match value.to_str().ok().filter(fits) {
+        Some(key) => Ok(Some(key.to_owned())),
         _ => Err(Problem::new(Kind::Usage, "the header `Idempotency-Key` does not fit")
             .detail(format!("1 to {LONGEST_KEY} visible ASCII characters are allowed"))),
     }
