@@ -1,6 +1,6 @@
 //! As whom does the service work?
 //!
-//! Where the declared connection is a superuser, `apply` makes three login roles (`howdah_plan::service`), and the service
+//! Where the declared connection is a superuser, `apply` makes four login roles (`howdah_plan::service`), and the service
 //! connects as those: a search as one that can read the declared collections and nothing else. Nobody types their
 //! passwords. They follow from a seed that only whoever may be the superuser has: the superuser's own password where it has
 //! one, so that every server of the deployment finds the same, else a file beside the instance's data.
@@ -48,6 +48,7 @@ fn purpose(role: Role) -> Purpose {
         Role::Read => Purpose::Read,
         Role::Write => Purpose::Write,
         Role::Control => Purpose::Control,
+        Role::Inspect => Purpose::Inspect,
     }
 }
 
@@ -154,7 +155,7 @@ impl Context {
 pub fn other_passwords() -> Problem {
     Problem::new(Kind::Conflict, "another server works as the roles of this deployment, with other passwords")
         .hint(
-            "Give all of them the same HOWDAH_SERVICE_PASSWORD_READ, _WRITE and _CONTROL, or the declared role a password.",
+            "Give all of them the same HOWDAH_SERVICE_PASSWORD_READ, _WRITE, _CONTROL and _INSPECT, or the declared role a password.",
         )
         .do_now(DoNow::FixMachine)
 }

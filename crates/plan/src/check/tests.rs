@@ -38,6 +38,7 @@ impl World {
             extensions: &self.extensions,
             superuser: true,
             monitor: true,
+            config_files: true,
             recovery: false,
             local: true,
             platform: &self.platform,

@@ -135,8 +135,8 @@ pub struct Api {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceRoles {
-    /// Where the declared connection is a superuser's, three login roles of the service's own: one reads collections, one
-    /// fills them, one keeps keys and jobs. Elsewhere the declared connection.
+    /// Where the declared connection is a superuser's, four login roles of the service's own: one reads collections, one
+    /// fills them, one keeps keys and jobs, one looks at the server. Elsewhere the declared connection.
     #[default]
     Auto,
     /// The declared connection; roles of the service's own that are there are dropped.

@@ -11,7 +11,13 @@ use tokio_postgres::Client;
 
 use super::lease::break_off;
 use super::slots::Slot;
+use crate::problem::from_pg;
 use crate::{Target, connect};
+
+/// Long statements end with the process that asked for them, killed or not: the server looks every five seconds whether it
+/// is still there. Known since PostgreSQL 14.
+const CHECK_CLIENT: &str = "SELECT pg_catalog.set_config(name, '5s', false) FROM pg_catalog.pg_settings \
+                            WHERE name = 'client_connection_check_interval'";
 
 /// A connection of one's own. It is closed when this is dropped, and what it runs is cancelled.
 pub struct Own {
@@ -29,6 +35,7 @@ impl std::fmt::Debug for Own {
 impl Own {
     pub(super) async fn open(target: Target, slot: Arc<Slot>) -> Result<Own, Problem> {
         let client = connect::connect(&target).await?;
+        client.batch_execute(CHECK_CLIENT).await.map_err(|error| from_pg(&error, "prepare a session"))?;
         Ok(Own { client: Some(client), target, slot: Some(slot) })
     }
 

@@ -60,6 +60,26 @@ async fn a_connection_of_ones_own_that_is_dropped_ends_in_the_server_too() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_left_running_ends_by_itself() {
+    let database = empty_database().await;
+    let (target, name) = (database.target.clone(), database.name.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let own = Pools::new(target, 1).own(&name).await.unwrap();
+            let sleeping = own.batch_execute("SELECT pg_sleep(60), 'killed'");
+            assert!(tokio::time::timeout(Duration::from_millis(200), sleeping).await.is_err());
+            // Nothing is cancelled: the socket is closed with the runtime, as with a process that is killed.
+            std::mem::forget(own);
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!(running(&database, "'killed'").await, 1);
+    comes_true("the statement ends", async || running(&database, "'killed'").await == 0).await;
+}
+
+#[tokio::test]
 async fn what_ended_comes_back_errors_included() {
     let database = empty_database().await;
     let pools = pools(&database, 1);
@@ -114,6 +134,7 @@ fn divided(pools: &Pools) {
         control: 1,
         control_each: 1,
         probe: 1,
+        inspect: 1,
         read_each: 2,
         write_each: 2,
         reason: String::new(),

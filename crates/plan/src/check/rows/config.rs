@@ -74,7 +74,7 @@ pub static CHECKS: &[Check] = &[
          AND error <> 'setting could not be applied'",
     )
     .server()
-    .needs(&[Need::Superuser])
+    .needs(&[Need::ConfigFiles])
     .each(|_, row| {
         let place = format!("{}:{}", row.text("file"), row.int("line").unwrap_or(0));
         Some(Found::new(format!("`{} = {}`: {}", row.text("name"), row.text("setting"), row.text("error"))).about(place))
