@@ -7,6 +7,7 @@
 //!
 //! An empty table gives an index with one empty list ([`create_empty`]); it becomes a good index by splitting.
 
+use crate::directory::square;
 use crate::directory::target_rows;
 use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{META, META_USED, Meta};
@@ -113,9 +114,11 @@ impl Sampler {
     #[must_use]
     pub fn train(mut self, rows: u64, threads: usize, pause: &dyn Fn()) -> Trained {
         let width = self.layout.width;
-        let count = (self.values.len() / width).max(1) as f64;
+        let most = longest_ordinary(self.values.chunks_exact(width));
+        let ordinary = |row: &&[f32]| square(row) <= most;
+        let count = self.values.chunks_exact(width).filter(ordinary).count().max(1) as f64;
         let mut mean = vec![0.0f64; width];
-        for row in self.values.chunks_exact(width) {
+        for row in self.values.chunks_exact(width).filter(ordinary) {
             for (m, v) in mean.iter_mut().zip(row) {
                 *m += f64::from(*v) / count;
             }
@@ -138,6 +141,20 @@ impl Sampler {
         let coded = found.values.chunks_exact(width).map(CodedCentroid::new).collect();
         Trained::assemble(self.options, self.layout, self.space, self.seed, coded, found.groups, rows)
     }
+}
+
+/// A row longer than this many times the median, squared, does not move the origin.
+const OUTLIER: f32 = 64.0;
+
+/// The greatest squared length of a row that is not far longer than the others.
+fn longest_ordinary<'a>(rows: impl Iterator<Item = &'a [f32]>) -> f32 {
+    let mut squares: Vec<f32> = rows.map(square).filter(|square| square.is_finite()).collect();
+    if squares.is_empty() {
+        return f32::INFINITY;
+    }
+    let middle = squares.len() / 2;
+    let (_, median, _) = squares.select_nth_unstable_by(middle, f32::total_cmp);
+    if *median > 0.0 { OUTLIER * *median } else { f32::MAX }
 }
 
 /// What every worker of a build needs to know.
@@ -438,6 +455,9 @@ fn write_index<S: PageStore>(
         measured_rows: 0,
         measured_lists: 0,
         curve: Vec::new(),
+        relative: true,
+        remote: Vec::new(),
+        remote_from: 0.0,
     };
     let mut body = vec![0; META_USED];
     meta.write(&mut body);

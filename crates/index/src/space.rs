@@ -9,6 +9,9 @@ use crate::format::Fault;
 use crate::options::Metric;
 use crate::rotate::Rotation;
 
+/// Product of lengths below which single precision says little of an angle.
+const LEAST: f64 = 1e-30;
+
 /// The way into index space.
 #[derive(Clone, Debug)]
 pub struct Space {
@@ -92,8 +95,17 @@ impl Space {
         }
     }
 
-    /// A query in index space. A vector without direction becomes zero: every row is then as good as any other.
+    /// A query in index space, at unit length under inner product. A vector without direction becomes zero: every row is then
+    /// as good as any other.
     pub fn query(&self, vector: &[f32]) -> Result<Vec<f32>, Fault> {
+        let length = self.length(vector);
+        let unit: Vec<f32>;
+        let vector = if length == 1.0 {
+            vector
+        } else {
+            unit = vector.iter().map(|v| (f64::from(*v) / length) as f32).collect();
+            &unit
+        };
         let mut rotated = self.rotate(vector)?.unwrap_or_else(|| vec![0.0; self.rotation.width()]);
         if self.metric != Metric::InnerProduct {
             self.centre(&mut rotated);
@@ -105,25 +117,46 @@ impl Space {
     #[must_use]
     pub fn distance(&self, query: &[f32], row: &[f32]) -> f64 {
         let fast = kernels();
-        match self.metric {
+        let distance = match self.metric {
             Metric::L2 => f64::from(l2_squared(query, row)).sqrt(),
             Metric::InnerProduct => -f64::from((fast.dot)(query, row)),
-            Metric::Cosine => {
-                let lengths = f64::from((fast.dot)(query, query)) * f64::from((fast.dot)(row, row));
-                1.0 - (f64::from((fast.dot)(query, row)) / lengths.sqrt()).clamp(-1.0, 1.0)
+            Metric::Cosine => cosine(|a, b| f64::from((fast.dot)(a, b)), LEAST, query, row),
+        };
+        if distance.is_finite() { distance } else { self.in_double(query, row) }
+    }
+
+    /// The same for values whose squares single precision does not hold.
+    fn in_double(&self, query: &[f32], row: &[f32]) -> f64 {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        match self.metric {
+            Metric::L2 => {
+                let apart = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+                query.iter().zip(row).map(apart).sum::<f64>().sqrt()
             }
+            Metric::InnerProduct => -dot(query, row),
+            Metric::Cosine => cosine(dot, 0.0, query, row),
         }
     }
 
-    /// What a distance that the operator returned is in index space: squared Euclidean, or the product less that with
-    /// the origin (`offset`, see [`offset`](Self::offset)).
+    /// What a distance that the operator returned is in index space: squared Euclidean, or the product of the question at
+    /// unit length (`length`, see [`length`](Self::length)) less that with the origin (`offset`, see
+    /// [`offset`](Self::offset)).
     #[must_use]
-    pub fn to_index(&self, distance: f64, offset: f32) -> f32 {
+    pub fn to_index(&self, distance: f64, length: f64, offset: f32) -> f32 {
         match self.metric {
             Metric::L2 => (distance * distance) as f32,
-            Metric::InnerProduct => distance as f32 + offset,
+            Metric::InnerProduct => (distance / length + f64::from(offset)) as f32,
             Metric::Cosine => (2.0 * distance) as f32,
         }
+    }
+
+    /// The length of a question under inner product, whose order does not depend on it: it is asked at unit length. 1 for
+    /// other metrics and for a question of zeros.
+    #[must_use]
+    pub fn length(&self, vector: &[f32]) -> f64 {
+        let square = || vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>();
+        let length = if self.metric == Metric::InnerProduct { square().sqrt() } else { 1.0 };
+        if length > 0.0 { length } else { 1.0 }
     }
 
     /// Product of a query in index space with the origin, under inner product; 0 otherwise.
@@ -131,6 +164,13 @@ impl Space {
     pub fn offset(&self, query: &[f32]) -> f32 {
         if self.metric == Metric::InnerProduct { dot(query, &self.origin) } else { 0.0 }
     }
+}
+
+/// Cosine distance by way of a dot product that holds products from `least` on; NaN beyond, and for a vector without
+/// direction.
+fn cosine(dot: impl Fn(&[f32], &[f32]) -> f64, least: f64, a: &[f32], b: &[f32]) -> f64 {
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > least { 1.0 - (dot(a, b) / lengths).clamp(-1.0, 1.0) } else { f64::NAN }
 }
 
 #[cfg(test)]
@@ -146,7 +186,7 @@ mod tests {
             space.set_origin(&rotated);
             let (q, x) = (space.query(&a).unwrap(), space.row(&b).unwrap().unwrap());
             let there = if metric == Metric::InnerProduct { -dot(&q, &x) } else { l2_squared(&q, &x) };
-            let here = space.to_index(space.distance(&a, &b), space.offset(&q));
+            let here = space.to_index(space.distance(&a, &b), space.length(&a), space.offset(&q));
             assert!((there - here).abs() < 1e-4, "{metric:?}: {there} {here}");
         }
     }

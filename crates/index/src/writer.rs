@@ -39,7 +39,7 @@ pub struct Writer<'a, S: PageStore> {
     unit: Place,
     blocks: u32,
     rows: u32,
-    squares: f64,
+    squares: Vec<f32>,
     /// False when somebody else took room that this writer counted on: what it wrote is not complete.
     intact: bool,
 }
@@ -69,7 +69,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
             unit: Place::NONE,
             blocks: 0,
             rows: 0,
-            squares: 0.0,
+            squares: Vec::new(),
             intact: true,
         }
     }
@@ -151,7 +151,8 @@ impl<'a, S: PageStore> Writer<'a, S> {
     /// Begins list `id`.
     pub fn begin(&mut self, id: u32) {
         self.list = id;
-        (self.head, self.blocks, self.rows, self.squares) = (Place::NONE, 0, 0, 0.0);
+        (self.head, self.blocks, self.rows) = (Place::NONE, 0, 0);
+        self.squares.clear();
     }
 
     /// Adds a row to the list begun last.
@@ -169,7 +170,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
         let (unit, slot) = (usize::from(self.unit.index), lane % self.layout.unit);
         refine::put_record(&self.layout, &mut refine.body, unit, slot, code.record());
         self.rows += 1;
-        self.squares += f64::from(code.square());
+        self.squares.push(code.square());
         Ok(())
     }
 
@@ -221,7 +222,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
             head: self.head,
             blocks: self.blocks,
             rows: self.rows,
-            radius_squared: (self.squares / f64::from(self.rows.max(1))) as f32,
+            radius_squared: radius_squared(&mut self.squares),
             scale: centroid.scale,
             square: centroid.square,
             split_at,
@@ -294,4 +295,20 @@ pub fn find_room<S: PageStore>(
         }
     }
     Ok(None)
+}
+
+/// A row further from its centroid than this many times the median, squared, says nothing of the others.
+const OUTLIER: f32 = 16.0;
+
+/// Mean of the squared distances of a list's rows, without those that lie far outside: one row in a thousand of a thousandfold
+/// length would make its list look as wide as itself.
+fn radius_squared(squares: &mut [f32]) -> f32 {
+    if squares.is_empty() {
+        return 0.0;
+    }
+    let (_, median, _) = squares.select_nth_unstable_by(squares.len() / 2, f32::total_cmp);
+    let most = if *median > 0.0 { OUTLIER * *median } else { f32::INFINITY };
+    let near = squares.iter().filter(|square| **square <= most);
+    let (sum, count) = near.fold((0.0f64, 0u32), |(sum, count), square| (sum + f64::from(*square), count + 1));
+    (sum / f64::from(count.max(1))) as f32
 }

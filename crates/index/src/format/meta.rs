@@ -1,11 +1,16 @@
 //! The meta page, page 0.
 //!
-//! Magic 4, version 1, metric 1, bits 1, flags 1, dimensions 4, origin page 4, directory head 4, free head 4, seed 8,
+//! Magic 4, version 1, metric 1, bits 1, spare 1, dimensions 4, origin page 4, directory head 4, free head 4, seed 8,
 //! changes 8, next list 4, list count 4, passes 8, lists when the curve was
 //! measured 4, free tail 4 (0 when it is not known), then from byte 64 the calibration: measured rows 8, scale f32,
-//! count 4, points of 16 bytes; from byte 1024 the ring of changed directory pages, 512 × 4.
+//! count 4, points of 16 bytes; from byte 848 the calibration for remote questions: from which remoteness on f32, count 4,
+//! scores f32 in the order of those points; from byte 1024 the ring of changed directory pages, 512 × 4.
+//!
+//! In version 1 scores were absolute distances and there was nothing for remote questions. Such an index stays one until
+//! it is measured again.
 
-use super::{Fault, MAGIC, VERSION, get_f32, get_u32, get_u64, put};
+use super::{Fault, MAGIC, META_VERSION, get_f32, get_u32, get_u64, put};
+use crate::curve::{RANKS, RECALLS};
 use crate::options::{MAX_DIMENSIONS, Metric};
 use crate::page::{Block, NO_BLOCK};
 
@@ -16,8 +21,14 @@ pub const RING: u64 = 512;
 const RING_AT: usize = 1024;
 const CURVE_AT: usize = 64;
 const POINTS_AT: usize = 80;
+/// The version whose scores are absolute.
+const ABSOLUTE: u8 = 1;
+const REMOTE_AT: usize = 848;
+const REMOTE_SCORES_AT: usize = 856;
 /// Points of the calibration curve that fit.
 pub const MAX_POINTS: usize = 48;
+/// Scores for remote questions that fit: one for each rank and recall.
+const MAX_REMOTE: usize = RANKS.len() * RECALLS.len();
 /// Body bytes that the meta page uses.
 pub const META_USED: usize = RING_AT + 4 * RING as usize;
 
@@ -68,6 +79,12 @@ pub struct Meta {
     pub measured_lists: u32,
     /// The calibration curve, by rank, then recall.
     pub curve: Vec<Point>,
+    /// Whether its scores are in units of each list's radius; in older indexes they are distances.
+    pub relative: bool,
+    /// The curve for questions that are further from the lists than rows are; without shares.
+    pub remote: Vec<Point>,
+    /// How far a question has to be for that ([`crate::search::probe::Probes::remoteness`]).
+    pub remote_from: f32,
 }
 
 impl Meta {
@@ -77,7 +94,8 @@ impl Meta {
         if get_u32(body, 0) != MAGIC {
             return Err(damaged("the meta page does not belong to an index of this kind"));
         }
-        if body[4] != VERSION {
+        let relative = body[4] != ABSOLUTE;
+        if relative && body[4] != META_VERSION {
             return Err(Fault::Version { found: body[4] });
         }
         let metric = Metric::from_code(body[5]).ok_or(damaged("unknown metric"))?;
@@ -113,13 +131,17 @@ impl Meta {
             measured_lists: get_u32(body, 56),
             measured_rows: get_u64(body, CURVE_AT),
             curve: (0..count).map(point).collect(),
+            relative,
+            remote: if relative { remote(body) } else { Vec::new() },
+            remote_from: get_f32(body, REMOTE_AT),
         })
     }
 
     /// Writes everything but the ring.
     pub fn write(&self, body: &mut [u8]) {
         put(body, 0, MAGIC.to_le_bytes());
-        put(body, 4, [VERSION, self.metric as u8, self.bits as u8, 0]);
+        let version = if self.relative { META_VERSION } else { ABSOLUTE };
+        put(body, 4, [version, self.metric as u8, self.bits as u8, 0]);
         put(body, 8, (self.dimensions as u32).to_le_bytes());
         put(body, 12, self.origin.to_le_bytes());
         put(body, 16, self.directory.to_le_bytes());
@@ -141,6 +163,13 @@ impl Meta {
             put(body, at + 8, point.score.to_le_bytes());
             put(body, at + 12, point.share.to_le_bytes());
         }
+        if self.relative {
+            put(body, REMOTE_AT, self.remote_from.to_le_bytes());
+            put(body, REMOTE_AT + 4, (self.remote.len() as u32).to_le_bytes());
+            for (i, point) in self.remote.iter().enumerate().take(MAX_REMOTE) {
+                put(body, REMOTE_SCORES_AT + 4 * i, point.score.to_le_bytes());
+            }
+        }
     }
 
     /// Counts a change of a directory page and remembers which.
@@ -148,6 +177,21 @@ impl Meta {
         put(body, RING_AT + 4 * (self.changes % RING) as usize, page.to_le_bytes());
         self.changes += 1;
     }
+}
+
+/// The curve for remote questions: every rank with every recall, or nothing.
+fn remote(body: &[u8]) -> Vec<Point> {
+    if get_u32(body, REMOTE_AT + 4) as usize != MAX_REMOTE {
+        return Vec::new();
+    }
+    let points = RANKS.iter().flat_map(|rank| RECALLS.iter().map(move |recall| (*rank as u32, *recall)));
+    let point = |(i, (rank, recall))| Point {
+        rank,
+        recall,
+        score: get_f32(body, REMOTE_SCORES_AT + 4 * i),
+        share: 0.0,
+    };
+    points.enumerate().map(point).collect()
 }
 
 /// Notes in the body of the meta page that a directory page changed.

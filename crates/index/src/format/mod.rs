@@ -27,6 +27,8 @@ use crate::page::{Block, PAGE_SPECIAL};
 pub const MAGIC: u32 = 0x4857_4448;
 /// Version of the formats in this module.
 pub const VERSION: u8 = 1;
+/// Version of the meta page, and so of the whole; see [`meta`].
+pub const META_VERSION: u8 = 2;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,7 +136,7 @@ pub enum Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Version { found } => write!(f, "index has format version {found}, expected {VERSION}"),
+            Self::Version { found } => write!(f, "index has format version {found}, this build reads up to {META_VERSION}"),
             Self::Damaged { page, what } => write!(f, "index is damaged at page {page}: {what}"),
             Self::Replaced => write!(f, "lists of the index were replaced while it was being scanned"),
             Self::Dimensions { expected, found } => write!(f, "expected {expected} dimensions, not {found}"),

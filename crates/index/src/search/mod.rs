@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::directory::{Index, square};
 use crate::format::scan::Place;
 use crate::format::{Fault, Layout};
-use crate::options::{Order, SearchOptions};
+use crate::options::{Metric, Order, SearchOptions};
 use crate::page::{PageStore, Tid, VectorSource};
 use crate::quantize::Query;
 use crate::space::Space;
@@ -56,8 +56,6 @@ pub struct Hit {
 pub(crate) struct Neighbour {
     /// Distance in index space.
     pub distance: f32,
-    /// The row.
-    pub tid: Tid,
     /// Rank of its list.
     pub rank: u32,
 }
@@ -106,10 +104,14 @@ pub struct Search {
     /// As the caller gave it.
     vector: Vec<f32>,
     query: Query,
+    /// Length of the question under inner product.
+    length: f64,
     offset: f32,
     /// By how much rounding may make distances in index space differ.
     tolerance: f32,
     probes: Probes,
+    /// Whether every row is compared: see [`is_too_far`].
+    is_plain: bool,
     hits: Vec<Hit>,
     given: usize,
     /// Rows returned so far.
@@ -127,19 +129,46 @@ pub struct Search {
     row: Vec<f32>,
 }
 
+/// Times the rows' own lengths, squared, beyond which codes say nothing of a question's distances: single precision loses
+/// their differences.
+const TOO_FAR: f32 = 1e9;
+
+/// Whether a question of this squared length is so far from all rows that each is compared itself. Under inner product it is
+/// asked at unit length.
+fn is_too_far(index: &Index, square: f32) -> bool {
+    !square.is_finite() || index.meta.metric == Metric::L2 && square > TOO_FAR * index.size.max(f32::MIN_POSITIVE)
+}
+
+/// By how much rounding may make distances in index space differ, for a question of this squared length.
+fn tolerance(index: &Index, square: f32) -> f32 {
+    let size = if index.meta.metric == Metric::InnerProduct {
+        (square * index.size).sqrt()
+    } else {
+        square + index.size
+    };
+    if size.is_finite() { 1e-5 * size } else { 0.0 }
+}
+
 impl Search {
     /// Prepares a search for the rows nearest to `vector`. `index` should be fresh ([`Index::refresh`]).
     pub fn new(index: &Index, options: SearchOptions, vector: &[f32]) -> Result<Self, Fault> {
-        let rotated = index.space.query(vector)?;
+        let mut rotated = index.space.query(vector)?;
+        let length = index.space.length(vector);
         let offset = index.space.offset(&rotated);
+        let is_plain = is_too_far(index, square(&rotated));
+        if is_plain {
+            rotated.fill(0.0);
+        }
         let query = Query::new(rotated);
         let size = square(&query.rotated);
         let most = (options.memory / BYTES_A_ROW).max(64);
         Ok(Self {
             layout: index.layout,
             space: Arc::clone(&index.space),
-            probes: Probes::new(index, &query, size, &options),
-            tolerance: if size.is_finite() { 1e-5 * (size + index.size) } else { 0.0 },
+            probes: Probes::new(index, &query, size, &options, is_plain),
+            tolerance: tolerance(index, size),
+            is_plain,
+            length,
             vector: vector.to_vec(),
             offset,
             query,
@@ -209,15 +238,25 @@ impl Search {
         }
         let found = round.ranked(self, source).into_iter();
         let near = |(hit, rank): (Hit, u32)| Neighbour {
-            distance: self.space.to_index(hit.distance, self.offset),
-            tid: hit.tid,
+            distance: self.space.to_index(hit.distance, self.length, self.offset),
             rank,
         };
         Ok(Some(found.map(near).collect()))
     }
 
+    /// The distance in index space of a row that is the question: that of its copies.
+    pub(crate) fn own_distance(&self, vector: &[f32]) -> f32 {
+        self.space.to_index(self.space.distance(&self.vector, vector), self.length, self.offset)
+    }
+
     pub(crate) fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// How far the question is from the lists ([`Probes::remoteness`]).
+    #[must_use]
+    pub fn remoteness(&self) -> f32 {
+        self.probes.remoteness()
     }
 
     /// What the search has done so far.
@@ -261,7 +300,8 @@ impl Search {
             // The lists have been replaced and their blocks taken for others, which the horizon forbids on a primary
             // but a standby may see: begin again with the lists as they are now.
             let index = Index::open(store)?;
-            self.probes = Probes::new(&index, &self.query, square(&self.query.rotated), &self.options);
+            self.probes =
+                Probes::new(&index, &self.query, square(&self.query.rotated), &self.options, self.is_plain);
             // Codes lie elsewhere now: what was returned is known by its distance only.
             self.seen.clear();
             self.restarted = true;

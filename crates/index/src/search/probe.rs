@@ -1,29 +1,41 @@
 //! In which order lists are read, and when to stop.
 //!
-//! The promise of a list falls with its *key*: the squared distance of query and centroid plus half the list's mean
-//! squared radius (a row of a wide list is further from the query than its centroid is, but more of them stray near).
-//! Whether the list of a rank is still worth reading is said by its *score*: how far its key lies beyond the first
-//! list's and the k-th best row's, plus a term that grows with the rank. Weights were fitted on text embeddings and
-//! generated data, by the codes read for recall@10 of 0.95 to 0.99; against reading a fixed number of lists the score
-//! halves them. The score up to which lists are read for a wanted recall is measured in each index
-//! ([`crate::calibrate`]), as in Quake's adaptive partition scanning (OSDI 2025) but without its geometric model, which
-//! fits text badly.
+//! Seen from a question q, the squared distances of the rows of a list lie around |q − c|² + r², c being its centroid and r²
+//! the mean squared distance of its rows from it, and stray by about 2·|q − c|·r·t, where t falls with the dimension of
+//! the data and not with the question. So whether a list is still worth reading is said by its *score*: how far the
+//! middle of its rows lies beyond what is wanted, in units of 2·a·r, a being the distance of the centroid that is
+//! nearest. What is wanted lies between the k-th best row and the middle of the first list; the weights were fitted on text
+//! embeddings and generated data, by the codes read for recall@10 of 0.95 to 0.99. A term grows with the rank.
+//! In these units the score that a recall takes is nearly the same whatever the question: a row, far from all rows, ten
+//! times as long. Under inner product the middle is −⟨q, c⟩, the unit |q|·r.
+//!
+//! The score up to which lists are read for a wanted recall is measured in each index ([`crate::calibrate`]), as in Quake's
+//! adaptive partition scanning (OSDI 2025) but without its geometric model, which fits text badly: once with the index's
+//! own rows as questions, once with questions far from them, which hold for a question that is further away than rows
+//! are.
 
 use std::sync::Arc;
 
-use crate::curve::score_for;
+use crate::curve::Curve;
 use crate::directory::Index;
 use crate::format::directory::Entry;
 use crate::format::scan::Place;
 use crate::options::{Metric, SearchOptions};
 use crate::quantize::{Query, Small};
 
-/// Weight of a list's squared radius in its key.
-const RADIUS: f32 = 0.5;
-/// Weight of the k-th best distance in the score; the first list's key has the rest.
+/// Weight of the k-th best distance in what is wanted; the middle of the first list has the rest. Under inner product, where
+/// lengths differ, the k-th best has all of it.
 const NEAR: f32 = 0.3;
-/// Weight of the logarithm of the rank, in units of the index's mean squared radius.
-const RANK: f32 = 0.2;
+/// Weight of the logarithm of the rank in the score.
+const RANK: f32 = 0.1;
+/// The score that lists are ordered for where all are read.
+const TYPICAL_SCORE: f32 = 0.7;
+/// The distance of the nearest centroid is taken to be at least this share of the mean radius, squared: a question may be a
+/// centroid.
+const LEAST_APART: f32 = 0.25;
+/// So many lists in a row whose score is too high end the reading: lists differ in width, so one of them may be followed by
+/// another that is worth it.
+const PASSED_OVER: usize = 32;
 /// Lists ordered at a time.
 const CHUNK: usize = 64;
 /// Of many lists those that look nearest are looked at closely, so many for each that is ordered: then hardly one is missing
@@ -34,12 +46,20 @@ const SMALL: u64 = 1000;
 /// What rounding the query into tables of small numbers does to estimates, in units of its squared length: as if it were
 /// that much further from the centroid. Felt where lists are much smaller than the distances between them.
 const ROUNDING: f32 = 0.0015;
+/// What rounding a centroid to four bits moves it by, squared, in units of its squared length. All codes of a list share
+/// that part of their residual, and so that part of their errors: where it is a large part of the radius, a list can look
+/// further than it is as a whole.
+const COMMON: f32 = 0.0125;
+/// By how much the errors of codes are taken to be larger where residuals have nothing but that part.
+const COMMON_SLACK: f32 = 2.0;
 /// Dimensions with fewer of which a code says little of its error.
 const FEW_DIMENSIONS: usize = 16;
 /// Standard deviations by which a code may be nearer than its bits say: where nothing is left to chance, in a first round, in later
 /// rounds. With 1.9 one row in thirty of those that lie just within the k-th distance is lost, far fewer of the others; a
 /// later round loses for good what it misses.
 const SLACK: [f32; 3] = [6.0, 1.9, 2.6];
+/// Recall up to which a first round's slack is the least.
+const ORDINARY: f32 = 0.97;
 /// The same in a later round that reads every list: one row in thirty thousand strays further.
 const CERTAIN: f32 = 4.0;
 /// One row in so many is a large part of all.
@@ -80,22 +100,54 @@ pub struct Probes {
     centroid_bytes: usize,
     /// Whether lists were sketched first.
     sketched: bool,
-    radius: f32,
-    square: f32,
-    product: bool,
+    view: View,
+    /// What is less than this wins nothing from the k-th best row: the middle of the first list.
     first: f32,
-    rank_unit: f32,
+    /// How far the question is from the lists: see [`Probes::remoteness`].
+    remoteness: f32,
     rows: u64,
     /// Whether nothing is left to chance: in small indexes, where it costs little, and in few dimensions, where errors of
     /// codes are not independent.
     careful: bool,
+    /// Whether every row is a candidate whatever its code says.
+    is_plain: bool,
     limit: Limit,
 }
 
-/// The key of a list whose centroid's product with the query is `inner`.
-fn key(product: bool, square: f32, radius: f32, inner: f32, e: &Entry) -> f32 {
-    let base = if product { -inner } else { square + e.square - 2.0 * inner };
-    base + radius * e.radius_squared
+/// A question's view of lists.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    /// Whether distances are inner products.
+    product: bool,
+    /// Squared length of the question.
+    square: f32,
+    /// What the radius of a list is multiplied by to be the unit of its score.
+    unit: f32,
+    /// The score that lists are ordered for.
+    slope: f32,
+}
+
+impl View {
+    /// The middle of a list's rows, given the product of its centroid with the question.
+    fn middle(&self, inner: f32, e: &Entry) -> f32 {
+        if self.product { -inner } else { self.square + e.square - 2.0 * inner + e.radius_squared }
+    }
+
+    /// The unit of a list's score.
+    fn unit(&self, e: &Entry) -> f32 {
+        self.unit * e.radius_squared.sqrt()
+    }
+
+    /// What a list is ordered by: where those of its rows begin that a score of `slope` does not rule out.
+    fn key(&self, inner: f32, e: &Entry) -> f32 {
+        self.middle(inner, e) - self.slope * self.unit(e)
+    }
+}
+
+/// What the score of a list grows by when so many have been read.
+#[must_use]
+pub fn rank_term(read: usize) -> f32 {
+    RANK * ((read + 1) as f32).ln()
 }
 
 /// How far to read.
@@ -103,42 +155,52 @@ fn key(product: bool, square: f32, radius: f32, inner: f32, e: &Entry) -> f32 {
 enum Limit {
     All,
     Lists(usize),
-    Recall { recall: f64, curve: Vec<crate::format::meta::Point>, spread: f32 },
+    Recall { recall: f64, curve: Curve, remote: bool },
 }
 
 impl Probes {
-    /// The lists of `index` for a query of this squared length.
+    /// The lists of `index` for a query of this squared length; for a plain search all of them, and each row a candidate.
     #[must_use]
-    pub fn new(index: &Index, query: &Query, square: f32, options: &SearchOptions) -> Self {
+    pub fn new(index: &Index, query: &Query, square: f32, options: &SearchOptions, is_plain: bool) -> Self {
         let product = index.meta.metric == Metric::InnerProduct;
         let rows = index.directory.rows();
-        // Under inner product everything is half as large as in squared distances of vectors of unit length, and grows
-        // with the query.
-        let (mut unit, mut radius) = (index.spread, RADIUS);
-        if product {
-            let typical = index.size.sqrt();
-            let factor = if typical > 0.0 { square.sqrt() / typical } else { 0.0 };
-            unit *= 0.5 * factor;
-            radius = -0.25 * factor;
-        }
         let careful = rows <= SMALL || index.meta.dimensions < FEW_DIMENSIONS;
         let lists = index.directory.filled();
         let large = index.directory.is_large();
         let products =
             if large { index.directory.estimates(query) } else { index.directory.products(&query.small) };
-        let key = |inner: f32, e: &Entry| key(product, square, radius, inner, e);
-        let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
-            let inner = products[*n as usize];
-            Candidate { key: key(inner, e), product: inner, at: at as u32 }
-        };
-        let all: Vec<Candidate> = lists.iter().enumerate().map(candidate).collect();
+        let mut view = View { product, square, unit: 0.0, slope: TYPICAL_SCORE };
+        let seen = |(n, e): &(u32, Entry)| (view.middle(products[*n as usize], e), products[*n as usize], *e);
+        let nearest = lists.iter().map(seen);
+        let nearest = nearest.min_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut first, mut remoteness) = (0.0, 0.0);
+        if let Some((middle, inner, e)) = nearest {
+            let radius = index.spread.max(f32::MIN_POSITIVE).sqrt();
+            let apart = (square + e.square - 2.0 * inner).max(LEAST_APART * index.spread).sqrt();
+            view.unit = if product { square.sqrt() } else { 2.0 * apart };
+            first = middle;
+            remoteness = if product { middle / (square.sqrt() * radius) } else { apart / radius };
+        }
         let limit = if options.probes > 0 {
             Limit::Lists(options.probes as usize)
-        } else if rows <= SMALL {
+        } else if rows <= SMALL || is_plain {
             Limit::All
         } else {
-            Limit::Recall { recall: options.target_recall, curve: index.meta.curve.clone(), spread: unit }
+            let curve = Curve::of(&index.meta, index.spread);
+            let remote = remoteness > curve.remote_from;
+            Limit::Recall { recall: options.target_recall, curve, remote }
         };
+        if let Limit::Recall { recall, curve, remote } = &limit {
+            // The score that a list may have falls as lists are read; they are ordered for what it is at the end.
+            let k = options.expected_rows as usize;
+            let read = curve.share(k, *recall, *remote) * lists.len() as f32;
+            view.slope = (curve.score(k, *recall, *remote) - rank_term(read as usize)).max(0.0);
+        }
+        let candidate = |(at, (n, e)): (usize, &(u32, Entry))| {
+            let inner = products[*n as usize];
+            Candidate { key: view.key(inner, e), product: inner, at: at as u32 }
+        };
+        let all: Vec<Candidate> = lists.iter().enumerate().map(candidate).collect();
         Self {
             lists,
             centroids: index.directory.packed_centroids(),
@@ -147,13 +209,12 @@ impl Probes {
             sketched: large,
             all,
             ordered: 0,
-            radius,
-            square,
-            product,
-            first: 0.0,
-            rank_unit: RANK * unit,
+            view,
+            first,
+            remoteness,
             rows,
             careful,
+            is_plain,
             limit,
         }
     }
@@ -193,7 +254,7 @@ impl Probes {
                 let (n, e) = &self.lists[candidate.at as usize];
                 let packed = &self.centroids[*n as usize * self.centroid_bytes..][..self.centroid_bytes];
                 candidate.product = e.scale * query.product(packed);
-                candidate.key = key(self.product, self.square, self.radius, candidate.product, e);
+                candidate.key = self.view.key(candidate.product, e);
             }
             self.looked = wanted;
         }
@@ -203,7 +264,6 @@ impl Probes {
         }
         rest[..chunk].sort_unstable_by(by_key);
         self.ordered += chunk;
-        self.first = self.all[0].key;
     }
 
     /// The list of rank `rank`, the most promising being 0. `query` is that of [`Probes::new`].
@@ -213,10 +273,12 @@ impl Probes {
         }
         let candidate = self.all.get(rank)?;
         let (_, e) = &self.lists[candidate.at as usize];
-        let apart = (self.square + e.square - 2.0 * candidate.product).max(0.0);
-        let rounded = (apart + ROUNDING * self.square).sqrt();
-        let (mut base, mut apart) = (if self.product { -candidate.product } else { apart }, rounded);
-        if !(base.is_finite() && apart.is_finite()) {
+        let View { product, square, .. } = self.view;
+        let apart = (square + e.square - 2.0 * candidate.product).max(0.0);
+        let common = (COMMON * e.square / e.radius_squared.max(f32::MIN_POSITIVE)).min(1.0);
+        let rounded = (apart + ROUNDING * square).sqrt() * (1.0 + COMMON_SLACK * common);
+        let (mut base, mut apart) = (if product { -candidate.product } else { apart }, rounded);
+        if self.is_plain || !(base.is_finite() && apart.is_finite()) {
             // Too far to reckon with: all rows of the list are candidates.
             (base, apart) = (f32::NEG_INFINITY, 0.0);
         }
@@ -229,11 +291,25 @@ impl Probes {
         self.lists[self.all[rank].at as usize].1.rows
     }
 
-    /// The score of the list of rank `rank`, already got, when the k-th best row is at `near`.
+    /// The score of the list of rank `rank`, already got, when the k-th best row is at `near` and `read` lists were read.
     #[must_use]
-    pub fn score(&self, rank: usize, near: f32) -> f32 {
-        let key = self.all[rank].key;
-        key - NEAR * near - (1.0 - NEAR) * self.first + self.rank_unit * ((rank + 1) as f32).ln()
+    pub fn score(&self, rank: usize, near: f32, read: usize) -> f32 {
+        let candidate = &self.all[rank];
+        let e = &self.lists[candidate.at as usize].1;
+        // The k-th best may lie beyond the first list where that has few rows.
+        let wanted =
+            if self.view.product || near > self.first { near } else { NEAR * near + (1.0 - NEAR) * self.first };
+        let beyond = self.view.middle(candidate.product, e) - wanted;
+        let unit = self.view.unit(e);
+        let score = if unit > 0.0 { beyond / unit } else { f32::INFINITY.copysign(beyond) };
+        score + rank_term(read)
+    }
+
+    /// How far the question is from the lists: the distance of the nearest centroid in units of the mean radius; under inner
+    /// product the least middle in units of the question's length and that radius.
+    #[must_use]
+    pub fn remoteness(&self) -> f32 {
+        self.remoteness
     }
 
     /// The score beyond which lists are not read for `k` rows; infinite when there is none.
@@ -242,7 +318,7 @@ impl Probes {
         match &self.limit {
             // Whoever wants a large part of all rows gets it by reading all.
             Limit::Recall { .. } if k as u64 * LARGE_PART >= self.rows => f32::INFINITY,
-            Limit::Recall { recall, curve, spread } => score_for(curve, k, *recall, *spread),
+            Limit::Recall { recall, curve, remote } => curve.score(k, *recall, *remote),
             Limit::All | Limit::Lists(_) => f32::INFINITY,
         }
     }
@@ -254,10 +330,23 @@ impl Probes {
     pub fn slack(&self, first_round: bool, all_lists: bool) -> (f32, f32) {
         match (self.careful, first_round) {
             (true, _) => (SLACK[0], 1.0),
-            (false, true) => (SLACK[1], 1.0),
+            (false, true) => (self.first_slack(), 1.0),
             (false, false) if all_lists => (CERTAIN, SLACK[2] / CERTAIN),
             (false, false) => (SLACK[2], 1.0),
         }
+    }
+
+    /// Standard deviations in a first round: a high recall leaves codes less room for losses.
+    fn first_slack(&self) -> f32 {
+        let Limit::Recall { recall, .. } = self.limit else { return SLACK[1] };
+        let asked = ((recall as f32 - ORDINARY) / (1.0 - ORDINARY)).clamp(0.0, 1.0);
+        SLACK[1] + (SLACK[2] - SLACK[1]) * asked
+    }
+
+    /// How many lists in a row whose score is too high end the reading, when so many were looked at.
+    #[must_use]
+    pub fn passed_over(&self, looked_at: usize) -> usize {
+        PASSED_OVER + looked_at / 4
     }
 
     /// The number of lists after which a first round stops.

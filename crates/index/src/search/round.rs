@@ -73,6 +73,13 @@ struct Kept {
     distance: Option<f64>,
 }
 
+impl Kept {
+    /// Whether its estimate says something of its distance: codes of vectors too large to reckon with say nothing.
+    fn is_known(&self) -> bool {
+        self.distance.is_some() || self.estimate.is_finite()
+    }
+}
+
 /// A row compared exactly.
 struct Found {
     hit: Hit,
@@ -145,8 +152,8 @@ impl Round {
         let score_limit = search.probes.score_limit(search.returned + self.wanted);
         let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
         self.slack = search.probes.slack(search.work.rounds == 1, score_limit.is_infinite());
-        let mut rank = 0;
-        while self.all_read && rank < search.probes.len() {
+        let (mut rank, mut passed_over) = (0, 0);
+        while rank < search.probes.len() && rank < list_limit && passed_over < search.probes.passed_over(rank) {
             // A batch is read in the order of its pages, which neighbouring lists share.
             let mut batch: Vec<(usize, Probe)> = Vec::with_capacity(BATCH_LISTS);
             let size = (rank / 4).clamp(1, BATCH_LISTS);
@@ -154,12 +161,18 @@ impl Round {
                 && let Some(probe) = search.probes.get(rank, &search.query.small)
             {
                 let full = self.threshold.is_finite() && rank > 0;
-                if rank >= list_limit || full && search.probes.score(rank, self.threshold) > score_limit {
+                let read = rank - passed_over;
+                rank += 1;
+                if full && search.probes.score(rank - 1, self.threshold, read) > score_limit {
                     self.all_read = false;
+                    passed_over += 1;
+                } else {
+                    passed_over = 0;
+                    batch.push((rank - 1, probe));
+                }
+                if rank >= list_limit || passed_over >= search.probes.passed_over(rank) {
                     break;
                 }
-                batch.push((rank, probe));
-                rank += 1;
             }
             batch.sort_unstable_by_key(|(_, probe)| std::cmp::Reverse(probe.head));
             if batch.len() > 1 {
@@ -171,6 +184,7 @@ impl Round {
             }
             search.work.lists += batch.len() as u64;
         }
+        self.all_read &= rank == search.probes.len();
         self.refine(search, store, source)?;
         Ok(true)
     }
@@ -290,7 +304,7 @@ impl Round {
         let mut held: Option<(Block, S::Guard<'_>)> = None;
         let packed = search.layout.record_bytes - 8;
         for p in pending.drain(..) {
-            if p.lower >= self.threshold {
+            if self.is_ruled_out(p.lower) {
                 continue;
             }
             let (_, guard) = match held.take() {
@@ -326,7 +340,9 @@ impl Round {
     /// as where many rows are nearly equally near, the rows themselves do: nothing is dropped by guess.
     fn settle<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) {
         let most = 2 * self.wanted + 128;
-        self.kept.retain(|k| k.lower < self.threshold);
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain(|k| !self.is_ruled_out(k.lower));
+        self.kept = kept;
         if self.kept.len() <= most {
             return;
         }
@@ -335,13 +351,13 @@ impl Round {
         kept.retain_mut(|k| compare(k, search, source));
         self.dropped |= kept.len() < before;
         self.best.clear();
-        for estimate in kept.iter().map(|k| k.estimate).filter(|e| e.is_finite()) {
-            self.note_best(estimate);
+        for k in kept.iter().filter(|k| k.is_known()) {
+            self.note_best(k.estimate);
         }
-        kept.retain(|k| k.lower < self.threshold);
+        kept.retain(|k| !self.is_ruled_out(k.lower));
         if kept.len() > most {
             // Very many at the same distance; those of unknown distance last, they must not displace the others.
-            let known = |k: &Kept| if k.estimate.is_finite() { k.estimate } else { f32::INFINITY };
+            let known = |k: &Kept| if k.is_known() { k.estimate } else { f32::INFINITY };
             let order = |a: &Kept, b: &Kept| known(a).total_cmp(&known(b)).then(a.tid.cmp(&b.tid));
             let (_, first, _) = kept.select_nth_unstable_by(most, order);
             self.forgotten = self.forgotten.min(known(first));
@@ -367,7 +383,7 @@ impl Round {
 
     fn keep(&mut self, p: &Pending, estimate: f32) {
         let error = p.error;
-        if estimate - error >= self.threshold {
+        if self.is_ruled_out(estimate - error) {
             return;
         }
         let (lower, rank) = (estimate - error, p.rank);
@@ -378,6 +394,12 @@ impl Round {
             return;
         }
         self.note_best(estimate + error);
+    }
+
+    /// Whether a candidate that is at least this far cannot be among the wanted. While fewer were found than those, none is
+    /// ruled out, however far it is.
+    fn is_ruled_out(&self, lower: f32) -> bool {
+        self.threshold.is_finite() && lower >= self.threshold
     }
 
     /// Whether fewer candidates were found than wanted: then none was dropped for its distance.
@@ -402,8 +424,9 @@ impl Round {
 
     /// As [`exact`](Self::exact), with the rank of the list that each row came from.
     pub fn ranked<V: VectorSource>(&mut self, search: &mut Search, source: &mut V) -> Vec<(Hit, u32)> {
-        let threshold = self.threshold;
-        self.kept.retain(|k| k.lower < threshold);
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.retain(|k| !self.is_ruled_out(k.lower));
+        self.kept = kept;
         self.kept.sort_unstable_by_key(|k| k.tid);
         self.kept.dedup_by_key(|k| k.tid);
         self.kept.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate));
@@ -437,7 +460,9 @@ impl Round {
         let limit = self.limit(&found, search.tolerance);
         found.retain(|f| !f.is_beyond(limit));
         found.sort_by(|a, b| a.hit.distance.total_cmp(&b.hit.distance).then(a.hit.tid.cmp(&b.hit.tid)));
-        self.complete &= self.rows == self.wanted || found.len() <= self.rows;
+        // With fewer found than wanted, what is cut off here lies further than any number says.
+        let more_comes = self.rows == self.wanted && self.threshold.is_finite();
+        self.complete &= more_comes || found.len() <= self.rows;
         found.truncate(self.rows);
         found.into_iter().map(|f| (f.hit, f.rank)).collect()
     }
@@ -461,7 +486,7 @@ fn compare<V: VectorSource>(k: &mut Kept, search: &mut Search, source: &mut V) -
         return false;
     }
     k.distance = Some(distance);
-    k.estimate = search.space.to_index(distance, search.offset);
+    k.estimate = search.space.to_index(distance, search.length, search.offset);
     k.lower = k.estimate;
     true
 }
