@@ -315,7 +315,7 @@ fn main() {
                         short += usize::from(found.len() < 10);
                         let slack = 1e-6 * truth[9].abs().max(1e-12) + if metric == Metric::Cosine { 2e-7 } else { 0.0 };
                         hits += found.iter().filter(|f| !(**f > truth[9] + slack)).count();
-                        first += usize::from(found.first().is_some_and(|f| !(*f > truth[0] + slack)));
+                        first += usize::from(found.first().is_some_and(|f| !(*f > truth[0] + slack + 1e-6 * truth[0].abs())));
                         let w = search.work();
                         work[0] += w.blocks as f64 * 32.0;
                         work[1] += w.refined as f64;

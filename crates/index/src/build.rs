@@ -7,8 +7,7 @@
 //!
 //! An empty table gives an index with one empty list ([`create_empty`]); it becomes a good index by splitting.
 
-use crate::directory::square;
-use crate::directory::target_rows;
+use crate::directory::{square, target_rows, widest_ordinary};
 use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{META, META_USED, Meta};
 use crate::format::scan::Place;
@@ -114,7 +113,8 @@ impl Sampler {
     #[must_use]
     pub fn train(mut self, rows: u64, threads: usize, pause: &dyn Fn()) -> Trained {
         let width = self.layout.width;
-        let most = longest_ordinary(self.values.chunks_exact(width));
+        // What is far longer than the others does not move the origin.
+        let most = widest_ordinary(self.values.chunks_exact(width).map(square));
         let ordinary = |row: &&[f32]| square(row) <= most;
         let count = self.values.chunks_exact(width).filter(ordinary).count().max(1) as f64;
         let mut mean = vec![0.0f64; width];
@@ -141,20 +141,6 @@ impl Sampler {
         let coded = found.values.chunks_exact(width).map(CodedCentroid::new).collect();
         Trained::assemble(self.options, self.layout, self.space, self.seed, coded, found.groups, rows)
     }
-}
-
-/// A row longer than this many times the median, squared, does not move the origin.
-const OUTLIER: f32 = 64.0;
-
-/// The greatest squared length of a row that is not far longer than the others.
-fn longest_ordinary<'a>(rows: impl Iterator<Item = &'a [f32]>) -> f32 {
-    let mut squares: Vec<f32> = rows.map(square).filter(|square| square.is_finite()).collect();
-    if squares.is_empty() {
-        return f32::INFINITY;
-    }
-    let middle = squares.len() / 2;
-    let (_, median, _) = squares.select_nth_unstable_by(middle, f32::total_cmp);
-    if *median > 0.0 { OUTLIER * *median } else { f32::MAX }
 }
 
 /// What every worker of a build needs to know.
@@ -358,7 +344,7 @@ impl<'a, S: PageStore> Loader<'a, S> {
     fn end_list(&mut self) {
         if let Some(list) = self.list {
             let split = split_at(&self.trained.layout, target_rows(self.trained.rows));
-            let entry = self.writer.end(&self.trained.coded[list as usize], split);
+            let entry = self.writer.end(self.trained.options.metric, &self.trained.coded[list as usize], split);
             let split = split.max(entry.blocks + entry.blocks / 2);
             self.entries.push((Entry { split_at: split, ..entry }, list as usize));
         }

@@ -1,6 +1,5 @@
 //! The exact answer, by comparing with every row: what tests and benches hold searches against.
 
-use crate::distance::{dot, l2_squared};
 use crate::options::Metric;
 use crate::page::Tid;
 
@@ -24,13 +23,13 @@ impl Exact {
     #[must_use]
     pub fn distance(&self, vector: &[f32]) -> f64 {
         let q = &self.query;
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         match self.metric {
-            Metric::L2 => f64::from(l2_squared(q, vector)).sqrt(),
-            Metric::InnerProduct => -f64::from(dot(q, vector)),
-            Metric::Cosine => {
-                1.0 - f64::from(dot(q, vector))
-                    / (f64::from(dot(q, q)) * f64::from(dot(vector, vector))).sqrt()
+            Metric::L2 => {
+                q.iter().zip(vector).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
             }
+            Metric::InnerProduct => -dot(q, vector),
+            Metric::Cosine => 1.0 - dot(q, vector) / (dot(q, q) * dot(vector, vector)).sqrt(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{self, META, META_USED, Meta};
 use crate::format::scan::{BlockMut, BlockView, Place, State};
 use crate::format::{Fault, PageKind, Special, refine};
+use crate::options::Metric;
 use crate::page::{NO_BLOCK, Outcome, PageRead, PageStore, Target, Tid, VectorSource};
 use crate::pool;
 use crate::quantize::encode::{Encoder, RowCode};
@@ -41,7 +42,12 @@ pub fn insert<S: PageStore, V: VectorSource>(
         };
         code.clear();
         encoder.encode(tid, &rotated, &index.directory.centroid(slot), &mut code);
-        if append(index, store, slot, &RowCode::new(&index.layout.clone(), &code))? {
+        let layout = index.layout;
+        let code = RowCode::new(&layout, &code);
+        if append(index, store, slot, &code)? {
+            if is_outlier(index, slot, code.square()) {
+                widen(index, store, slot, code.square())?;
+            }
             let long = index.directory.list(slot).is_some_and(|e| e.blocks >= e.split_at);
             if long && split::split(index, store, source, slot)? {
                 recalibrate(index, store, source)?;
@@ -50,6 +56,36 @@ pub fn insert<S: PageStore, V: VectorSource>(
         }
         index.refresh(store)?;
     }
+}
+
+/// How many times the mean squared radius of its list a row's squared distance has to be to say something that the list must.
+const OUTLIER: f32 = 16.0;
+
+/// Whether a row is so long that it is among the best for half of all questions, which its list does not say.
+fn is_outlier(index: &Index, slot: usize, square: f32) -> bool {
+    index.meta.metric == Metric::InnerProduct
+        && index.directory.list(slot).is_some_and(|e| square > OUTLIER * e.radius_squared.max(index.spread))
+}
+
+/// Lets the list of a row say how wide it is with it, without waiting for a vacuum.
+fn widen<S: PageStore>(index: &mut Index, store: &S, slot: usize, square: f32) -> Result<(), Fault> {
+    let layout = index.layout;
+    let id = index.directory.list(slot).map(|e| e.id);
+    let (directory, at) = index.directory.place(slot);
+    store.change(&[Target::old(META), Target::old(directory)], |views| {
+        let [meta_page, directory_page] = views else { return Outcome::Abandon(Ok(())) };
+        let Some(entry) = pages::entry(&layout, directory_page.body, at).filter(|e| Some(e.id) == id) else {
+            // Whoever replaced it has seen the row.
+            return Outcome::Abandon(Ok(()));
+        };
+        let rows = f64::from(entry.rows.max(1));
+        let sum = f64::from(entry.radius_squared) * rows + f64::from(square);
+        let wider = Entry { radius_squared: (sum / (rows + 1.0)) as f32, ..entry };
+        pages::put_entry(&layout, directory_page.body, at, &wider);
+        meta::note_change(meta_page.body, directory)
+            .map_or_else(|f| Outcome::Abandon(Err(f)), |()| Outcome::Commit(Ok(())))
+    })?;
+    index.refresh(store)
 }
 
 /// Measures the calibration curve again when the index has doubled or has a quarter more lists since: where rows lie in

@@ -231,7 +231,7 @@ fn replace<S: PageStore>(
         for code in codes.chunks_exact(RowCode::bytes(&layout)) {
             writer.push(&RowCode::new(&layout, code))?;
         }
-        let entry = writer.end(centroid, split_at);
+        let entry = writer.end(index.meta.metric, centroid, split_at);
         entries.push(Entry { split_at: split_at.max(entry.blocks + entry.blocks / 2), ..entry });
     }
     let Some(front) = writer.finish() else { return Ok(false) };

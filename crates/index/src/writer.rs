@@ -8,6 +8,7 @@
 use crate::format::directory::{Entry, Front};
 use crate::format::scan::{BlockMut, BlockView, Place};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
+use crate::options::Metric;
 use crate::page::{Block, NO_BLOCK, Outcome, PAGE_BODY, PageRead, PageStore, Target};
 use crate::pool;
 use crate::quantize::encode::{CodedCentroid, RowCode};
@@ -216,13 +217,13 @@ impl<'a, S: PageStore> Writer<'a, S> {
     }
 
     /// Ends the list begun last and returns what the directory should say about it.
-    pub fn end(&mut self, centroid: &CodedCentroid, split_at: u32) -> Entry {
+    pub fn end(&mut self, metric: Metric, centroid: &CodedCentroid, split_at: u32) -> Entry {
         Entry {
             id: self.list,
             head: self.head,
             blocks: self.blocks,
             rows: self.rows,
-            radius_squared: radius_squared(&mut self.squares),
+            radius_squared: radius_squared(metric, &mut self.squares),
             scale: centroid.scale,
             square: centroid.square,
             split_at,
@@ -301,13 +302,15 @@ pub fn find_room<S: PageStore>(
 const OUTLIER: f32 = 16.0;
 
 /// Mean of the squared distances of a list's rows, without those that lie far outside: one row in a thousand of a thousandfold
-/// length would make its list look as wide as itself.
-fn radius_squared(squares: &mut [f32]) -> f32 {
+/// length would make its list look as wide as itself. Under inner product such a row is among the best for half of all
+/// questions, and its list is to look so.
+fn radius_squared(metric: Metric, squares: &mut [f32]) -> f32 {
     if squares.is_empty() {
         return 0.0;
     }
     let (_, median, _) = squares.select_nth_unstable_by(squares.len() / 2, f32::total_cmp);
-    let most = if *median > 0.0 { OUTLIER * *median } else { f32::INFINITY };
+    let trimmed = *median > 0.0 && metric != Metric::InnerProduct;
+    let most = if trimmed { OUTLIER * *median } else { f32::INFINITY };
     let near = squares.iter().filter(|square| **square <= most);
     let (sum, count) = near.fold((0.0f64, 0u32), |(sum, count), square| (sum + f64::from(*square), count + 1));
     (sum / f64::from(count.max(1))) as f32

@@ -12,6 +12,8 @@ use crate::options::Metric;
 use crate::page::Tid;
 
 const SIGNS_AT: usize = 22;
+/// Squared distance that stands for one too large to reckon with.
+const FAR: f32 = 1e30;
 
 /// A row code, to read.
 #[derive(Clone, Copy)]
@@ -40,7 +42,7 @@ impl<'a> RowCode<'a> {
         Tid::from_bytes([b[0], b[1], b[2], b[3], b[4], b[5]])
     }
 
-    /// Squared distance to the centroid; 0 when it is no finite number.
+    /// Squared distance to the centroid; where it is no finite number, 0, and [`FAR`] under inner product.
     #[must_use]
     pub fn square(&self) -> f32 {
         get_f32(self.bytes, 6)
@@ -104,7 +106,9 @@ impl Encoder {
         if !finite.iter().all(|v| v.is_finite()) {
             // Too large to reckon with: a candidate for every query, decided by the exact comparison.
             fine = Factors { add: f32::NEG_INFINITY, ..Factors::default() };
-            (coarse, square) = (fine, 0.0);
+            // Under inner product it is among the best for half of all questions; its list is to look so.
+            let far = if self.metric == Metric::InnerProduct { FAR } else { 0.0 };
+            (coarse, square) = (fine, far);
         }
         out.extend_from_slice(&tid.to_bytes());
         for value in [square, coarse.add, coarse.scale, coarse.error] {
