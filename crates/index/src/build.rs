@@ -344,7 +344,8 @@ impl<'a, S: PageStore> Loader<'a, S> {
     fn end_list(&mut self) {
         if let Some(list) = self.list {
             let split = split_at(&self.trained.layout, target_rows(self.trained.rows));
-            let entry = self.writer.end(self.trained.options.metric, &self.trained.coded[list as usize], split);
+            let entry =
+                self.writer.end(self.trained.options.metric, &self.trained.coded[list as usize], split);
             let split = split.max(entry.blocks + entry.blocks / 2);
             self.entries.push((Entry { split_at: split, ..entry }, list as usize));
         }

@@ -117,7 +117,9 @@ pub fn measure<S: PageStore, V: VectorSource>(
     let mut remoteness = like.remoteness;
     remoteness.sort_unstable_by(f32::total_cmp);
     let at = (remoteness.len() as f64 * LIKE) as usize;
-    let Some(remote_from) = remoteness.get(at.min(remoteness.len().saturating_sub(1))) else { return Ok(measured) };
+    let Some(remote_from) = remoteness.get(at.min(remoteness.len().saturating_sub(1))) else {
+        return Ok(measured);
+    };
     measured.remote_from = *remote_from;
     for kind in Unlike::ALL {
         let unlike = ask(index, store, source, samples / UNLIKE_PART, Some(kind), &mut rng)?.curve(total);
@@ -236,7 +238,8 @@ fn one_query<S: PageStore, V: VectorSource>(
         let own = search.own_distance(vector);
         let Some(found) = search.exhaustive(store, source)? else { return Ok(Answer::Replaced) };
         let all = found.len();
-        let found: Vec<Neighbour> = found.into_iter().filter(|f| !is_row || (f.distance - own).abs() > copy).collect();
+        let found: Vec<Neighbour> =
+            found.into_iter().filter(|f| !is_row || (f.distance - own).abs() > copy).collect();
         if found.len() >= most || all < wanted {
             break (search, found);
         }

@@ -85,18 +85,16 @@ fn score_for(curve: &[Point], k: usize, recall: f64, margin: f64) -> f32 {
     };
     let mut ranks: Vec<u32> = curve.iter().map(|p| p.rank).collect();
     ranks.dedup();
-    // The nearest may be of another kind than the next: whoever wants ten wants the first, too.
-    let least = ranks.iter().filter(|rank| (**rank as usize) <= k).map(|rank| at(*rank)).fold(f32::MIN, f32::max);
     let upper = ranks.iter().position(|r| *r as usize >= k).unwrap_or(ranks.len() - 1);
     let lower = upper.saturating_sub(1);
     let (low, high) = (ranks[lower], ranks[upper]);
     if low == high {
-        return at(high).max(least);
+        return at(high);
     }
     let part = (k.max(1) as f32 / low as f32).ln() / (high as f32 / low as f32).ln();
     let rise = at(high) - at(low);
     // Beyond the greatest rank the line goes on, but never down.
-    (at(high) + if part > 1.0 { rise.max(0.0) } else { rise } * (part - 1.0)).max(least)
+    at(high) + if part > 1.0 { rise.max(0.0) } else { rise } * (part - 1.0)
 }
 
 /// Straight lines between points of rising abscissa, over −ln(1 − x), which makes a curve of recalls nearly straight.

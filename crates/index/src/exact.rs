@@ -1,7 +1,9 @@
 //! The exact answer, by comparing with every row: what tests and benches hold searches against.
 
+use crate::distance::{dot, l2_squared};
 use crate::options::Metric;
 use crate::page::Tid;
+use crate::space::in_double;
 
 /// The `k` rows nearest to a query among those shown.
 #[derive(Clone, Debug)]
@@ -23,14 +25,15 @@ impl Exact {
     #[must_use]
     pub fn distance(&self, vector: &[f32]) -> f64 {
         let q = &self.query;
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        match self.metric {
-            Metric::L2 => {
-                q.iter().zip(vector).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+        let distance = match self.metric {
+            Metric::L2 => f64::from(l2_squared(q, vector)).sqrt(),
+            Metric::InnerProduct => -f64::from(dot(q, vector)),
+            Metric::Cosine => {
+                1.0 - f64::from(dot(q, vector))
+                    / (f64::from(dot(q, q)) * f64::from(dot(vector, vector))).sqrt()
             }
-            Metric::InnerProduct => -dot(q, vector),
-            Metric::Cosine => 1.0 - dot(q, vector) / (dot(q, q) * dot(vector, vector)).sqrt(),
-        }
+        };
+        if distance.is_finite() { distance } else { in_double(self.metric, q, vector) }
     }
 
     /// Shows a row.

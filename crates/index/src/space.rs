@@ -122,20 +122,7 @@ impl Space {
             Metric::InnerProduct => -f64::from((fast.dot)(query, row)),
             Metric::Cosine => cosine(|a, b| f64::from((fast.dot)(a, b)), LEAST, query, row),
         };
-        if distance.is_finite() { distance } else { self.in_double(query, row) }
-    }
-
-    /// The same for values whose squares single precision does not hold.
-    fn in_double(&self, query: &[f32], row: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        match self.metric {
-            Metric::L2 => {
-                let apart = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
-                query.iter().zip(row).map(apart).sum::<f64>().sqrt()
-            }
-            Metric::InnerProduct => -dot(query, row),
-            Metric::Cosine => cosine(dot, 0.0, query, row),
-        }
+        if distance.is_finite() { distance } else { in_double(self.metric, query, row) }
     }
 
     /// What a distance that the operator returned is in index space: squared Euclidean, or the product of the question at
@@ -163,6 +150,19 @@ impl Space {
     #[must_use]
     pub fn offset(&self, query: &[f32]) -> f32 {
         if self.metric == Metric::InnerProduct { dot(query, &self.origin) } else { 0.0 }
+    }
+}
+
+/// What the operator returns, for values whose squares single precision does not hold.
+pub(crate) fn in_double(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    match metric {
+        Metric::L2 => {
+            let apart = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+            query.iter().zip(row).map(apart).sum::<f64>().sqrt()
+        }
+        Metric::InnerProduct => -dot(query, row),
+        Metric::Cosine => cosine(dot, 0.0, query, row),
     }
 }
 

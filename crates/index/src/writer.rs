@@ -312,6 +312,7 @@ fn radius_squared(metric: Metric, squares: &mut [f32]) -> f32 {
     let trimmed = *median > 0.0 && metric != Metric::InnerProduct;
     let most = if trimmed { OUTLIER * *median } else { f32::INFINITY };
     let near = squares.iter().filter(|square| **square <= most);
-    let (sum, count) = near.fold((0.0f64, 0u32), |(sum, count), square| (sum + f64::from(*square), count + 1));
+    let (sum, count) =
+        near.fold((0.0f64, 0u32), |(sum, count), square| (sum + f64::from(*square), count + 1));
     (sum / f64::from(count.max(1))) as f32
 }

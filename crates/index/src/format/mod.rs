@@ -136,7 +136,9 @@ pub enum Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Version { found } => write!(f, "index has format version {found}, this build reads up to {META_VERSION}"),
+            Self::Version { found } => {
+                write!(f, "index has format version {found}, this build reads up to {META_VERSION}")
+            }
             Self::Damaged { page, what } => write!(f, "index is damaged at page {page}: {what}"),
             Self::Replaced => write!(f, "lists of the index were replaced while it was being scanned"),
             Self::Dimensions { expected, found } => write!(f, "expected {expected} dimensions, not {found}"),

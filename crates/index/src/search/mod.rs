@@ -136,7 +136,8 @@ const TOO_FAR: f32 = 1e9;
 /// Whether a question of this squared length is so far from all rows that each is compared itself. Under inner product it is
 /// asked at unit length.
 fn is_too_far(index: &Index, square: f32) -> bool {
-    !square.is_finite() || index.meta.metric == Metric::L2 && square > TOO_FAR * index.size.max(f32::MIN_POSITIVE)
+    !square.is_finite()
+        || index.meta.metric == Metric::L2 && square > TOO_FAR * index.size.max(f32::MIN_POSITIVE)
 }
 
 /// By how much rounding may make distances in index space differ, for a question of this squared length.

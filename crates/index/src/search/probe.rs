@@ -297,8 +297,11 @@ impl Probes {
         let candidate = &self.all[rank];
         let e = &self.lists[candidate.at as usize].1;
         // The k-th best may lie beyond the first list where that has few rows.
-        let wanted =
-            if self.view.product || near > self.first { near } else { NEAR * near + (1.0 - NEAR) * self.first };
+        let wanted = if self.view.product || near > self.first {
+            near
+        } else {
+            NEAR * near + (1.0 - NEAR) * self.first
+        };
         let beyond = self.view.middle(candidate.product, e) - wanted;
         let unit = self.view.unit(e);
         let score = if unit > 0.0 { beyond / unit } else { f32::INFINITY.copysign(beyond) };

@@ -153,7 +153,8 @@ impl Round {
         let list_limit = if search.work.rounds == 1 { search.probes.list_limit() } else { usize::MAX };
         self.slack = search.probes.slack(search.work.rounds == 1, score_limit.is_infinite());
         let (mut rank, mut passed_over) = (0, 0);
-        while rank < search.probes.len() && rank < list_limit && passed_over < search.probes.passed_over(rank) {
+        while rank < search.probes.len() && rank < list_limit && passed_over < search.probes.passed_over(rank)
+        {
             // A batch is read in the order of its pages, which neighbouring lists share.
             let mut batch: Vec<(usize, Probe)> = Vec::with_capacity(BATCH_LISTS);
             let size = (rank / 4).clamp(1, BATCH_LISTS);

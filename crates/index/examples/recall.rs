@@ -1,6 +1,6 @@
 //! Recall of kinds of data and kinds of questions, in memory: what the index promises against what it gives.
 //!
-//!   cargo run -p howdah-index --example classes -- [words that names have to contain]
+//!   cargo run -p howdah-index --example recall -- [data[/Metric]…] [questions…] [grown]
 #![allow(clippy::unwrap_used)]
 
 use howdah_index::build::{Loader, Sampler, create_empty};
@@ -73,9 +73,17 @@ fn data(wanted: &dyn Fn(&str) -> bool) -> Vec<Data> {
         let dir = std::env::var("HOWDAH_DATA").unwrap();
         let values = npy(&format!("{dir}/minilm384-base.f16.npy"));
         let out = npy(&format!("{dir}/minilm384-query.f16.npy"));
-        Data { name: "real".into(), metrics: vec![Metric::Cosine], d: 384, values, out: out[..300 * 384].to_vec() }
+        Data {
+            name: "real".into(),
+            metrics: vec![Metric::Cosine],
+            d: 384,
+            values,
+            out: out[..300 * 384].to_vec(),
+        }
     });
-    add("textlike", &|_| split("textlike", vec![Metric::Cosine, Metric::L2], 384, TextLike::new(384, 3).take(n + 200), 200));
+    add("textlike", &|_| {
+        split("textlike", vec![Metric::Cosine, Metric::L2], 384, TextLike::new(384, 3).take(n + 200), 200)
+    });
     add("uniform64", &|rng| {
         let v = (0..(n + 200) * 64).map(|_| rng.unit() as f32).collect();
         split("uniform64", all(), 64, v, 200)
@@ -244,102 +252,133 @@ fn grow(data: &Data, options: BuildOptions) -> MemoryPages {
     pages
 }
 
-fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let grown = words.iter().any(|w| w == "grown");
-    let classes: Vec<&str> =
-        ["rows", "out", "midpoints", "noisy", "gauss", "negated", "x0.1", "x3", "x10"].into_iter().collect();
-    let asked: Vec<&str> = words.iter().map(String::as_str).filter(|w| classes.contains(w)).collect();
-    let names: Vec<String> =
-        words.iter().filter(|w| !classes.contains(&w.as_str()) && *w != "grown").cloned().collect();
-    let wanted = |name: &str| names.is_empty() && name != "real" || names.iter().any(|w| name == w.split('/').next().unwrap());
-    let metric_wanted = |name: &str, metric: Metric| {
-        names.is_empty()
-            || names.iter().any(|w| {
-                let mut parts = w.split('/');
-                parts.next() == Some(name) && parts.next().is_none_or(|m| format!("{metric:?}") == m)
+const TARGETS: [f64; 4] = [0.9, 0.95, 0.97, 0.99];
+/// The target whose first rows and work are shown.
+const SHOWN: f64 = 0.97;
+const QUESTIONS: [&str; 9] = ["rows", "out", "midpoints", "noisy", "gauss", "negated", "x0.1", "x3", "x10"];
+
+/// What the command line asks for: data (`name` or `name/Metric`), kinds of questions, `grown`.
+struct Asked {
+    words: Vec<String>,
+}
+
+impl Asked {
+    fn has(&self, word: &str) -> bool {
+        self.words.iter().any(|w| w == word)
+    }
+
+    fn data(&self) -> Vec<&String> {
+        self.words.iter().filter(|w| !QUESTIONS.contains(&w.as_str()) && *w != "grown").collect()
+    }
+
+    /// Everything but the real set, which takes `HOWDAH_DATA`, where nothing is named.
+    fn wants(&self, name: &str, metric: Option<Metric>) -> bool {
+        let named = self.data();
+        named.is_empty() && name != "real"
+            || named.iter().any(|word| {
+                let mut parts = word.split('/');
+                let same = parts.next() == Some(name);
+                same && parts.next().is_none_or(|m| metric.is_none_or(|metric| format!("{metric:?}") == m))
             })
-    };
-    let count: usize = std::env::var("QUESTIONS").ok().and_then(|q| q.parse().ok()).unwrap_or(100);
-    println!("{:<12} {:<12} {:<10} | recall@10 at .9 .95 .97 .99 | @1 at .97 | codes read, refined, exact at .97", "data", "metric", "class");
-    for data in data(&wanted) {
-        for &metric in &data.metrics {
-            if !metric_wanted(&data.name, metric) {
-                continue;
+    }
+
+    fn questions(&self) -> Vec<&'static str> {
+        let named: Vec<&str> = QUESTIONS.into_iter().filter(|kind| self.has(kind)).collect();
+        if named.is_empty() { QUESTIONS.to_vec() } else { named }
+    }
+}
+
+/// Distances of the ten nearest rows.
+fn truth(data: &Data, metric: Metric, question: &[f32]) -> Vec<f64> {
+    let mut exact = Exact::new(metric, question, 10);
+    for (i, row) in data.values.chunks_exact(data.d).enumerate() {
+        exact.push(tid_of_row(i), row);
+    }
+    exact.nearest().iter().map(|n| n.0).collect()
+}
+
+/// What searches at one target found and did, summed.
+#[derive(Default)]
+struct Sum {
+    hits: usize,
+    first: usize,
+    short: usize,
+    codes: f64,
+    refined: f64,
+    exact: f64,
+}
+
+/// Asks every question. Rows as near as the tenth count, whichever they are.
+fn search_all(
+    index: &Index,
+    pages: &MemoryPages,
+    source: &mut MemoryVectors<'_>,
+    asked: SearchOptions,
+    questions: &[(Vec<f32>, Vec<f64>)],
+) -> Sum {
+    let mut sum = Sum::default();
+    for (question, truth) in questions {
+        let mut search = Search::new(index, asked, question).unwrap();
+        let next = || search.next(pages, source).unwrap().map(|hit| hit.distance);
+        let found: Vec<f64> = std::iter::from_fn(next).take(10).collect();
+        let rounding = if index.meta.metric == Metric::Cosine { 2e-7 } else { 0.0 };
+        let as_near = |distance: f64, other: f64| distance <= other + 1e-6 * other.abs() + rounding;
+        sum.hits += found.iter().filter(|distance| as_near(**distance, truth[9])).count();
+        sum.first += usize::from(found.first().is_some_and(|distance| as_near(*distance, truth[0])));
+        sum.short += usize::from(found.len() < 10);
+        let work = search.work();
+        sum.codes += work.blocks as f64 * 32.0;
+        sum.refined += work.refined as f64;
+        sum.exact += work.exact as f64;
+    }
+    sum
+}
+
+fn starred(value: f64, least: f64) -> String {
+    format!("{value:.3}{}", if value < least { '*' } else { ' ' })
+}
+
+fn report(data: &Data, metric: Metric, asked: &Asked, count: usize) {
+    let options = BuildOptions::new(metric, data.d);
+    let pages = if asked.has("grown") { grow(data, options) } else { build(data, options) };
+    let mut source = MemoryVectors { values: &data.values, dimensions: data.d };
+    let mut index = Index::open(&pages).unwrap();
+    calibrate(&mut index, &pages, &mut source, SAMPLES).unwrap();
+    let rows = index.directory.rows() as f64;
+    for kind in asked.questions() {
+        let made = questions(data, kind, count, &mut Rng::new(99));
+        let made: Vec<_> = made.into_iter().map(|q| (q.clone(), truth(data, metric, &q))).collect();
+        let n = made.len() as f64;
+        print!("{:<12} {:<12} {kind:<10} |", data.name, format!("{metric:?}"));
+        let mut shown = String::new();
+        for target in TARGETS {
+            let options = SearchOptions { target_recall: target, ..SearchOptions::default() };
+            let sum = search_all(&index, &pages, &mut source, options, &made);
+            print!(" {}", starred(sum.hits as f64 / (10.0 * n), target - 0.01));
+            if sum.short > 0 {
+                print!("({} short)", sum.short);
             }
-            let options = BuildOptions::new(metric, data.d);
-            let pages = if grown { grow(&data, options) } else { build(&data, options) };
-            let mut source = MemoryVectors { values: &data.values, dimensions: data.d };
-            let mut index = Index::open(&pages).unwrap();
-            calibrate(&mut index, &pages, &mut source, SAMPLES).unwrap();
-            let rows = index.directory.rows() as f64;
-            if std::env::var_os("CURVE").is_some() {
-                let of = |c: &[howdah_index::format::meta::Point]| c.iter().filter(|p| p.rank == 10).map(|p| format!("{}:{:.2}", p.recall, p.score)).collect::<Vec<_>>().join(" ");
-                println!("near {} | remote from {:.2} {}", of(&index.meta.curve), index.meta.remote_from, of(&index.meta.remote));
+            if target == SHOWN {
+                let work = [sum.codes / n / rows, sum.refined / n, sum.exact / n];
+                let first = starred(sum.first as f64 / n, target - 0.01);
+                shown = format!("| {first} | {:.3} {:.0} {:.1}", work[0], work[1], work[2]);
             }
-            for class in &classes {
-                if !asked.is_empty() && !asked.contains(class) {
-                    continue;
-                }
-                let qs = questions(&data, class, count, &mut Rng::new(99));
-                let truths: Vec<Vec<f64>> = qs
-                    .iter()
-                    .map(|q| {
-                        let mut exact = Exact::new(metric, q, 10);
-                        for (i, row) in data.values.chunks_exact(data.d).enumerate() {
-                            exact.push(tid_of_row(i), row);
-                        }
-                        exact.nearest().iter().map(|n| n.0).collect()
-                    })
-                    .collect();
-                if std::env::var_os("CURVE").is_some() {
-                    let mut r: Vec<f32> = qs.iter().map(|q| Search::new(&index, SearchOptions::default(), q).unwrap().remoteness()).collect();
-                    r.sort_by(f32::total_cmp);
-                    let at = |p: usize| r[(r.len() - 1) * p / 100];
-                    print!("[{:.2} {:.2} {:.2} {:.2} {:.2}] ", at(5), at(50), at(90), at(95), at(99));
-                }
-                let mut line = format!("{:<12} {:<12} {:<10} |", data.name, format!("{metric:?}"), class);
-                let mut tail = String::new();
-                for target in [0.9, 0.95, 0.97, 0.99] {
-                    let (mut hits, mut first, mut work, mut short) = (0, 0, [0f64; 3], 0);
-                    for (q, truth) in qs.iter().zip(&truths) {
-                        let asked = SearchOptions { target_recall: target, ..SearchOptions::default() };
-                        let mut search = Search::new(&index, asked, q).unwrap();
-                        let mut found = Vec::new();
-                        while found.len() < 10 {
-                            match search.next(&pages, &mut source).unwrap() {
-                                Some(hit) => found.push(hit.distance),
-                                None => break,
-                            }
-                        }
-                        short += usize::from(found.len() < 10);
-                        let slack = 1e-6 * truth[9].abs().max(1e-12) + if metric == Metric::Cosine { 2e-7 } else { 0.0 };
-                        hits += found.iter().filter(|f| !(**f > truth[9] + slack)).count();
-                        first += usize::from(found.first().is_some_and(|f| !(*f > truth[0] + slack + 1e-6 * truth[0].abs())));
-                        let w = search.work();
-                        work[0] += w.blocks as f64 * 32.0;
-                        work[1] += w.refined as f64;
-                        work[2] += w.exact as f64;
-                    }
-                    let n = qs.len() as f64;
-                    let r = hits as f64 / (10.0 * n);
-                    let bad = if r < target - 0.01 { "*" } else { " " };
-                    line += &format!(" {r:.3}{bad}");
-                    if short > 0 {
-                        line += &format!("({short} short)");
-                    }
-                    if target == 0.97 {
-                        let f = first as f64 / n;
-                        tail = format!(
-                            "| {f:.3}{} | {:.3} {:.0} {:.1}",
-                            if f < 0.96 { "*" } else { " " },
-                            work[0] / n / rows,
-                            work[1] / n,
-                            work[2] / n
-                        );
-                    }
-                }
-                println!("{line} {tail}");
+        }
+        println!(" {shown}");
+    }
+}
+
+fn main() {
+    let asked = Asked { words: std::env::args().skip(1).collect() };
+    let count = std::env::var("QUESTIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(100);
+    println!(
+        "recall@10 at {TARGETS:?}, then @1 and the share of codes read, codes refined, rows compared at {SHOWN};"
+    );
+    println!("* is more than 0.01 below what was asked for");
+    for data in data(&|name| asked.wants(name, None)) {
+        for metric in data.metrics.clone() {
+            if asked.wants(&data.name, Some(metric)) {
+                report(&data, metric, &asked, count);
             }
         }
     }
