@@ -3,7 +3,7 @@
 use super::migration::{Domain, Migration};
 
 pub(super) const DOMAIN: Domain =
-    Domain { name: "knowledge", migrations: MIGRATIONS, tables: &["collections", "sources"] };
+    Domain { name: "knowledge", migrations: MIGRATIONS, tables: &["collections", "sources", "embedded"] };
 
 const MIGRATIONS: &[Migration] = &[
     // Which model filled a collection: a mismatch is refused before anything is written.
@@ -30,5 +30,25 @@ const MIGRATIONS: &[Migration] = &[
         chunks integer NOT NULL,
         ingested_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (collection, source))",
+    },
+    // Which file a document came from: what is gone is found by it, and documents named by an older rule are those without
+    // one. It is empty for documents that came from no file.
+    Migration {
+        domain: "knowledge",
+        number: 3,
+        name: "origins",
+        sql: "ALTER TABLE howdah.sources ADD COLUMN IF NOT EXISTS origin text",
+    },
+    // Vectors of a document that is not written yet: embedding goes on with the rest after an interruption.
+    Migration {
+        domain: "knowledge",
+        number: 4,
+        name: "embedded",
+        sql: "CREATE TABLE IF NOT EXISTS howdah.embedded (
+        collection text NOT NULL,
+        row_hash bytea NOT NULL,
+        embedding real[] NOT NULL,
+        embedded_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (collection, row_hash))",
     },
 ];

@@ -1,50 +1,62 @@
 //! The four stages, and the queues between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use howdah_plan::problem::{Kind, Problem};
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
+use super::connection::Connection;
+use super::embedded::Embedded;
+use super::older::Older;
 use super::plan::{Change, Row};
 use super::prune;
 use super::request::IngestRequest;
 use super::tally::Tally;
 use super::writable::{Role, WritableTable};
-use super::write::{self, Batch, Writer};
+use super::write::{self, Batch, Names, Writer};
 use crate::knowledge::chunk::{Cut, embedded_text};
-use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
+use crate::knowledge::read::{
+    BadRecord, Body, Document, Input, Markup, Passed, PassedOver, Reader, Record, Refusal, Shape,
+};
 use crate::observe::progress::Event;
 use howdah_embed::{Embedder, Purpose};
-use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
 const NAMES: usize = 4 << 20;
-/// Bytes of text in a batch where the embedder is the brake: a commit every few seconds.
+/// Bytes of text in a batch where the embedder is the brake.
 const TEXT_BYTES: u64 = 64 << 10;
 /// Bytes in a batch where it is not.
 const READY_BYTES: u64 = 16 << 20;
 /// The first batch has this part of the rows of others.
 const FIRST_PART: usize = 8;
+/// What is ready is written after so long, however little it is: a kill takes no more than this.
+const PACE: Duration = Duration::from_secs(2);
+/// Fewest texts that a slow embedder is asked for at once.
+const FEWEST_TEXTS: usize = 8;
 
 /// One ingest.
 pub(super) struct Job {
     pub target: WritableTable,
     pub shape: Arc<Shape>,
     pub embedder: Option<Arc<Embedder>>,
+    /// Vectors of documents that were not written yet when an ingest ended.
+    pub embedded: Option<Embedded>,
     pub request: IngestRequest,
     pub tally: Arc<Tally>,
 }
 
+/// A document and the file it came from.
+type Taken = (Document, Option<Arc<str>>);
+
 /// Documents read together.
 #[derive(Default)]
 struct Read {
-    documents: Vec<Document>,
-    /// Files with something bad in them.
-    bad_files: Vec<String>,
+    documents: Vec<Taken>,
+    seen: prune::Seen,
     bytes: u64,
     /// Bytes of text that have to be embedded.
     text: u64,
@@ -53,6 +65,7 @@ struct Read {
 
 /// Documents compared.
 struct Planned {
+    names: Names,
     changes: Vec<Change>,
     tally: write::Tally,
 }
@@ -61,7 +74,11 @@ type Queue<T> = mpsc::Sender<Result<T, Problem>>;
 type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
-pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> Result<(), Problem> {
+pub(super) async fn run(
+    job: Arc<Job>,
+    reading: &Connection,
+    writing: Vec<Connection>,
+) -> Result<(), Problem> {
     let (read_queue, read_feed) = mpsc::channel(2);
     let (plan_queue, plan_feed) = mpsc::channel(2);
     let (write_queue, write_feed) = mpsc::channel(1);
@@ -73,33 +90,77 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> R
         .map_err(|e| Problem::new(Kind::Machine, "cannot start a thread").detail(e.to_string()))?;
     let (_, (), written) = tokio::join!(
         plan(&job, reading, read_feed, plan_queue),
-        fill(&job, plan_feed, write_queue),
+        fill(&job, reading, plan_feed, write_queue),
         write(&job, writing, write_feed),
     );
     written
 }
 
+/// Runs the stages one after the other, on one connection: for documents that are few and in memory.
+pub(super) async fn run_small(job: Arc<Job>, connection: Connection) -> Result<(), Problem> {
+    let (read_queue, mut feed) = mpsc::channel(super::SMALL + 1);
+    let reader = Arc::clone(&job);
+    blocking(move || read(&reader, &read_queue)).await?;
+    let mut names = SeenNames::default();
+    let mut planned = VecDeque::new();
+    while let Some(read) = feed.recv().await {
+        planned.push_back(plan_batch(&job, &connection, &mut names, None, read?).await?);
+    }
+    let mut writer = Writer::new(connection, job.target.clone());
+    let mut remembered = job.target.remembered;
+    while let Some(next) = planned.pop_front() {
+        let (queue, mut filled) = mpsc::channel(1);
+        let filling = async {
+            fill_batch(&job, None, next, &queue).await;
+            drop(queue);
+        };
+        let writing = async {
+            while let Some(batch) = filled.recv().await {
+                let batch = batch?;
+                write_one(&job, &mut writer, &batch, &mut remembered).await?;
+                writer.commit().await?;
+                told(&job, &batch);
+            }
+            Ok(())
+        };
+        let ((), written): ((), Result<(), Problem>) = tokio::join!(filling, writing);
+        written?;
+        if job.request.stop.is_cancelled() {
+            break;
+        }
+    }
+    writer.finish();
+    Ok(())
+}
+
 // --- reading
 
 fn read(job: &Job, queue: &Queue<Read>) {
-    let IngestRequest { inputs, format, limits, base, .. } = job.request.clone();
-    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
+    let IngestRequest { inputs, format, limits, selection, .. } = job.request.clone();
+    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape))
+        .named(job.request.naming())
+        .selecting(selection);
+    let goes_on = job.request.goes_on();
     let mut batch = Read::default();
+    let mut begun = Instant::now();
     // A short one first: the writer waits for it.
     let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
-    while let Some(item) = reader.next() {
+    loop {
+        let item = reader.next();
+        batch.seen.files(reader.opened());
+        reader.passed_over().iter().for_each(|passed| pass_over(job, &mut batch, passed));
+        job.tally.files(reader.files());
         if job.request.stop.is_cancelled() {
             return;
         }
         match item {
-            Ok(document) => batch.add(document),
-            Err(Refusal::Bad(bad)) if job.request.skip_bad => {
-                if job.request.prune && batch.bad_files.last() != Some(&bad.file) {
-                    batch.bad_files.push(bad.file.clone());
-                }
+            None => break,
+            Some(Ok(document)) => batch.add(document, reader.origin().cloned()),
+            Some(Err(Refusal::Bad(bad))) if goes_on => {
+                batch.seen.unread(reader.origin());
                 job.tally.bad(bad);
             }
-            Err(refusal) => {
+            Some(Err(refusal)) => {
                 let problem = match refusal {
                     Refusal::Bad(bad) => bad.problem(),
                     Refusal::Fatal(problem) => problem,
@@ -108,21 +169,28 @@ fn read(job: &Job, queue: &Queue<Read>) {
                 return;
             }
         }
-        job.tally.files(reader.files());
         // A queue that is closed has told its trouble further down.
-        if batch.is_full(rows) {
+        if batch.is_full(rows) || begun.elapsed() >= PACE {
             if queue.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
                 return;
             }
+            begun = Instant::now();
             rows = job.request.batch_rows;
         }
     }
-    job.tally.files(reader.files());
     let _ = queue.blocking_send(Ok(batch));
 }
 
+/// What was not to be read is not gone.
+fn pass_over(job: &Job, batch: &mut Read, passed: &PassedOver) {
+    job.tally.passed_over(passed);
+    if passed.why != Passed::NoFormat {
+        batch.seen.unread(passed.name.as_deref().map(Into::into).as_ref());
+    }
+}
+
 impl Read {
-    fn add(&mut self, document: Document) {
+    fn add(&mut self, document: Document, origin: Option<Arc<str>>) {
         self.bytes += document.bytes;
         match &document.body {
             Body::Rows(rows) => self.rows += rows.len(),
@@ -132,7 +200,7 @@ impl Read {
                 self.text += document.bytes;
             }
         }
-        self.documents.push(document);
+        self.documents.push((document, origin));
     }
 
     fn is_full(&self, rows: usize) -> bool {
@@ -142,13 +210,16 @@ impl Read {
 
 // --- planning
 
-async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queue<Planned>) {
-    let mut names = Names::default();
-    let prepared = if job.request.prune { prune::prepare(client).await } else { Ok(()) };
-    if let Err(problem) = prepared {
-        let _ = queue.send(Err(problem)).await;
-        return;
-    }
+async fn plan(job: &Arc<Job>, client: &Connection, mut feed: Feed<Read>, queue: Queue<Planned>) {
+    let mut names = SeenNames::default();
+    let prepared = prepare(job, client).await;
+    let older = match prepared {
+        Ok(older) => older,
+        Err(problem) => {
+            let _ = queue.send(Err(problem)).await;
+            return;
+        }
+    };
     loop {
         let item = tokio::select! {
             item = feed.recv() => item,
@@ -162,7 +233,7 @@ async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queu
         let planned = match item {
             None => return,
             Some(Err(problem)) => Err(problem),
-            Some(Ok(read)) => plan_batch(job, client, &mut names, read).await,
+            Some(Ok(read)) => plan_batch(job, client, &mut names, older.as_ref(), read).await,
         };
         let failed = planned.is_err();
         if queue.send(planned).await.is_err() || failed {
@@ -171,58 +242,85 @@ async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queu
     }
 }
 
+/// Makes what the planner keeps in its session.
+async fn prepare(job: &Job, client: &Connection) -> Result<Option<Older>, Problem> {
+    if job.request.prune {
+        prune::prepare(client).await?;
+    }
+    if !job.request.inputs.iter().any(|input| matches!(input, Input::Path(_))) {
+        return Ok(None);
+    }
+    Older::find(client, &job.target.collection, job.request.base.as_deref()).await
+}
+
 async fn plan_batch(
     job: &Arc<Job>,
-    client: &Client,
-    names: &mut Names,
+    client: &Connection,
+    names: &mut SeenNames,
+    older: Option<&Older>,
     read: Read,
 ) -> Result<Planned, Problem> {
-    let mut tally = write::Tally { bytes: read.bytes, ..write::Tally::default() };
+    let mut tally = write::Tally::default();
     let documents = names.once(job, read.documents, &mut tally)?;
-    let sources: Vec<String> = documents.iter().map(|document| document.source.clone()).collect();
     if job.request.prune {
-        prune::note(client, &sources, false).await?;
-        prune::note(client, &read.bad_files, true).await?;
+        prune::note(client, &documents, &read.seen).await?;
     }
+    let sources: Vec<&str> = documents.iter().map(|(document, _)| document.source.as_str()).collect();
     let mut known = known(job, client, &sources).await?;
+    let mut written = Names::default();
+    if let Some(older) = older {
+        written.renames = older.renames(client, &documents, &mut known, &job.tally).await?;
+        tally.renamed = written.renames.old.len() as u64;
+    }
     let mut fresh = Vec::new();
-    for document in documents {
+    for (document, origin) in documents {
         match known.remove(&document.source) {
-            Some(hash) if hash == document.hash => tally.unchanged += 1,
-            was => fresh.push((document, was)),
+            Some((hash, from)) if hash == document.hash => {
+                tally.unchanged += 1;
+                tally.bytes += document.bytes;
+                let origin = origin.as_deref().unwrap_or_default();
+                if from.as_deref() != Some(origin) {
+                    written.origins.push(origin.to_owned());
+                    written.sources.push(document.source);
+                }
+            }
+            was => fresh.push((document, origin, was.map(|(hash, _)| hash))),
         }
     }
     if fresh.is_empty() {
-        return Ok(Planned { changes: Vec::new(), tally });
+        return Ok(Planned { names: written, changes: Vec::new(), tally });
     }
-    let sources: Vec<String> = fresh.iter().map(|(document, _)| document.source.clone()).collect();
+    let sources: Vec<&str> = fresh.iter().map(|(document, ..)| document.source.as_str()).collect();
     let mut there = rows_there(job, client, &sources).await?;
     let job = Arc::clone(job);
     let work = move || {
-        let change = |(document, was): (Document, Option<Vec<u8>>)| {
+        let change = |(document, origin, was): (Document, Option<Arc<str>>, Option<Vec<u8>>)| {
             let there = there.remove(&document.source).unwrap_or_default();
-            let (source, hash) = (document.source.clone(), document.hash);
-            Change { source, hash, was, ..Change::between(&there, rows(&job, document)) }
+            let (source, hash, bytes) = (document.source.clone(), document.hash, document.bytes);
+            Change { source, origin, bytes, hash, was, ..Change::between(&there, rows(&job, document)) }
         };
         fresh.into_iter().map(change).collect()
     };
     let changes = blocking(work).await?;
-    Ok(Planned { changes, tally })
+    Ok(Planned { names: written, changes, tally })
 }
 
-/// The documents of these names that are in, and their hashes.
-async fn known(job: &Job, client: &Client, sources: &[String]) -> Result<HashMap<String, Vec<u8>>, Problem> {
-    let sql = "SELECT source, content_hash FROM howdah.sources WHERE collection = $1 AND source = ANY($2)";
+type Known = HashMap<String, (Vec<u8>, Option<String>)>;
+
+/// The documents of these names that are in: their hashes, and the files they came from.
+async fn known(job: &Job, client: &Connection, sources: &[&str]) -> Result<Known, Problem> {
+    let sql =
+        "SELECT source, content_hash, origin FROM howdah.sources WHERE collection = $1 AND source = ANY($2)";
     let rows = client.query(sql, &[&job.target.collection, &sources]).await.map_err(|e| {
         from_pg(&e, &format!("look up the documents of collection `{}`", job.target.collection))
     })?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
 type There = HashMap<String, Vec<(i32, Vec<u8>)>>;
 
 /// The rows of these documents that are in: place and hash.
-async fn rows_there(job: &Job, client: &Client, sources: &[String]) -> Result<There, Problem> {
+async fn rows_there(job: &Job, client: &Connection, sources: &[&str]) -> Result<There, Problem> {
     let target = &job.target;
     let sql = format!(
         "SELECT {source}::text, {chunk}::integer, coalesce({hash}, '') FROM {table} WHERE {source} = ANY($1)",
@@ -244,37 +342,40 @@ async fn rows_there(job: &Job, client: &Client, sources: &[String]) -> Result<Th
 
 /// Names that came already in this run.
 #[derive(Default)]
-struct Names {
+struct SeenNames {
     seen: HashMap<u64, u64>,
 }
 
-impl Names {
+impl SeenNames {
     /// The documents that come for the first time. One that comes again as it was is left out; another under the same name
     /// is a bad record, because the next run could not tell which of them is meant.
     fn once(
         &mut self,
         job: &Job,
-        documents: Vec<Document>,
+        documents: Vec<Taken>,
         tally: &mut write::Tally,
-    ) -> Result<Vec<Document>, Problem> {
+    ) -> Result<Vec<Taken>, Problem> {
         let mut first = Vec::with_capacity(documents.len());
-        for document in documents {
+        for (document, origin) in documents {
             let (name, content) = (short(&document.source), short(&document.hash));
             match self.seen.get(&name) {
                 None => {
                     if self.seen.len() < NAMES {
                         self.seen.insert(name, content);
                     }
-                    first.push(document);
+                    first.push((document, origin));
                 }
-                Some(before) if *before == content => tally.unchanged += 1,
+                Some(before) if *before == content => {
+                    tally.unchanged += 1;
+                    tally.bytes += document.bytes;
+                }
                 Some(_) => {
                     let reason = format!(
                         "a second document named `{}`; give each an `id` of its own",
                         document.source
                     );
                     let bad = BadRecord::new(&document.file, document.line, reason);
-                    if !job.request.skip_bad {
+                    if !job.request.goes_on() {
                         return Err(bad.problem());
                     }
                     job.tally.bad(bad);
@@ -391,41 +492,146 @@ fn row_hash(
 
 // --- embedding and encoding
 
-async fn fill(job: &Arc<Job>, mut feed: Feed<Planned>, queue: Queue<Batch>) {
+async fn fill(job: &Arc<Job>, client: &Connection, mut feed: Feed<Planned>, queue: Queue<Batch>) {
     while let Some(item) = feed.recv().await {
-        let filled = match item {
-            Err(problem) => Err(problem),
-            Ok(planned) => tokio::select! {
-                filled = fill_batch(job, planned) => filled,
-                // What is half embedded is not written: the next run does it.
-                () = job.request.stop.cancelled() => return,
-                () = queue.closed() => return,
-            },
+        let went_on = match item {
+            Err(problem) => {
+                let _ = queue.send(Err(problem)).await;
+                false
+            }
+            Ok(planned) => fill_batch(job, Some(client), planned, &queue).await,
         };
-        let failed = filled.is_err();
-        if queue.send(filled).await.is_err() || failed {
+        if !went_on {
             return;
         }
     }
 }
 
-async fn fill_batch(job: &Arc<Job>, planned: Planned) -> Result<Batch, Problem> {
-    let Planned { mut changes, mut tally } = planned;
-    if let Some(embedder) = &job.embedder {
-        tally.embedded = embed(job, embedder, &mut changes).await?;
+/// Embeds what is new of a batch and hands it on: all at once where that is quick, else every few seconds the documents that
+/// are complete. Says whether there is to be more. After a stop, or in trouble, what is complete is handed on first. `client`
+/// is where vectors of unfinished documents are kept.
+async fn fill_batch(
+    job: &Arc<Job>,
+    client: Option<&Connection>,
+    planned: Planned,
+    queue: &Queue<Batch>,
+) -> bool {
+    let Planned { names, changes, tally } = planned;
+    let mut filling = Filling { job, client, queue, names, changes: changes.into(), tally, handed: 0 };
+    let outcome = match &job.embedder {
+        Some(_) if job.request.dry_run => {
+            filling.tally.embedded = filling.missing().len() as u64;
+            Ok(true)
+        }
+        Some(embedder) => {
+            tokio::select! {
+                biased;
+                () = queue.closed() => return false,
+                outcome = filling.embed(embedder) => outcome,
+            }
+        }
+        None => Ok(true),
+    };
+    match outcome {
+        Ok(true) => {
+            let all = filling.changes.len();
+            filling.hand_on(all).await
+        }
+        Ok(false) => false,
+        Err(problem) => {
+            let _ = queue.send(Err(problem)).await;
+            false
+        }
     }
-    let job = Arc::clone(job);
-    blocking(move || Batch::encode(&job.target, changes, tally)).await
 }
 
-async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result<u64, Problem> {
-    let mut rows: Vec<&mut Row> =
-        changes.iter_mut().flat_map(Change::written).filter(|row| row.embedding.is_none()).collect();
-    for part in rows.chunks_mut(embedder.preferred_batch()) {
-        let texts: Vec<String> = part.iter().map(|row| text_of(row)).collect();
+/// A batch that is embedded.
+struct Filling<'a> {
+    job: &'a Arc<Job>,
+    client: Option<&'a Connection>,
+    queue: &'a Queue<Batch>,
+    names: Names,
+    changes: VecDeque<Change>,
+    tally: write::Tally,
+    /// Changes that are handed on already.
+    handed: usize,
+}
+
+impl Filling<'_> {
+    /// The rows that have no vector: the number of their change, and theirs in it.
+    fn missing(&mut self) -> Vec<(usize, usize)> {
+        let of = |(at, change): (usize, &mut Change)| {
+            change
+                .written()
+                .enumerate()
+                .filter(|(_, row)| row.embedding.is_none())
+                .map(|(number, _)| (at, number))
+                .collect::<Vec<_>>()
+        };
+        self.changes.iter_mut().enumerate().flat_map(of).collect()
+    }
+
+    fn row(&mut self, (at, number): (usize, usize)) -> Option<&mut Row> {
+        self.changes.get_mut(at - self.handed)?.written_row(number)
+    }
+
+    /// Embeds all of it. False after a stop.
+    async fn embed(&mut self, embedder: &Embedder) -> Result<bool, Problem> {
+        self.recall().await?;
+        let missing = self.missing();
+        let mut left = missing.as_slice();
+        let most = embedder.preferred_batch().max(1);
+        let mut size = most;
+        let (mut written, mut kept) = (Instant::now(), Vec::new());
+        while !left.is_empty() {
+            let (part, rest) = left.split_at(size.min(left.len()));
+            let begun = Instant::now();
+            let stop = self.job.request.stop.clone();
+            let done = tokio::select! {
+                done = self.embed_part(embedder, part) => done,
+                () = stop.cancelled() => {
+                    self.hand_on_until(part[0].0).await;
+                    return Ok(false);
+                }
+            };
+            if let Err(problem) = done {
+                self.hand_on_until(part[0].0).await;
+                return Err(problem);
+            }
+            // Every few seconds there is something to write, however slow the embedder is.
+            size = match begun.elapsed() {
+                long if long > PACE => (size / 2).max(FEWEST_TEXTS.min(most)),
+                short if short < PACE / 4 => (size * 2).min(most),
+                _ => size,
+            };
+            kept.extend_from_slice(part);
+            left = rest;
+            let Some((next, _)) = left.first().copied() else { break };
+            if written.elapsed() < PACE {
+                continue;
+            }
+            if !self.hand_on_until(next).await {
+                return Ok(false);
+            }
+            // What belongs to the document that is not complete.
+            kept.retain(|(at, _)| *at == next);
+            self.keep(&kept).await;
+            kept.clear();
+            written = Instant::now();
+        }
+        Ok(true)
+    }
+
+    async fn embed_part(&mut self, embedder: &Embedder, part: &[(usize, usize)]) -> Result<(), Problem> {
+        let mut texts = Vec::with_capacity(part.len());
+        for place in part {
+            texts.extend(self.row(*place).map(|row| text_of(row)));
+        }
         let vectors = embedder.embed(&texts, Purpose::Document).await?;
-        for (row, vector) in part.iter_mut().zip(vectors) {
-            job.shape.check_vector(&vector).map_err(|reason| {
+        for (place, vector) in part.iter().zip(vectors) {
+            let shape = Arc::clone(&self.job.shape);
+            let Some(row) = self.row(*place) else { continue };
+            shape.check_vector(&vector).map_err(|reason| {
                 Problem::new(
                     Kind::Failed,
                     format!("model `{}` gave a vector that cannot be stored", embedder.model_id()),
@@ -434,8 +640,60 @@ async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result
             })?;
             row.embedding = Some(vector);
         }
+        self.tally.embedded += part.len() as u64;
+        Ok(())
     }
-    Ok(rows.len() as u64)
+
+    /// Takes vectors that an ingest of before embedded for a document it did not come to write.
+    async fn recall(&mut self) -> Result<(), Problem> {
+        let Some((embedded, client)) = self.job.embedded.as_ref().zip(self.client) else { return Ok(()) };
+        if !embedded.any() {
+            return Ok(());
+        }
+        let missing = self.missing();
+        let mut hashes = Vec::with_capacity(missing.len());
+        for place in &missing {
+            hashes.extend(self.row(*place).map(|row| row.hash.to_vec()));
+        }
+        let mut vectors = embedded.recall(client, &hashes).await?;
+        for place in missing {
+            let shape = Arc::clone(&self.job.shape);
+            if let Some(row) = self.row(place)
+                && let Some(vector) = vectors.remove(row.hash.as_slice())
+                && shape.check_vector(&vector).is_ok()
+            {
+                row.embedding = Some(vector);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps vectors of a document that is too long to be embedded within a few seconds.
+    async fn keep(&mut self, places: &[(usize, usize)]) {
+        let Some((embedded, client)) = self.job.embedded.as_ref().zip(self.client) else { return };
+        let mut rows = Vec::with_capacity(places.len());
+        for place in places {
+            rows.extend(self.row(*place).and_then(|row| Some((row.hash.to_vec(), row.embedding.clone()?))));
+        }
+        embedded.keep(client, rows).await;
+    }
+
+    /// Hands on the changes before the one of this number.
+    async fn hand_on_until(&mut self, next: usize) -> bool {
+        let ready = next - self.handed;
+        ready == 0 || self.hand_on(ready).await
+    }
+
+    /// Encodes and hands on so many changes. Says whether somebody took them.
+    async fn hand_on(&mut self, ready: usize) -> bool {
+        self.handed += ready;
+        let changes: Vec<Change> = self.changes.drain(..ready).collect();
+        let (names, tally) = (std::mem::take(&mut self.names), std::mem::take(&mut self.tally));
+        let job = Arc::clone(self.job);
+        let batch = blocking(move || Batch::encode(&job.target, names, changes, tally)).await;
+        let failed = batch.is_err();
+        self.queue.send(batch).await.is_ok() && !failed
+    }
 }
 
 fn text_of(row: &Row) -> String {
@@ -446,26 +704,25 @@ fn text_of(row: &Row) -> String {
 
 /// Two sessions take turns: while one waits for its transaction to reach the disk, the other writes the next batch, which is
 /// committed only after that. Where the budget of connections has one only, it does both.
-async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<(), Problem> {
+async fn write(job: &Job, clients: Vec<Connection>, mut feed: Feed<Batch>) -> Result<(), Problem> {
     let mut writers = clients.into_iter().map(|client| Writer::new(client, job.target.clone()));
     let (Some(mut next), mut before) = (writers.next(), writers.next()) else {
         return Err(Problem::new(Kind::Internal, "there is no connection to write with"));
     };
-    let mut pending: Option<write::Tally> = None;
+    let mut pending: Option<Batch> = None;
     let mut remembered = job.target.remembered;
     loop {
         let commit = async {
             if let Some(before) = &mut before {
                 before.commit().await?;
             }
-            pending.iter().for_each(|tally| job.tally.done(tally));
+            pending.iter().for_each(|batch| told(job, batch));
             Ok(())
         };
         let write = async {
             let Some(batch) = feed.recv().await.transpose()? else { return Ok(None) };
-            next.write(&batch, !remembered).await?;
-            remembered |= !batch.is_empty();
-            Ok(Some(batch.tally))
+            write_one(job, &mut next, &batch, &mut remembered).await?;
+            Ok(Some(batch))
         };
         let (committed, written): (Result<(), Problem>, _) = tokio::join!(commit, write);
         committed?;
@@ -480,6 +737,24 @@ async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<()
             None => next.commit().await?,
         }
     }
+}
+
+/// Writes a batch, unless it is only to be counted.
+async fn write_one(job: &Job, writer: &mut Writer, batch: &Batch, remembered: &mut bool) -> Result<(), Problem> {
+    if job.request.dry_run {
+        return Ok(());
+    }
+    writer.write(batch, !*remembered).await?;
+    *remembered |= !batch.is_empty();
+    Ok(())
+}
+
+/// A batch is in.
+fn told(job: &Job, batch: &Batch) {
+    if !batch.duplicates().is_empty() {
+        job.tally.removed(batch.duplicates(), 0);
+    }
+    job.tally.done(&batch.tally);
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

@@ -7,8 +7,8 @@ use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::spec::Chunking;
 use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
 
+use super::connection::Connection;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
 use crate::knowledge::remembered;
@@ -77,7 +77,7 @@ impl WritableTable {
     /// `not_found` without the table, `usage` when it lacks what ingest needs, `conflict` when dimensions, model or
     /// normalisation are not those the collection was filled with.
     pub async fn read(
-        client: &Client,
+        client: &Connection,
         resolved: &Resolved,
         facts: Option<&ModelFacts>,
     ) -> Result<Self, Problem> {
@@ -188,7 +188,7 @@ fn adoptable(resolved: &Resolved) -> Result<(), Problem> {
     )))
 }
 
-async fn live(client: &Client, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
+async fn live(client: &Connection, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
     let rows = client
         .query(
             "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod,
@@ -345,7 +345,7 @@ fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&ModelFacts>)
 }
 
 async fn is_remembered(
-    client: &Client,
+    client: &Connection,
     resolved: &Resolved,
     dimensions: u32,
     facts: Option<&ModelFacts>,
