@@ -6,7 +6,7 @@
 //! 1. a thread reads documents and gathers them into batches (`knowledge::read`);
 //! 2. the planner leaves out what `howdah.sources` knows already, cuts the rest into chunks and compares them with the rows
 //!    that are there (`plan`);
-//! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`encode`);
+//! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`fill`, `encode`);
 //! 4. one of two writers puts the batch into the database in one transaction (`write`).
 //!
 //! A few documents of a request go through the same stages one after the other, on one connection.
@@ -18,12 +18,15 @@
 mod connection;
 mod embedded;
 mod encode;
+mod fill;
+mod job;
 mod older;
 mod pipeline;
 mod plan;
 mod prune;
 pub mod report;
 pub mod request;
+mod rows;
 mod statistics;
 mod tally;
 #[cfg(test)]
@@ -84,11 +87,11 @@ pub async fn run(
     };
     let stopped = request.stop.clone();
     let dry_run = request.dry_run;
-    if is_small(&request) {
+    if request.is_small() {
         let connection = connection::Connection::Lent(pools.get(&resolved.database).await?);
         let (target, shape) = make(&connection).await?;
         let (embedded, tally) = (None, Arc::clone(&tally));
-        let job = Arc::new(pipeline::Job { target, shape, embedder, embedded, request, tally });
+        let job = Arc::new(job::Job { target, shape, embedder, embedded, request, tally });
         pipeline::run_small(Arc::clone(&job), connection).await.map_err(|problem| job.tally.so_far(problem))?;
     } else {
         let (reading, writing) = connection::several(pools, &resolved.database).await?;
@@ -98,7 +101,7 @@ pub async fn run(
         };
         let (target, shape) = make(&reading).await?;
         let tally = Arc::clone(&tally);
-        let job = Arc::new(pipeline::Job { target, shape, embedder, embedded, request, tally });
+        let job = Arc::new(job::Job { target, shape, embedder, embedded, request, tally });
         let outcome = pipeline::run(Arc::clone(&job), &reading, writing).await;
         outcome.map_err(|problem| job.tally.so_far(problem))?;
         if !job.request.stop.is_cancelled() {
@@ -119,18 +122,6 @@ pub async fn run(
     let mut report = tally.report(stopped);
     report.dry_run = dry_run;
     Ok(report)
-}
-
-/// Most documents of a small ingest.
-const SMALL: usize = 100;
-
-/// Whether an ingest is small enough for one connection: a few documents that are in memory.
-fn is_small(request: &IngestRequest) -> bool {
-    let count = |input: &Input| match input {
-        Input::Records(_, records) => records.len(),
-        Input::Path(_) => SMALL + 1,
-    };
-    request.inputs.iter().map(count).sum::<usize>() <= SMALL && !request.prune
 }
 
 async fn totals(request: &IngestRequest) -> Result<read::Totals, Problem> {

@@ -3,26 +3,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
-use super::embedded::Embedded;
+use super::fill::{fill, fill_batch};
+use super::job::{Feed, Job, PACE, Planned, Queue, Taken, blocking};
 use super::older::Older;
-use super::plan::{Change, Row};
+use super::plan::Change;
 use super::prune;
-use super::request::IngestRequest;
-use super::tally::Tally;
-use super::writable::{Role, WritableTable};
+use super::request::{IngestRequest, SMALL};
+use super::rows::rows;
+use super::writable::Role;
 use super::write::{self, Batch, Names, Writer};
-use crate::knowledge::chunk::{Cut, embedded_text};
 use crate::knowledge::read::{
-    BadRecord, Body, Document, Input, Markup, Passed, PassedOver, Reader, Record, Refusal, Shape,
+    BadRecord, Body, Document, Input, Passed, PassedOver, Reader, Refusal,
 };
 use crate::observe::progress::Event;
-use howdah_embed::{Embedder, Purpose};
 use howdah_postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
@@ -33,25 +32,6 @@ const TEXT_BYTES: u64 = 64 << 10;
 const READY_BYTES: u64 = 16 << 20;
 /// The first batch has this part of the rows of others.
 const FIRST_PART: usize = 8;
-/// What is ready is written after so long, however little it is: a kill takes no more than this.
-const PACE: Duration = Duration::from_secs(2);
-/// Fewest texts that a slow embedder is asked for at once.
-const FEWEST_TEXTS: usize = 8;
-
-/// One ingest.
-pub(super) struct Job {
-    pub target: WritableTable,
-    pub shape: Arc<Shape>,
-    pub embedder: Option<Arc<Embedder>>,
-    /// Vectors of documents that were not written yet when an ingest ended.
-    pub embedded: Option<Embedded>,
-    pub request: IngestRequest,
-    pub tally: Arc<Tally>,
-}
-
-/// A document and the file it came from.
-type Taken = (Document, Option<Arc<str>>);
-
 /// Documents read together.
 #[derive(Default)]
 struct Read {
@@ -62,16 +42,6 @@ struct Read {
     text: u64,
     rows: usize,
 }
-
-/// Documents compared.
-struct Planned {
-    names: Names,
-    changes: Vec<Change>,
-    tally: write::Tally,
-}
-
-type Queue<T> = mpsc::Sender<Result<T, Problem>>;
-type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
 pub(super) async fn run(
@@ -98,7 +68,7 @@ pub(super) async fn run(
 
 /// Runs the stages one after the other, on one connection: for documents that are few and in memory.
 pub(super) async fn run_small(job: Arc<Job>, connection: Connection) -> Result<(), Problem> {
-    let (read_queue, mut feed) = mpsc::channel(super::SMALL + 1);
+    let (read_queue, mut feed) = mpsc::channel(SMALL + 1);
     let reader = Arc::clone(&job);
     blocking(move || read(&reader, &read_queue)).await?;
     let mut names = SeenNames::default();
@@ -392,314 +362,6 @@ fn short(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
-/// The rows of a document.
-fn rows(job: &Job, document: Document) -> Vec<Row> {
-    let context = job.target.row_context();
-    let rows: Vec<(u32, Record)> = match document.body {
-        Body::Rows(rows) => rows,
-        Body::Record(record) if record.embedding.is_some() => vec![(0, *record)],
-        Body::Record(record) => {
-            let pieces = cut(job, |cut| cut.pieces(Markup::Plain, record.title.as_deref(), &record.content));
-            let Record { metadata, fields, .. } = *record;
-            let record = |(number, (title, content))| {
-                let (metadata, fields) = (metadata.clone(), fields.clone());
-                (number, Record { title, content, metadata, fields, embedding: None })
-            };
-            (0..).zip(pieces).map(record).collect()
-        }
-        Body::Text { markup, title, text } => {
-            let pieces = cut(job, |cut| cut.pieces(markup, title.as_deref(), &text));
-            let fields = vec![None; job.target.fields.len()];
-            let record = |(number, (title, content))| {
-                (
-                    number,
-                    Record { title, content, metadata: "{}".into(), fields: fields.clone(), embedding: None },
-                )
-            };
-            (0..).zip(pieces).map(record).collect()
-        }
-    };
-    rows.into_iter().map(|(number, record)| row(job, &context, number, record)).collect()
-}
-
-fn cut(
-    job: &Job,
-    pieces: impl FnOnce(&Cut<'_>) -> Vec<crate::knowledge::chunk::Piece>,
-) -> Vec<(Option<String>, String)> {
-    let count = |text: &str| match &job.embedder {
-        Some(embedder) => embedder.count_tokens(text),
-        None => howdah_embed::count_words(text),
-    };
-    let chunking = &job.request.chunking;
-    let cut = Cut {
-        max_tokens: chunking.max_tokens as usize,
-        overlap: chunking.overlap as usize,
-        reads: job.target.facts.as_ref().and_then(|facts| facts.max_tokens),
-        count: &count,
-    };
-    pieces(&cut).into_iter().map(|piece| (piece.title, piece.content)).collect()
-}
-
-fn row(job: &Job, context: &[u8; 32], number: u32, record: Record) -> Row {
-    let Record { mut title, content, mut metadata, fields, embedding } = record;
-    if !job.target.has(Role::Title)
-        && let Some(title) = title.take()
-    {
-        metadata = with_title(metadata, title);
-    }
-    let hash = row_hash(context, title.as_deref(), &content, &metadata, &fields, embedding.as_deref());
-    let chunk = i32::try_from(number).unwrap_or(i32::MAX);
-    Row { chunk, title, content, hash, metadata, fields, embedding }
-}
-
-/// An adopted table has no column for the title; its metadata has room.
-fn with_title(metadata: String, title: String) -> String {
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&metadata) {
-        Ok(mut map) => {
-            map.entry("title").or_insert(title.into());
-            serde_json::Value::Object(map).to_string()
-        }
-        Err(_) => metadata,
-    }
-}
-
-fn row_hash(
-    context: &[u8; 32],
-    title: Option<&str>,
-    content: &str,
-    metadata: &str,
-    fields: &[Option<Vec<u8>>],
-    embedding: Option<&[f32]>,
-) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
-    let mut hasher = Sha256::new();
-    hasher.update(context);
-    let mut part = |bytes: Option<&[u8]>| {
-        hasher.update(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes.unwrap_or_default());
-    };
-    part(title.map(str::as_bytes));
-    part(Some(content.as_bytes()));
-    part(Some(metadata.as_bytes()));
-    fields.iter().for_each(|field| part(field.as_deref()));
-    if let Some(vector) = embedding {
-        let mut bytes = vec![0; vector.len() * 4];
-        bytes.chunks_exact_mut(4).zip(vector).for_each(|(there, x)| there.copy_from_slice(&x.to_le_bytes()));
-        part(Some(&bytes));
-    }
-    hasher.finalize().into()
-}
-
-// --- embedding and encoding
-
-async fn fill(job: &Arc<Job>, client: &Connection, mut feed: Feed<Planned>, queue: Queue<Batch>) {
-    while let Some(item) = feed.recv().await {
-        let went_on = match item {
-            Err(problem) => {
-                let _ = queue.send(Err(problem)).await;
-                false
-            }
-            Ok(planned) => fill_batch(job, Some(client), planned, &queue).await,
-        };
-        if !went_on {
-            return;
-        }
-    }
-}
-
-/// Embeds what is new of a batch and hands it on: all at once where that is quick, else every few seconds the documents that
-/// are complete. Says whether there is to be more. After a stop, or in trouble, what is complete is handed on first. `client`
-/// is where vectors of unfinished documents are kept.
-async fn fill_batch(
-    job: &Arc<Job>,
-    client: Option<&Connection>,
-    planned: Planned,
-    queue: &Queue<Batch>,
-) -> bool {
-    let Planned { names, changes, tally } = planned;
-    let mut filling = Filling { job, client, queue, names, changes: changes.into(), tally, handed: 0 };
-    let outcome = match &job.embedder {
-        Some(_) if job.request.dry_run => {
-            filling.tally.embedded = filling.missing().len() as u64;
-            Ok(true)
-        }
-        Some(embedder) => {
-            tokio::select! {
-                biased;
-                () = queue.closed() => return false,
-                outcome = filling.embed(embedder) => outcome,
-            }
-        }
-        None => Ok(true),
-    };
-    match outcome {
-        Ok(true) => {
-            let all = filling.changes.len();
-            filling.hand_on(all).await
-        }
-        Ok(false) => false,
-        Err(problem) => {
-            let _ = queue.send(Err(problem)).await;
-            false
-        }
-    }
-}
-
-/// A batch that is embedded.
-struct Filling<'a> {
-    job: &'a Arc<Job>,
-    client: Option<&'a Connection>,
-    queue: &'a Queue<Batch>,
-    names: Names,
-    changes: VecDeque<Change>,
-    tally: write::Tally,
-    /// Changes that are handed on already.
-    handed: usize,
-}
-
-impl Filling<'_> {
-    /// The rows that have no vector: the number of their change, and theirs in it.
-    fn missing(&mut self) -> Vec<(usize, usize)> {
-        let of = |(at, change): (usize, &mut Change)| {
-            change
-                .written()
-                .enumerate()
-                .filter(|(_, row)| row.embedding.is_none())
-                .map(|(number, _)| (at, number))
-                .collect::<Vec<_>>()
-        };
-        self.changes.iter_mut().enumerate().flat_map(of).collect()
-    }
-
-    fn row(&mut self, (at, number): (usize, usize)) -> Option<&mut Row> {
-        self.changes.get_mut(at - self.handed)?.written_row(number)
-    }
-
-    /// Embeds all of it. False after a stop.
-    async fn embed(&mut self, embedder: &Embedder) -> Result<bool, Problem> {
-        self.recall().await?;
-        let missing = self.missing();
-        let mut left = missing.as_slice();
-        let most = embedder.preferred_batch().max(1);
-        let mut size = most;
-        let (mut written, mut kept) = (Instant::now(), Vec::new());
-        while !left.is_empty() {
-            let (part, rest) = left.split_at(size.min(left.len()));
-            let begun = Instant::now();
-            let stop = self.job.request.stop.clone();
-            let done = tokio::select! {
-                done = self.embed_part(embedder, part) => done,
-                () = stop.cancelled() => {
-                    self.hand_on_until(part[0].0).await;
-                    return Ok(false);
-                }
-            };
-            if let Err(problem) = done {
-                self.hand_on_until(part[0].0).await;
-                return Err(problem);
-            }
-            // Every few seconds there is something to write, however slow the embedder is.
-            size = match begun.elapsed() {
-                long if long > PACE => (size / 2).max(FEWEST_TEXTS.min(most)),
-                short if short < PACE / 4 => (size * 2).min(most),
-                _ => size,
-            };
-            kept.extend_from_slice(part);
-            left = rest;
-            let Some((next, _)) = left.first().copied() else { break };
-            if written.elapsed() < PACE {
-                continue;
-            }
-            if !self.hand_on_until(next).await {
-                return Ok(false);
-            }
-            // What belongs to the document that is not complete.
-            kept.retain(|(at, _)| *at == next);
-            self.keep(&kept).await;
-            kept.clear();
-            written = Instant::now();
-        }
-        Ok(true)
-    }
-
-    async fn embed_part(&mut self, embedder: &Embedder, part: &[(usize, usize)]) -> Result<(), Problem> {
-        let mut texts = Vec::with_capacity(part.len());
-        for place in part {
-            texts.extend(self.row(*place).map(|row| text_of(row)));
-        }
-        let vectors = embedder.embed(&texts, Purpose::Document).await?;
-        for (place, vector) in part.iter().zip(vectors) {
-            let shape = Arc::clone(&self.job.shape);
-            let Some(row) = self.row(*place) else { continue };
-            shape.check_vector(&vector).map_err(|reason| {
-                Problem::new(
-                    Kind::Failed,
-                    format!("model `{}` gave a vector that cannot be stored", embedder.model_id()),
-                )
-                .detail(format!("{reason}; text: {:.80}", row.content))
-            })?;
-            row.embedding = Some(vector);
-        }
-        self.tally.embedded += part.len() as u64;
-        Ok(())
-    }
-
-    /// Takes vectors that an ingest of before embedded for a document it did not come to write.
-    async fn recall(&mut self) -> Result<(), Problem> {
-        let Some((embedded, client)) = self.job.embedded.as_ref().zip(self.client) else { return Ok(()) };
-        if !embedded.any() {
-            return Ok(());
-        }
-        let missing = self.missing();
-        let mut hashes = Vec::with_capacity(missing.len());
-        for place in &missing {
-            hashes.extend(self.row(*place).map(|row| row.hash.to_vec()));
-        }
-        let mut vectors = embedded.recall(client, &hashes).await?;
-        for place in missing {
-            let shape = Arc::clone(&self.job.shape);
-            if let Some(row) = self.row(place)
-                && let Some(vector) = vectors.remove(row.hash.as_slice())
-                && shape.check_vector(&vector).is_ok()
-            {
-                row.embedding = Some(vector);
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps vectors of a document that is too long to be embedded within a few seconds.
-    async fn keep(&mut self, places: &[(usize, usize)]) {
-        let Some((embedded, client)) = self.job.embedded.as_ref().zip(self.client) else { return };
-        let mut rows = Vec::with_capacity(places.len());
-        for place in places {
-            rows.extend(self.row(*place).and_then(|row| Some((row.hash.to_vec(), row.embedding.clone()?))));
-        }
-        embedded.keep(client, rows).await;
-    }
-
-    /// Hands on the changes before the one of this number.
-    async fn hand_on_until(&mut self, next: usize) -> bool {
-        let ready = next - self.handed;
-        ready == 0 || self.hand_on(ready).await
-    }
-
-    /// Encodes and hands on so many changes. Says whether somebody took them.
-    async fn hand_on(&mut self, ready: usize) -> bool {
-        self.handed += ready;
-        let changes: Vec<Change> = self.changes.drain(..ready).collect();
-        let (names, tally) = (std::mem::take(&mut self.names), std::mem::take(&mut self.tally));
-        let job = Arc::clone(self.job);
-        let batch = blocking(move || Batch::encode(&job.target, names, changes, tally)).await;
-        let failed = batch.is_err();
-        self.queue.send(batch).await.is_ok() && !failed
-    }
-}
-
-fn text_of(row: &Row) -> String {
-    embedded_text(row.title.as_deref(), &row.content)
-}
-
 // --- writing
 
 /// Two sessions take turns: while one waits for its transaction to reach the disk, the other writes the next batch, which is
@@ -755,10 +417,4 @@ fn told(job: &Job, batch: &Batch) {
         job.tally.removed(batch.duplicates(), 0);
     }
     job.tally.done(&batch.tally);
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| {
-        Problem::new(Kind::Internal, "a stage of the ingest stopped unexpectedly").detail(e.to_string())
-    })
 }

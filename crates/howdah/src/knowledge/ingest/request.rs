@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::knowledge::read::{Format, Input, Limits, Naming, Selection};
 
+/// Most documents of a small ingest.
+pub(super) const SMALL: usize = 100;
+
 /// One ingest.
 #[derive(Debug, Clone)]
 pub struct IngestRequest {
@@ -75,6 +78,15 @@ impl IngestRequest {
     /// have no part in it.
     pub(super) fn goes_on(&self) -> bool {
         self.skip_bad || self.inputs.iter().any(|input| matches!(input, Input::Path(path) if std::path::Path::new(path).is_dir()))
+    }
+
+    /// Whether it is small enough for one connection: a few documents that are in memory.
+    pub(super) fn is_small(&self) -> bool {
+        let count = |input: &Input| match input {
+            Input::Records(_, records) => records.len(),
+            Input::Path(_) => SMALL + 1,
+        };
+        self.inputs.iter().map(count).sum::<usize>() <= SMALL && !self.prune
     }
 
     /// An ingest of paths.

@@ -92,6 +92,7 @@ impl WritableTable {
             _ => return Err(no_vector(resolved, embedding)),
         };
         let dimensions = dimensions(resolved, embedding, facts)?;
+        up_to_date(client).await?;
         let remembered = is_remembered(client, resolved, dimensions, facts).await?;
         Ok(WritableTable {
             collection: resolved.name.clone(),
@@ -342,6 +343,15 @@ fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&ModelFacts>)
         }
         _ => Ok(ours),
     }
+}
+
+/// Refuses Howdah's own tables of before origins were noted, with the command that brings them up to date.
+async fn up_to_date(client: &Connection) -> Result<(), Problem> {
+    let sql = "SELECT origin FROM howdah.sources LIMIT 0";
+    client.query(sql, &[]).await.map(|_| ()).map_err(|e| {
+        from_pg(&e, "read which documents are there")
+            .hint("Create Howdah's own tables, or bring them up to this version: `howdah apply`.")
+    })
 }
 
 async fn is_remembered(
