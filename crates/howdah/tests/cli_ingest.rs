@@ -87,7 +87,10 @@ fn from_two_directories(story: &Story) {
         let report = json(&output.unwrap().stdout);
         assert_eq!((&report["new"], &report["unchanged"]), (&json!(0), &json!(1)), "{path}: {report}");
     }
-    assert_eq!(story.value("SELECT string_agg(source, ' ') FROM lib WHERE source LIKE '%one%'"), "corpus/txt/one.txt");
+    assert_eq!(
+        story.value("SELECT string_agg(source, ' ') FROM lib WHERE source LIKE '%one%'"),
+        "corpus/txt/one.txt"
+    );
 }
 
 fn what_is_not_read(story: &Story) {
@@ -113,7 +116,11 @@ fn what_is_not_read(story: &Story) {
     assert!(told(&nothing).contains("there is no document in `nothing`"), "{}", told(&nothing));
     let only = ["ingest", "lib", "mixed", "--include", "other.*", "--dry-run", "-o", "json"];
     let report = json(&story.run(&only).stdout);
-    assert_eq!((&report["documents"], &report["dry_run"], &report["ignored_files"]), (&json!(1), &json!(true), &json!(2)), "{report}");
+    assert_eq!(
+        (&report["documents"], &report["dry_run"], &report["ignored_files"]),
+        (&json!(1), &json!(true), &json!(2)),
+        "{report}"
+    );
     let wrong = story.run(&["ingest", "lib", "docs", "--prune", "--max-removed", "some"]);
     assert_eq!(wrong.status.code(), Some(2), "{}", told(&wrong));
 }

@@ -85,7 +85,10 @@ mod tests {
     fn a_part_goes_and_all_stays() {
         let decide = |held, gone| decide(Limit::default(), held, gone, false);
         assert_eq!(decide(3, 1), Verdict::Remove);
-        assert_eq!((decide(3, 3), decide(1, 1), decide(1000, 1000)), (Verdict::Emptied, Verdict::Emptied, Verdict::Emptied));
+        assert_eq!(
+            (decide(3, 3), decide(1, 1), decide(1000, 1000)),
+            (Verdict::Emptied, Verdict::Emptied, Verdict::Emptied)
+        );
         assert_eq!((decide(1000, 200), decide(1000, 201)), (Verdict::Remove, Verdict::TooMany));
         assert_eq!((decide(10, 5), decide(10, 6)), (Verdict::Remove, Verdict::TooMany));
         assert_eq!((decide(0, 0), decide(9, 0)), (Verdict::Remove, Verdict::Remove));
@@ -98,7 +101,11 @@ mod tests {
         assert_eq!(decide(Limit::Percent(100), 100, 99, false), Verdict::Remove);
         assert_eq!(decide(Limit::Percent(100), 100, 100, false), Verdict::Emptied);
         assert_eq!(decide(Limit::Documents(0), 100, 100, true), Verdict::Remove);
-        assert_eq!(decide(Limit::Documents(0), 100, 99, true), Verdict::TooMany, "it was not said that many may go");
+        assert_eq!(
+            decide(Limit::Documents(0), 100, 99, true),
+            Verdict::TooMany,
+            "it was not said that many may go"
+        );
     }
 
     #[test]

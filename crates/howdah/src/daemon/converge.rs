@@ -96,7 +96,10 @@ pub async fn documents(
 fn came_of(name: &str, done: &IngestReport) -> String {
     let mut note = if !done.wrote_nothing() {
         let loaded = done.new + done.changed;
-        format!("`{name}`: {loaded} of {} documents loaded, {} rows written", done.documents, done.rows_written)
+        format!(
+            "`{name}`: {loaded} of {} documents loaded, {} rows written",
+            done.documents, done.rows_written
+        )
     } else if done.kept > 0 {
         format!("`{name}`: {} documents read, none of them changed", done.documents)
     } else {

@@ -373,7 +373,7 @@ impl Daemon {
             seed,
             gate,
             jobs: Jobs::default(),
-        ending: tokio_util::sync::CancellationToken::new(),
+            ending: tokio_util::sync::CancellationToken::new(),
             started: Instant::now(),
             rest: Some(rest),
             tuned,

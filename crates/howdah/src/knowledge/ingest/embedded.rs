@@ -45,7 +45,8 @@ impl Embedded {
         client: &Connection,
         hashes: &[Vec<u8>],
     ) -> Result<HashMap<Vec<u8>, Vec<f32>>, Problem> {
-        let sql = "SELECT row_hash, embedding FROM howdah.embedded WHERE collection = $1 AND row_hash = ANY ($2)";
+        let sql =
+            "SELECT row_hash, embedding FROM howdah.embedded WHERE collection = $1 AND row_hash = ANY ($2)";
         let rows = client
             .query(sql, &[&self.collection, &hashes])
             .await
@@ -56,7 +57,10 @@ impl Embedded {
     /// Keeps vectors. What keeps it from that costs no more than embedding them again.
     pub async fn keep(&self, client: &Connection, rows: Vec<(Vec<u8>, Vec<f32>)>) {
         if let Err(problem) = self.write(client, &rows).await {
-            tracing::warn!(detail = problem.detail, "vectors of an unfinished document are not kept: {problem}");
+            tracing::warn!(
+                detail = problem.detail,
+                "vectors of an unfinished document are not kept: {problem}"
+            );
         }
     }
 

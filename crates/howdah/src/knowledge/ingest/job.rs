@@ -45,7 +45,9 @@ pub(super) type Queue<T> = mpsc::Sender<Result<T, Problem>>;
 pub(super) type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Does work that keeps a thread busy, on one of those for it.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|e| {
         Problem::new(Kind::Internal, "a stage of the ingest stopped unexpectedly").detail(e.to_string())
     })

@@ -92,7 +92,9 @@ pub async fn run(
         let (target, shape) = make(&connection).await?;
         let (embedded, tally) = (None, Arc::clone(&tally));
         let job = Arc::new(job::Job { target, shape, embedder, embedded, request, tally });
-        pipeline::run_small(Arc::clone(&job), connection).await.map_err(|problem| job.tally.so_far(problem))?;
+        pipeline::run_small(Arc::clone(&job), connection)
+            .await
+            .map_err(|problem| job.tally.so_far(problem))?;
     } else {
         let (reading, writing) = connection::several(pools, &resolved.database).await?;
         let embedded = match embedder {

@@ -18,9 +18,7 @@ use super::request::{IngestRequest, SMALL};
 use super::rows::rows;
 use super::writable::Role;
 use super::write::{self, Batch, Names, Writer};
-use crate::knowledge::read::{
-    BadRecord, Body, Document, Input, Passed, PassedOver, Reader, Refusal,
-};
+use crate::knowledge::read::{BadRecord, Body, Document, Input, Passed, PassedOver, Reader, Refusal};
 use crate::observe::progress::Event;
 use howdah_postgres::problem::from_pg;
 
@@ -402,7 +400,12 @@ async fn write(job: &Job, clients: Vec<Connection>, mut feed: Feed<Batch>) -> Re
 }
 
 /// Writes a batch, unless it is only to be counted.
-async fn write_one(job: &Job, writer: &mut Writer, batch: &Batch, remembered: &mut bool) -> Result<(), Problem> {
+async fn write_one(
+    job: &Job,
+    writer: &mut Writer,
+    batch: &Batch,
+    remembered: &mut bool,
+) -> Result<(), Problem> {
     if job.request.dry_run {
         return Ok(());
     }

@@ -100,10 +100,7 @@ pub(super) async fn note(
     let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
     let (opened, unread) = (names(&seen.opened), names(&seen.unread));
     let fail = |e: tokio_postgres::Error| from_pg(&e, "note the names that were read");
-    client
-        .execute("INSERT INTO howdah_seen SELECT unnest($1::text[])", &[&sources])
-        .await
-        .map_err(fail)?;
+    client.execute("INSERT INTO howdah_seen SELECT unnest($1::text[])", &[&sources]).await.map_err(fail)?;
     if !opened.is_empty() {
         let sql = "INSERT INTO howdah_opened SELECT unnest($1::text[])";
         client.execute(sql, &[&opened]).await.map_err(fail)?;
@@ -190,10 +187,7 @@ impl Pruning<'_> {
             .query(&sql, &[&self.target.collection, &self.names()])
             .await
             .map_err(|e| self.fail(&e))?;
-        Ok(rows
-            .iter()
-            .map(|row| Gone { source: row.get(0), file: row.get(1), places: row.get(2) })
-            .collect())
+        Ok(rows.iter().map(|row| Gone { source: row.get(0), file: row.get(1), places: row.get(2) }).collect())
     }
 
     /// Names of those that may be removed; the others are said.
@@ -265,11 +259,8 @@ impl Pruning<'_> {
     ) -> Result<HashMap<String, u64>, Problem> {
         let files: Vec<&String> = files.collect();
         let sql = "SELECT origin, count(*) FROM howdah.sources WHERE collection = $1 AND origin = ANY ($2) GROUP BY 1";
-        let rows = self
-            .client
-            .query(sql, &[&self.target.collection, &files])
-            .await
-            .map_err(|e| self.fail(&e))?;
+        let rows =
+            self.client.query(sql, &[&self.target.collection, &files]).await.map_err(|e| self.fail(&e))?;
         Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1) as u64)).collect())
     }
 
@@ -277,11 +268,8 @@ impl Pruning<'_> {
         let sql = format!(
             "SELECT count(*) FROM howdah.sources s, (SELECT $2::text AS p) g WHERE s.collection = $1 AND {FROM_PLACE}"
         );
-        let rows = self
-            .client
-            .query(&sql, &[&self.target.collection, &place])
-            .await
-            .map_err(|e| self.fail(&e))?;
+        let rows =
+            self.client.query(&sql, &[&self.target.collection, &place]).await.map_err(|e| self.fail(&e))?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0) as u64))
     }
 

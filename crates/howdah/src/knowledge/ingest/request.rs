@@ -77,7 +77,11 @@ impl IngestRequest {
     /// Whether what is bad is left out, and the rest read: always where a directory is among the inputs, whose other files
     /// have no part in it.
     pub(super) fn goes_on(&self) -> bool {
-        self.skip_bad || self.inputs.iter().any(|input| matches!(input, Input::Path(path) if std::path::Path::new(path).is_dir()))
+        self.skip_bad
+            || self
+                .inputs
+                .iter()
+                .any(|input| matches!(input, Input::Path(path) if std::path::Path::new(path).is_dir()))
     }
 
     /// Whether it is small enough for one connection: a few documents that are in memory.

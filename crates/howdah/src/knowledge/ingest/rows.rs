@@ -37,10 +37,7 @@ pub(super) fn rows(job: &Job, document: Document) -> Vec<Row> {
     rows.into_iter().map(|(number, record)| row(job, &context, number, record)).collect()
 }
 
-fn cut(
-    job: &Job,
-    pieces: impl FnOnce(&Cut<'_>) -> Vec<Piece>,
-) -> Vec<(Option<String>, String)> {
+fn cut(job: &Job, pieces: impl FnOnce(&Cut<'_>) -> Vec<Piece>) -> Vec<(Option<String>, String)> {
     let count = |text: &str| match &job.embedder {
         Some(embedder) => embedder.count_tokens(text),
         None => howdah_embed::count_words(text),

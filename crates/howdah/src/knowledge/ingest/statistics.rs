@@ -71,5 +71,8 @@ async fn analyse(pools: &Pools, resolved: &Resolved, doing: &str) -> Result<Opti
 }
 
 fn unrefreshed(resolved: &Resolved, why: &str) -> String {
-    format!("the planner's statistics are older than this load ({why}); its owner runs `ANALYZE {}`", resolved.qualified())
+    format!(
+        "the planner's statistics are older than this load ({why}); its owner runs `ANALYZE {}`",
+        resolved.qualified()
+    )
 }

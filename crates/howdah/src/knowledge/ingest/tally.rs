@@ -35,7 +35,12 @@ impl Tally {
         let report = IngestReport { collection: collection.to_owned(), ..IngestReport::default() };
         let start = Instant::now();
         let samples = VecDeque::from([(start, 0, 0, 0)]);
-        Tally { start, total, progress, state: Mutex::new(State { report, samples, suffixes: BTreeMap::new() }) }
+        Tally {
+            start,
+            total,
+            progress,
+            state: Mutex::new(State { report, samples, suffixes: BTreeMap::new() }),
+        }
     }
 
     /// Tells those who watch.
@@ -196,7 +201,8 @@ fn unread(suffixes: &BTreeMap<String, u64>) -> Option<String> {
     let all: u64 = suffixes.values().sum();
     let mut by_count: Vec<(&String, &u64)> = suffixes.iter().collect();
     by_count.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let name = |suffix: &String| if suffix.is_empty() { "without a suffix".to_owned() } else { suffix.clone() };
+    let name =
+        |suffix: &String| if suffix.is_empty() { "without a suffix".to_owned() } else { suffix.clone() };
     let listed: Vec<String> =
         by_count.iter().take(8).map(|(suffix, count)| format!("{count} {}", name(suffix))).collect();
     let more = if by_count.len() > listed.len() { ", and others" } else { "" };

@@ -307,7 +307,8 @@ impl Work<'_> {
     }
 
     async fn sources(&self, batch: &Batch) -> Result<(), Problem> {
-        self.copy("howdah.sources (collection, source, content_hash, chunks, origin)", &batch.new_sources).await?;
+        self.copy("howdah.sources (collection, source, content_hash, chunks, origin)", &batch.new_sources)
+            .await?;
         let Changed { sources, origins, was, hashes, rows } = &batch.changed;
         if sources.is_empty() {
             return Ok(());

@@ -28,7 +28,8 @@ impl Naming {
         let mut links = Vec::new();
         for path in declared {
             let wanted = Path::new(path);
-            let inside = wanted.components().all(|part| matches!(part, Component::CurDir | Component::Normal(_)));
+            let inside =
+                wanted.components().all(|part| matches!(part, Component::CurDir | Component::Normal(_)));
             let there = resolved(&base.join(wanted));
             if inside && there.is_dir() && !there.starts_with(&real) {
                 links.extend(joined(wanted).map(|name| (there, name)));

@@ -166,8 +166,10 @@ impl Reader {
                 let path = Path::new(&path);
                 let facts = std::fs::metadata(path).map_err(|e| Refusal::Fatal(missing(path, &e)))?;
                 if facts.is_dir() {
-                    self.walk = Some(Walk::new(path, self.selection.clone())
-                        .map_err(|e| Refusal::Fatal(missing(path, &e)))?);
+                    self.walk = Some(
+                        Walk::new(path, self.selection.clone())
+                            .map_err(|e| Refusal::Fatal(missing(path, &e)))?,
+                    );
                     return Ok(());
                 }
                 let format = self.format.or(Format::of(path)).ok_or_else(|| Refusal::Fatal(unknown(path)))?;

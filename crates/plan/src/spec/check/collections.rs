@@ -175,7 +175,11 @@ impl Rules<'_> {
         if Limit::parse(limit).is_none() {
             let key = self.at("max_removed");
             let message = format!("`{key}` is neither a share nor a number: `{limit}`");
-            mistakes.say(&key, message, "Write a share as in `\"20%\"`, or a number of documents as in `\"50\"`.");
+            mistakes.say(
+                &key,
+                message,
+                "Write a share as in `\"20%\"`, or a number of documents as in `\"50\"`.",
+            );
         }
     }
 

@@ -138,7 +138,8 @@ async fn here(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
         print::err("stopped; what is written stays, the same command does the rest\n");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    if report.documents == 0 && report.bad == 0 && paths.iter().any(|path| path.is_dir()) {
+    let nothing = report.documents + report.bad + report.removed + report.kept == 0;
+    if nothing && paths.iter().any(|path| path.is_dir()) {
         return Err(no_document(asked, paths, &report).into());
     }
     Ok(ExitCode::from(exit(asked, &report)))
@@ -179,17 +180,16 @@ fn no_document(asked: &Asked<'_>, paths: &[PathBuf], report: &IngestReport) -> P
     let given: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
     let detail = match report.ignored_files {
         0 => "it is empty".to_owned(),
-        _ => report.notes.first().cloned().unwrap_or_else(|| {
-            format!("{} passed over", count(report.ignored_files, "file"))
-        }),
+        _ => report
+            .notes
+            .first()
+            .cloned()
+            .unwrap_or_else(|| format!("{} passed over", count(report.ignored_files, "file"))),
     };
-    let prune = report.kept > 0 || switch_in(asked.matches, PRUNE);
-    let hint = if prune {
-        "See that it is mounted and complete; `--prune --allow-empty` removes its documents.".to_owned()
-    } else if report.ignored_files > 0 {
-        "See what was passed over with `--verbose`; `--format` reads files of any suffix.".to_owned()
+    let hint = if report.ignored_files > 0 {
+        "See what was passed over with `--verbose`; `--format` reads files of any suffix."
     } else {
-        "Check the path, and that what should be there is mounted.".to_owned()
+        "Check the path, and that what should be there is mounted."
     };
     Problem::new(Kind::Degraded, format!("there is no document in {}", given.join(", ")))
         .detail(detail)
@@ -318,7 +318,13 @@ fn say(asked: &Asked<'_>, report: &IngestReport) {
         print::err(&format!("note: {note}\n"));
     }
     for kept in &report.kept_places {
-        print::err(&format!("{} {}\n{} {}\n", paint("kept:", YELLOW), kept.reason, paint("hint:", CYAN), kept.hint));
+        print::err(&format!(
+            "{} {}\n{} {}\n",
+            paint("kept:", YELLOW),
+            kept.reason,
+            paint("hint:", CYAN),
+            kept.hint
+        ));
     }
 }
 

@@ -40,7 +40,8 @@ async fn a_few_documents_take_one_connection_that_is_given_back_as_it_was() {
     assert_eq!((report.changed, report.unchanged), (1, 1), "{report:?}");
     let left = "SELECT count(*) FROM pg_class WHERE relname = 'howdah_staging'";
     assert_eq!(world.value(left).await, 0);
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+    let open =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
     assert_eq!(world.value(open).await, 0);
     assert!(world.run(request("z")).await.unwrap().wrote_nothing());
 }
@@ -49,14 +50,18 @@ async fn a_few_documents_take_one_connection_that_is_given_back_as_it_was() {
 async fn documents_that_are_refused_leave_no_transaction_behind() {
     let world = World::new(&[]).await;
     let client = world.database.client().await;
-    client.batch_execute("ALTER TABLE notes ADD CONSTRAINT short CHECK (length(content) < 10)").await.unwrap();
+    client
+        .batch_execute("ALTER TABLE notes ADD CONSTRAINT short CHECK (length(content) < 10)")
+        .await
+        .unwrap();
     let request = |text: &str| {
         let documents = vec![json!({"source": "a", "content": text})];
         IngestRequest::new(vec![Input::Records("documents".into(), documents)], world.collection())
     };
     world.run(request("much longer than that")).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+    let open =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
     assert_eq!(world.value(open).await, 0);
     assert_eq!(world.run(request("short")).await.unwrap().new, 1);
 }

@@ -106,7 +106,8 @@ impl World {
 
     /// A request for paths.
     pub fn request(&self, paths: &[&Path]) -> IngestRequest {
-        let request = IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection());
+        let request =
+            IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection());
         IngestRequest { base: Some(self.dir.path().to_owned()), ..request }
     }
 

@@ -9,7 +9,8 @@ async fn sources(world: &World) -> Vec<String> {
     let sql = "SELECT source FROM howdah.sources ORDER BY 1";
     let rows = world.database.client().await.query(sql, &[]).await.unwrap();
     let sources: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let in_table = world.database.client().await.query("SELECT DISTINCT source FROM notes ORDER BY 1", &[]).await;
+    let in_table =
+        world.database.client().await.query("SELECT DISTINCT source FROM notes ORDER BY 1", &[]).await;
     let in_table: Vec<String> = in_table.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(sources, in_table);
     sources

@@ -30,7 +30,10 @@ async fn an_emptied_folder_removes_nothing() {
     assert_eq!(world.count().await, 3);
     let kept = &report.kept_places[0];
     assert_eq!((kept.place.as_str(), kept.documents, kept.gone), ("d", 3, 3));
-    assert!(kept.reason.contains("none of the 3 documents of collection `notes` that came from `d`"), "{kept:?}");
+    assert!(
+        kept.reason.contains("none of the 3 documents of collection `notes` that came from `d`"),
+        "{kept:?}"
+    );
     assert!(kept.hint.contains("--prune --allow-empty"), "{kept:?}");
     // Somebody who means it says so.
     let mut request = world.request(&[&dir]);
@@ -58,7 +61,10 @@ async fn a_folder_that_lost_more_than_the_declared_share_keeps_all() {
     files[..20].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let report = prune(&world, &[&dir]).await;
     assert_eq!((report.removed, report.kept), (0, 20), "{report:?}");
-    assert!(report.kept_places[0].reason.contains("20 of the 50") && report.kept_places[0].reason.contains("20 %"));
+    assert!(
+        report.kept_places[0].reason.contains("20 of the 50")
+            && report.kept_places[0].reason.contains("20 %")
+    );
     world.spec.collections["notes"].max_removed = Some("10".into());
     assert_eq!(prune(&world, &[&dir]).await.kept, 20);
     world.spec.collections["notes"].max_removed = Some("40%".into());
@@ -135,4 +141,22 @@ async fn a_file_that_cannot_be_read_keeps_its_document_wherever_the_folder_is_na
     let report = prune(&world, &[&dir]).await;
     assert_eq!((report.removed, report.bad), (0, 2), "{report:?}");
     assert_eq!(world.count().await, 4);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_looked_into_keeps_what_came_from_it() {
+    let world = World::new(&[]).await;
+    let (dir, files) = folder(&world, 6).await;
+    let below = world.file("d/deep/e.md", "deep");
+    world.file("d/deep/r.jsonl", "{\"id\": \"own\", \"content\": \"record\"}\n");
+    assert_eq!(prune(&world, &[&dir]).await.new, 2);
+    // Whoever may read everything meets no folder that may not be read, but one that leads to itself.
+    let deep = below.parent().unwrap();
+    std::fs::remove_dir_all(deep).unwrap();
+    std::os::unix::fs::symlink(deep, deep).unwrap();
+    std::fs::remove_file(&files[0]).unwrap();
+    let report = prune(&world, &[&dir]).await;
+    assert_eq!((report.removed, report.kept, report.bad), (1, 0, 1), "{report:?}");
+    assert_eq!(report.removed_documents, ["d/000.md"]);
+    assert_eq!(world.count().await, 7);
 }

@@ -52,7 +52,11 @@ async fn a_dry_run_counts_and_changes_nothing() {
         world.run(request)
     };
     let report = dry(false).await.unwrap();
-    assert_eq!((report.new, report.embedded, report.rows_written, report.dry_run), (3, 3, 3, true), "{report:?}");
+    assert_eq!(
+        (report.new, report.embedded, report.rows_written, report.dry_run),
+        (3, 3, 3, true),
+        "{report:?}"
+    );
     assert_eq!((world.count().await, world.embedded().await.len()), (0, 0));
     world.ingest(&[&dir]).await.unwrap();
     std::fs::remove_file(gone).unwrap();

@@ -102,7 +102,9 @@ impl Story {
     fn records(&mut self) {
         let count = self.random.random_range(1..30);
         let lines: String = (0..count)
-            .map(|i| format!("{{\"id\": \"r{i}\", \"content\": \"record {}\"}}\n", self.random.random_range(0..3)))
+            .map(|i| {
+                format!("{{\"id\": \"r{i}\", \"content\": \"record {}\"}}\n", self.random.random_range(0..3))
+            })
             .collect();
         std::fs::write(self.folder().join("r.jsonl"), lines).unwrap();
     }
@@ -120,7 +122,8 @@ impl Story {
             }
             Operation::Change => {
                 let text = self.text();
-                if let Some(path) = self.any_file().filter(|path| path.extension().is_some_and(|s| s == "md")) {
+                if let Some(path) = self.any_file().filter(|path| path.extension().is_some_and(|s| s == "md"))
+                {
                     std::fs::write(path, text).unwrap();
                 }
             }
@@ -136,7 +139,8 @@ impl Story {
             }
             Operation::Rename => {
                 let to = self.new_file();
-                if let Some(path) = self.any_file().filter(|path| path.extension().is_some_and(|s| s == "md")) {
+                if let Some(path) = self.any_file().filter(|path| path.extension().is_some_and(|s| s == "md"))
+                {
                     std::fs::rename(path, to).unwrap();
                 }
             }

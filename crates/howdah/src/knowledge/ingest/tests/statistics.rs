@@ -23,13 +23,14 @@ async fn after_a_load_the_planner_knows_how_many_rows_there_are() {
     let lines: String = (0..30_000).map(line).collect();
     world.file("v.jsonl", lines);
     world.ingest(&[&path]).await.unwrap();
-    for (test, rows) in [
-        ("true", 30_000.0),
-        ("topic = 't7'", 30.0),
-        ("metadata @> '{\"language\": \"l7\"}'", 300.0),
-    ] {
+    for (test, rows) in
+        [("true", 30_000.0), ("topic = 't7'", 30.0), ("metadata @> '{\"language\": \"l7\"}'", 300.0)]
+    {
         let expected = expected(&world, test).await;
-        assert!((rows / 2.0..=rows * 2.0).contains(&expected), "{test}: {expected} rows expected, {rows} there");
+        assert!(
+            (rows / 2.0..=rows * 2.0).contains(&expected),
+            "{test}: {expected} rows expected, {rows} there"
+        );
     }
 }
 
