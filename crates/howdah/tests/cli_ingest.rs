@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use common::{Story, told};
@@ -73,7 +74,20 @@ fn files_and_folders_are_loaded_as_they_are() {
     let (story, _runtime, _server) = up();
     from_two_directories(&story);
     what_is_not_read(&story);
+    a_stream_that_stands_still(&story);
     emptied(&story);
+}
+
+fn a_stream_that_stands_still(story: &Story) {
+    let mut ingest = story.begin(&["ingest", "lib", "-"]);
+    let mut input = ingest.stdin.take().unwrap();
+    input.write_all(b"{\"id\": \"stream\", \"content\": \"One line.\"}\n").unwrap();
+    input.flush().unwrap();
+    let there = "SELECT count(*) FROM lib WHERE source = 'stream'";
+    common::until("what came is written, though no more comes", || story.value(there) == "1");
+    drop(input);
+    let ended = ingest.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", told(&ended));
 }
 
 fn from_two_directories(story: &Story) {

@@ -3,7 +3,7 @@
 //! [`run`] is a pipeline of four, each a stage ahead of the next, with a short queue between them so that memory stays
 //! bounded whatever is read:
 //!
-//! 1. a thread reads documents and gathers them into batches (`knowledge::read`);
+//! 1. a thread reads documents (`knowledge::read`) and gathers them into batches (`gather`);
 //! 2. the planner leaves out what `howdah.sources` knows already, cuts the rest into chunks and compares them with the rows
 //!    that are there (`plan`);
 //! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`fill`, `encode`);
@@ -19,6 +19,7 @@ mod connection;
 mod embedded;
 mod encode;
 mod fill;
+mod gather;
 mod job;
 mod older;
 mod pipeline;

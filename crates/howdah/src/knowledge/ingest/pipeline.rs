@@ -3,43 +3,27 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
 use super::fill::{fill, fill_batch};
-use super::job::{Feed, Job, PACE, Planned, Queue, Taken, blocking};
+use super::gather::{Read, read};
+use super::job::{Feed, Job, Planned, Queue, Taken, blocking};
 use super::older::Older;
 use super::plan::Change;
 use super::prune;
-use super::request::{IngestRequest, SMALL};
+use super::request::SMALL;
 use super::rows::rows;
 use super::writable::Role;
 use super::write::{self, Batch, Names, Writer};
-use crate::knowledge::read::{BadRecord, Body, Document, Input, Passed, PassedOver, Reader, Refusal};
+use crate::knowledge::read::{BadRecord, Document, Input};
 use crate::observe::progress::Event;
 use howdah_postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
 const NAMES: usize = 4 << 20;
-/// Bytes of text in a batch where the embedder is the brake.
-const TEXT_BYTES: u64 = 64 << 10;
-/// Bytes in a batch where it is not.
-const READY_BYTES: u64 = 16 << 20;
-/// The first batch has this part of the rows of others.
-const FIRST_PART: usize = 8;
-/// Documents read together.
-#[derive(Default)]
-struct Read {
-    documents: Vec<Taken>,
-    seen: prune::Seen,
-    bytes: u64,
-    /// Bytes of text that have to be embedded.
-    text: u64,
-    rows: usize,
-}
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
 pub(super) async fn run(
@@ -99,81 +83,6 @@ pub(super) async fn run_small(job: Arc<Job>, connection: Connection) -> Result<(
     }
     writer.finish();
     Ok(())
-}
-
-// --- reading
-
-fn read(job: &Job, queue: &Queue<Read>) {
-    let IngestRequest { inputs, format, limits, selection, .. } = job.request.clone();
-    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape))
-        .named(job.request.naming())
-        .selecting(selection);
-    let goes_on = job.request.goes_on();
-    let mut batch = Read::default();
-    let mut begun = Instant::now();
-    // A short one first: the writer waits for it.
-    let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
-    loop {
-        let item = reader.next();
-        batch.seen.files(reader.opened());
-        reader.passed_over().iter().for_each(|passed| pass_over(job, &mut batch, passed));
-        job.tally.files(reader.files());
-        if job.request.stop.is_cancelled() {
-            return;
-        }
-        match item {
-            None => break,
-            Some(Ok(document)) => batch.add(document, reader.origin().cloned()),
-            Some(Err(Refusal::Bad(bad))) if goes_on => {
-                batch.seen.unread(reader.origin());
-                job.tally.bad(bad);
-            }
-            Some(Err(refusal)) => {
-                let problem = match refusal {
-                    Refusal::Bad(bad) => bad.problem(),
-                    Refusal::Fatal(problem) => problem,
-                };
-                let _ = queue.blocking_send(Err(problem));
-                return;
-            }
-        }
-        // A queue that is closed has told its trouble further down.
-        if batch.is_full(rows) || begun.elapsed() >= PACE {
-            if queue.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                return;
-            }
-            begun = Instant::now();
-            rows = job.request.batch_rows;
-        }
-    }
-    let _ = queue.blocking_send(Ok(batch));
-}
-
-/// What was not to be read is not gone.
-fn pass_over(job: &Job, batch: &mut Read, passed: &PassedOver) {
-    job.tally.passed_over(passed);
-    if passed.why != Passed::NoFormat {
-        batch.seen.unread(passed.name.as_deref().map(Into::into).as_ref());
-    }
-}
-
-impl Read {
-    fn add(&mut self, document: Document, origin: Option<Arc<str>>) {
-        self.bytes += document.bytes;
-        match &document.body {
-            Body::Rows(rows) => self.rows += rows.len(),
-            Body::Record(record) if record.embedding.is_some() => self.rows += 1,
-            Body::Record(_) | Body::Text { .. } => {
-                self.rows += 1;
-                self.text += document.bytes;
-            }
-        }
-        self.documents.push((document, origin));
-    }
-
-    fn is_full(&self, rows: usize) -> bool {
-        self.text >= TEXT_BYTES || self.bytes >= READY_BYTES || self.rows >= rows
-    }
 }
 
 // --- planning

@@ -80,6 +80,16 @@ pub enum Refusal {
     Fatal(Problem),
 }
 
+impl Refusal {
+    /// The problem that ends an ingest which does not go on.
+    pub fn problem(self) -> Problem {
+        match self {
+            Refusal::Bad(bad) => bad.problem(),
+            Refusal::Fatal(problem) => problem,
+        }
+    }
+}
+
 impl From<BadRecord> for Refusal {
     fn from(bad: BadRecord) -> Self {
         Refusal::Bad(bad)

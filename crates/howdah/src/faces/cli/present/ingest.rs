@@ -140,7 +140,7 @@ async fn here(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     }
     let nothing = report.documents + report.bad + report.removed + report.kept == 0;
     if nothing && paths.iter().any(|path| path.is_dir()) {
-        return Err(no_document(asked, paths, &report).into());
+        return Err(no_document(paths, &report).into());
     }
     Ok(ExitCode::from(exit(asked, &report)))
 }
@@ -176,7 +176,7 @@ fn exit(asked: &Asked<'_>, report: &IngestReport) -> u8 {
 }
 
 /// Directories in which there is nothing to read.
-fn no_document(asked: &Asked<'_>, paths: &[PathBuf], report: &IngestReport) -> Problem {
+fn no_document(paths: &[PathBuf], report: &IngestReport) -> Problem {
     let given: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
     let detail = match report.ignored_files {
         0 => "it is empty".to_owned(),
