@@ -57,6 +57,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
         pools: Pools::new(target, CONNECTIONS),
         gate: Gate::new(0, None),
         jobs: Jobs::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
         started: Instant::now(),
         rest: None,
         tuned: directory.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),

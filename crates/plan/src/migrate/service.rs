@@ -129,6 +129,9 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
                 }
                 may(SCHEMA, "collections", privileges);
                 may(SCHEMA, "sources", privileges);
+                if *purpose == Purpose::Write {
+                    may(SCHEMA, "embedded", WRITES);
+                }
                 for schema in extension_schemas(work, database) {
                     rights.entry(schema).or_default();
                 }

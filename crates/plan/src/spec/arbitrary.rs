@@ -343,6 +343,7 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
                 chunking: Chunking { max_tokens, overlap },
                 index,
                 documents: if documents { vec!["docs".to_owned()] } else { Vec::new() },
+                max_removed: documents.then(|| format!("{max_tokens}")),
             }
         },
     );

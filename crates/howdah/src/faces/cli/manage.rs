@@ -128,8 +128,12 @@ async fn welcome(
         lines.push((String::new(), "shown this once; make others with howdah keys create".to_owned()));
     }
     if left_out > 0 {
-        let what = print::count(left_out, "document");
-        lines.push(("Left out".to_owned(), format!("{what} that could not be read, named above")));
+        let what = if left_out == 1 {
+            "1 file, record or folder"
+        } else {
+            &format!("{left_out} files, records or folders")
+        };
+        lines.push(("Left out".to_owned(), format!("{what}, named above")));
         lines.push((String::new(), "correct and load them with howdah up".to_owned()));
     }
     let next = match first {

@@ -1,23 +1,24 @@
 //! Writing: whole documents, several in a transaction.
 //!
 //! The rows of `howdah.sources` go first: inserting a new one or updating one *from the hash it was seen with* locks the
-//! document against everybody else who ingests it. Then the table's rows: deletions, moves, rows written over, rows that
+//! document against everybody else who ingests it. Before them come documents that only change their name or origin. Then
+//! the table's rows: deletions, moves, rows written over, rows that
 //! are new (binary COPY, into the table itself or through a staging table of this session). A transaction that does not
 //! commit leaves nothing.
 
 use bytes::Bytes;
-use futures_util::{SinkExt, stream};
 use howdah_plan::problem::{Kind, Problem};
-use tokio_postgres::Client;
 
+use super::connection::Connection;
 use super::encode::{self, Copy};
+use super::older::Renames;
 use super::plan::Change;
 use super::writable::{Role, WritableTable};
-use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
 pub(super) struct Batch {
+    names: Names,
     new_sources: Vec<Bytes>,
     changed: Changed,
     deletes: Places,
@@ -34,6 +35,7 @@ pub(super) struct Tally {
     pub new: u64,
     pub changed: u64,
     pub unchanged: u64,
+    pub renamed: u64,
     pub rows_written: u64,
     pub rows_unchanged: u64,
     pub rows_removed: u64,
@@ -41,9 +43,26 @@ pub(super) struct Tally {
     pub bytes: u64,
 }
 
+/// What changes of documents whose text is as it was.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Documents that came from another file, or from none that was known: their names, and where they come from.
+    pub sources: Vec<String>,
+    pub origins: Vec<String>,
+    /// Documents named by an older rule.
+    pub renames: Renames,
+}
+
+impl Names {
+    fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.renames.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct Changed {
     sources: Vec<String>,
+    origins: Vec<String>,
     was: Vec<Vec<u8>>,
     hashes: Vec<Vec<u8>>,
     rows: Vec<i32>,
@@ -63,20 +82,22 @@ struct Moves {
 }
 
 impl Batch {
-    /// Encodes changes. `tally` says what is known already: unchanged documents, bytes, texts embedded.
-    pub fn encode(target: &WritableTable, changes: Vec<Change>, mut tally: Tally) -> Self {
+    /// Encodes changes. `tally` says what is known already: unchanged documents and their bytes, texts embedded.
+    pub fn encode(target: &WritableTable, names: Names, changes: Vec<Change>, mut tally: Tally) -> Self {
         let (mut sources, mut updates, mut inserts) = (Copy::default(), Copy::default(), Copy::default());
         let (mut changed, mut deletes, mut moves) = (Changed::default(), Places::default(), Moves::default());
         for change in changes {
             let Change { source, hash, was, rows, .. } = &change;
+            tally.bytes += change.bytes;
             match was {
                 None => {
                     tally.new += 1;
-                    encode::source(&mut sources, &target.collection, source, hash, *rows);
+                    encode::source(&mut sources, &target.collection, &change);
                 }
                 Some(was) => {
                     tally.changed += 1;
                     changed.sources.push(source.clone());
+                    changed.origins.push(change.origin.as_deref().unwrap_or_default().to_owned());
                     changed.was.push(was.clone());
                     changed.hashes.push(hash.to_vec());
                     changed.rows.push(*rows);
@@ -98,6 +119,7 @@ impl Batch {
         tally.rows_removed += deletes.chunks.len() as u64;
         tally.rows_written += updates.rows() + inserts.rows() + moves.to.len() as u64;
         Batch {
+            names,
             new_sources: sources.finish(),
             changed,
             deletes,
@@ -110,13 +132,18 @@ impl Batch {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.new_sources.is_empty() && self.changed.sources.is_empty()
+        self.names.is_empty() && self.new_sources.is_empty() && self.changed.sources.is_empty()
+    }
+
+    /// Documents that are removed because they are there under another name.
+    pub fn duplicates(&self) -> &[String] {
+        &self.names.renames.duplicates
     }
 }
 
 /// A connection that writes.
 pub(super) struct Writer {
-    client: Own,
+    client: Connection,
     target: WritableTable,
     /// Whether the session has its staging table.
     staged: bool,
@@ -125,8 +152,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer on a connection of its own.
-    pub fn new(client: Own, target: WritableTable) -> Self {
+    /// A writer on a connection.
+    pub fn new(client: Connection, target: WritableTable) -> Self {
         Writer { client, target, staged: false, open: false }
     }
 
@@ -140,16 +167,23 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        if !batch.updates.is_empty() && !self.staged {
-            self.stage().await?;
+        // A session that goes back gets its staging table within the transaction, and loses it with that.
+        let lent = self.client.is_lent();
+        if !batch.updates.is_empty() && !self.staged && !lent {
+            self.stage("DELETE ROWS").await?;
+            self.staged = true;
         }
         let doing = self.doing();
-        self.client.batch_execute("BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        self.client.begin().await.map_err(|e| from_pg(&e, &doing))?;
         self.open = true;
+        if !batch.updates.is_empty() && lent {
+            self.stage("DROP").await?;
+        }
         let work = Work { client: &self.client, target: &self.target, doing: &doing };
         if first {
             work.remember().await?;
         }
+        work.names(&batch.names).await?;
         work.sources(batch).await?;
         work.delete(&batch.deletes).await?;
         work.shift(&batch.moves).await?;
@@ -166,7 +200,7 @@ impl Writer {
         if !std::mem::take(&mut self.open) {
             return Ok(());
         }
-        self.client.batch_execute("COMMIT").await.map_err(|e| from_pg(&e, &self.doing()))
+        self.client.commit().await.map_err(|e| from_pg(&e, &self.doing()))
     }
 
     /// Closes the connection; nothing is open on it.
@@ -178,23 +212,21 @@ impl Writer {
         format!("write into collection `{}`", self.target.collection)
     }
 
-    /// Makes the session's staging table, outside the transaction, so that it stays.
-    async fn stage(&mut self) -> Result<(), Problem> {
+    /// Makes the session's staging table.
+    async fn stage(&mut self, on_commit: &str) -> Result<(), Problem> {
         let WritableTable { table, collection, .. } = &self.target;
         let columns = self.target.column_list();
         self.client
             .batch_execute(&format!(
-                "CREATE TEMP TABLE howdah_staging ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} WITH NO DATA"
+                "CREATE TEMP TABLE howdah_staging ON COMMIT {on_commit} AS SELECT {columns} FROM {table} WITH NO DATA"
             ))
             .await
-            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))?;
-        self.staged = true;
-        Ok(())
+            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))
     }
 }
 
 struct Work<'a> {
-    client: &'a Client,
+    client: &'a Connection,
     target: &'a WritableTable,
     doing: &'a str,
 }
@@ -233,18 +265,62 @@ impl Work<'_> {
         .map(|_| ())
     }
 
+    async fn names(&self, names: &Names) -> Result<(), Problem> {
+        if !names.sources.is_empty() {
+            self.execute(
+                "UPDATE howdah.sources s SET origin = n.origin FROM unnest($2::text[], $3::text[]) AS n (source, origin)
+                 WHERE s.collection = $1 AND s.source = n.source",
+                &[&self.target.collection, &names.sources, &names.origins],
+            )
+            .await?;
+        }
+        let renames = &names.renames;
+        let (table, column) = (&self.target.table, self.target.column(Role::Source));
+        if !renames.duplicates.is_empty() {
+            let parameters: &[&(dyn postgres_types::ToSql + Sync)] = &[&renames.duplicates];
+            self.execute(
+                "DELETE FROM howdah.sources WHERE collection = $1 AND source = ANY ($2)",
+                &[&self.target.collection, &renames.duplicates],
+            )
+            .await?;
+            self.execute(&format!("DELETE FROM {table} WHERE {column} = ANY ($1)"), parameters).await?;
+        }
+        if renames.old.is_empty() {
+            return Ok(());
+        }
+        let renamed = self
+            .execute(
+                "UPDATE howdah.sources s SET source = n.new, origin = n.origin
+                 FROM unnest($2::text[], $3::text[], $4::text[]) AS n (old, new, origin)
+                 WHERE s.collection = $1 AND s.source = n.old",
+                &[&self.target.collection, &renames.old, &renames.new, &renames.origins],
+            )
+            .await?;
+        if renamed != renames.old.len() as u64 {
+            return Err(raced(&self.target.collection));
+        }
+        let sql = format!(
+            "UPDATE {table} t SET {column} = n.new FROM unnest($1::text[], $2::text[]) AS n (old, new)
+             WHERE t.{column} = n.old"
+        );
+        self.execute(&sql, &[&renames.old, &renames.new]).await.map(|_| ())
+    }
+
     async fn sources(&self, batch: &Batch) -> Result<(), Problem> {
-        self.copy("howdah.sources (collection, source, content_hash, chunks)", &batch.new_sources).await?;
-        let Changed { sources, was, hashes, rows } = &batch.changed;
+        self.copy("howdah.sources (collection, source, content_hash, chunks, origin)", &batch.new_sources)
+            .await?;
+        let Changed { sources, origins, was, hashes, rows } = &batch.changed;
         if sources.is_empty() {
             return Ok(());
         }
         let updated = self
             .execute(
-                "UPDATE howdah.sources s SET content_hash = n.hash, chunks = n.rows, ingested_at = now()
-                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[]) AS n (source, was, hash, rows)
+                "UPDATE howdah.sources s
+                 SET content_hash = n.hash, chunks = n.rows, origin = n.origin, ingested_at = now()
+                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[], $6::text[])
+                      AS n (source, was, hash, rows, origin)
                  WHERE s.collection = $1 AND s.source = n.source AND s.content_hash = n.was",
-                &[&self.target.collection, sources, was, hashes, rows],
+                &[&self.target.collection, sources, was, hashes, rows, origins],
             )
             .await?;
         if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection)) }
@@ -316,11 +392,7 @@ impl Work<'_> {
             return Ok(());
         }
         let sql = format!("COPY {into} FROM STDIN (FORMAT binary)");
-        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(|e| self.fail(&e))?;
-        let mut sink = Box::pin(sink);
-        let mut messages = stream::iter(messages.iter().cloned().map(Ok));
-        sink.send_all(&mut messages).await.map_err(|e| self.fail(&e))?;
-        sink.as_mut().finish().await.map(|_| ()).map_err(|e| self.fail(&e))
+        self.client.copy_in(&sql, messages).await.map(|_| ()).map_err(|e| self.fail(&e))
     }
 }
 
