@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{Config, ConfigCommand, Init};
 use super::common::{Common, Format};
+use super::origin;
 use super::print::{self, GREEN, paint};
 use super::refusal::Outcome;
 use crate::daemon::declaration::Declaration;
@@ -58,7 +59,8 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
         ConfigCommand::Schema => print::out(&schema::text()),
         ConfigCommand::Show => {
             let declaration = Declaration::find(common.file.as_deref())?;
-            let rows = super::origin::values(&declaration)?;
+            origin::remark(common, &declaration);
+            let rows = origin::values(&declaration)?;
             print::rows(
                 common.output,
                 &json!(rows),
@@ -73,6 +75,7 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
 /// Prints what programs need to connect.
 pub async fn env(common: &Common) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
+    origin::remark(common, &declaration);
     let variables = local::environment(&declaration)?;
     match common.output {
         Format::Json | Format::Jsonl => {

@@ -63,8 +63,8 @@ fn address(url: &str, mistakes: &mut Mistakes) {
             "Write `postgres://user@host:5432/database?sslmode=verify-full`.",
         );
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    // A password that is not encoded may have a `/` or a `#` in it.
+    let user = rest.split('?').next().and_then(|place| place.rsplit_once('@')).map(|(user, _)| user);
     let query = rest.split_once('?').map(|(_, query)| query).unwrap_or_default();
     let parameters: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let secret = |name: &str| matches!(name, "password" | "sslpassword");
@@ -75,7 +75,7 @@ fn address(url: &str, mistakes: &mut Mistakes) {
             "Take it out, put it into an environment variable and name that: `password_env = \"DATABASE_PASSWORD\"`.",
         );
     }
-    const MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+    const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
     let mode = parameters.iter().find(|(name, _)| *name == "sslmode").map(|(_, mode)| *mode);
     if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {
         let hint = match nearest(mode, MODES) {
