@@ -284,6 +284,13 @@ fn a_hang_up_changes_each_key_that_can_change() {
         let too_large =
             async || world.post("/v1/collections/other/search", large.clone()).await.status() == 413;
         world.comes("max_body_bytes", too_large).await;
+        write(&api("requests_per_second = 0\ncors = [\"https://app.example.com\"]"));
+        let asks = async || {
+            let request = world.client.request(reqwest::Method::OPTIONS, format!("{}/v1/status", world.base));
+            let request = request.header("origin", "https://app.example.com");
+            request.header("access-control-request-method", "GET").send().await.unwrap().status() == 200
+        };
+        world.comes("cors", asks).await;
         write(&api("requests_per_second = 0\nmax_pool = 7"));
         let log = world.story.instance().join("howdah.log");
         let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 7");

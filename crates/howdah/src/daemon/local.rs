@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 
+use super::as_role;
 use super::background;
 use super::declaration::Declaration;
 use super::directory::InstanceDirectory;
@@ -146,27 +147,26 @@ pub async fn stop_rest(
 /// in the same shell finds that one by its declaration, with the owner's token, also after it has moved to another port.
 pub const OWN_REST_VARIABLE: &str = "HOWDAH_OWN_URL";
 
-/// What programs need to connect, as environment variables, the password included.
+/// What programs need to connect, as environment variables: the database as the role that `wanted` means, the password
+/// included, and REST. Also says which role it is and why, in words.
 ///
 /// # Errors
-/// As [`target`].
-pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, String)>, Problem> {
+/// As [`as_role::target`].
+pub async fn environment(
+    declaration: &Declaration,
+    wanted: Option<&str>,
+) -> Result<(Vec<(&'static str, String)>, String), Problem> {
     let home = home()?;
-    let spec = &declaration.spec;
-    let mut target = target(declaration, &home)?;
-    let directory = InstanceDirectory::existing(declaration, &home.instances());
-    let own = find::declared(&spec.server)?.is_none();
-    if own && let Some(directory) = &directory {
-        target = Layout::new(&home, &directory.id, &spec.server).tcp_target()?;
-    }
-    let url = target.with_database(database(spec)).url_with_password();
+    let (target, whose) = as_role::target(declaration, &home, wanted).await?;
+    let url = target.url_with_password();
     let mut variables = vec![(find::URL_VARIABLE, url.clone())];
-    if own {
+    if find::declared(&declaration.spec.server)?.is_none() {
         variables.push((find::OWN_URL_VARIABLE, url));
     }
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
     if let Some(running) = directory.and_then(|directory| directory.record()) {
         variables.push(("HOWDAH_URL", running.rest.clone()));
         variables.push((OWN_REST_VARIABLE, running.rest));
     }
-    Ok(variables)
+    Ok((variables, whose))
 }

@@ -253,6 +253,7 @@ impl Daemon {
         let watch = serving.watch();
         let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
+        context.runtime.pools.stop();
         serving.stop().await;
         jobs.stop().await;
         // It ends with the jobs.

@@ -7,7 +7,7 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::schema;
 use serde_json::{Value, json};
 
-use super::args::{Config, ConfigCommand, Init};
+use super::args::{Config, ConfigCommand, Env, Init};
 use super::common::{Common, Format};
 use super::origin;
 use super::print::{self, GREEN, paint};
@@ -73,10 +73,15 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
 }
 
 /// Prints what programs need to connect.
-pub async fn env(common: &Common) -> Outcome {
+pub async fn env(common: &Common, flags: &Env) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
     origin::remark(common, &declaration);
-    let variables = local::environment(&declaration)?;
+    let (variables, whose) = local::environment(&declaration, flags.role.as_deref()).await?;
+    if !common.quiet && flags.role.is_none() {
+        let role = variables.first().and_then(|(_, url)| url::Url::parse(url).ok());
+        let role = role.map(|url| url.username().to_owned()).unwrap_or_default();
+        print::err(&format!("note: as role {role}: {whose}; `--role` names another\n"));
+    }
     match common.output {
         Format::Json | Format::Jsonl => {
             let map: serde_json::Map<String, Value> =

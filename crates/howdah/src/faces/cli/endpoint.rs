@@ -194,7 +194,10 @@ async fn found(common: &Common, start: bool) -> Result<Whom, Refusal> {
 }
 
 /// Sees to it that PostgreSQL runs for this command, and says so where it is started for it.
-async fn ensure(common: &Common, declaration: &Declaration) -> Result<(), Problem> {
+///
+/// # Errors
+/// As [`crate::daemon::standalone::Started::ensure`].
+pub async fn ensure(common: &Common, declaration: &Declaration) -> Result<(), Problem> {
     let tell = |told: Told| match told {
         Told::Waiting(holder) => waiting(common, &holder),
         Told::Starting if !common.quiet => {
