@@ -78,13 +78,14 @@ fn batches(story: &Story) {
     assert_eq!(answers[0]["answer"]["results"][0]["source"], "elephants");
     assert_eq!(answers[1]["error"]["kind"], "usage");
     assert_eq!(answers[2]["answer"]["results"][0]["source"], "backups");
-    says!("batch", story.clean(&common::told(&story.feed(&["search-batch", "notes"], lines))));
-    let wrong = story.feed(&["search-batch", "notes"], "{\"text\": \"x\", \"collection\": \"other\"}\n");
+    says!("batch", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], lines))));
+    let wrong =
+        story.feed(&["search-batch", "-c", "notes"], "{\"text\": \"x\", \"collection\": \"other\"}\n");
     says!("batch_other", story.clean(&common::told(&wrong)));
-    says!("batch_empty", story.clean(&common::told(&story.feed(&["search-batch", "notes"], ""))));
-    says!("batch_not_json", story.clean(&common::told(&story.feed(&["search-batch", "notes"], "x\n"))));
+    says!("batch_empty", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], ""))));
+    says!("batch_not_json", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], "x\n"))));
     let many = "{\"text\": \"x\"}\n".repeat(101);
-    says!("batch_many", story.clean(&common::told(&story.feed(&["search-batch", "notes"], &many))));
+    says!("batch_many", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], &many))));
     says!("update", story.tell(&["update", "notes", "1", "--metadata", "{\"lang\": \"en\"}"]));
     says!("jobs_none", story.tell(&["jobs"]));
 }

@@ -47,12 +47,12 @@ pub async fn target(
     for name in spec.roles.iter().filter(|(_, role)| role.login).map(|(name, _)| name) {
         let Ok(password) = password_of(spec, name) else { continue };
         let target = base.as_role(name, Some(password));
-        if works_with_rows(spec, name) && connect::connect(&target).await.is_ok() {
+        if works_with_rows(spec, name) && works(&target).await? {
             return Ok((target, "the first declared role that may log in".to_owned()));
         }
     }
     let target = service(Purpose::Write);
-    if connect::connect(&target).await.is_ok() {
+    if works(&target).await? {
         let why = "the role with which howdah reads and writes collections, since no declared role can be logged in as";
         return Ok((target, why.to_owned()));
     }
@@ -114,6 +114,17 @@ fn works_with_rows(spec: &Spec, name: &str) -> bool {
     let database = local::database(spec);
     let owns = spec.databases.get(database).is_some_and(|one| one.owner.as_deref() == Some(name));
     owns || spec.roles[name].grants.iter().any(|grant| grant.database == database)
+}
+
+/// Whether a role can be logged in as. Of a server that does not answer nobody knows, and nobody is handed more rights for it.
+async fn works(target: &Target) -> Result<bool, Problem> {
+    match connect::connect(target).await {
+        Ok(_) => Ok(true),
+        Err(problem) if matches!(problem.kind, Kind::Unreachable | Kind::Timeout | Kind::Busy) => {
+            Err(problem)
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// Logs in once.
