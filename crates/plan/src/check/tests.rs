@@ -267,6 +267,19 @@ fn a_build_and_an_index_take_what_was_measured() {
     assert_eq!(world.judge("pgv.index.bloat", row(10_000 * 8_000, 1 << 30)).len(), 1);
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 39_000_000)), []);
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 8 << 20)).len(), 1);
+    // A figure beyond what the declared machine has is no advice.
+    let declared = |memory: &str| World {
+        spec: Some(toml::from_str(&format!("name = 'x'\n[server]\nmemory = '{memory}'\n")).unwrap()),
+        machine: Some(Machine { memory_bytes: 24 << 30, ..Machine::default() }),
+        ..World::default()
+    };
+    let fix = |memory: &str| declared(memory).judge("pgv.index.mwm_fit", row(0, 8 << 20))[0].fix.clone();
+    assert_eq!(
+        fix("2GiB").text,
+        "SET maintenance_work_mem = '37MB'; -- in the session that builds, if the machine has it"
+    );
+    assert_eq!(fix("64MB").kind, FixKind::Advice);
+    assert!(fix("64MB").text.starts_with("This machine has 64 MB"), "{}", fix("64MB").text);
 }
 
 #[test]

@@ -79,9 +79,9 @@ fn script(report: &Report, unsafe_too: bool, quiet: bool) {
     }
     let commented = report.commented(unsafe_too);
     if commented > 0 {
-        let fixes = print::count(commented as u64, "fix");
         print::err(&format!(
-            "note: {fixes} of the script stand as comments: read them, or print them as statements with `--fix=all`\n"
+            "note: {commented} of the script's fixes stand as comments: read them, or print them as statements with \
+             `--fix=all`\n"
         ));
     }
     if report.findings.is_empty() {
