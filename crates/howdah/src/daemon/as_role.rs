@@ -65,6 +65,30 @@ pub async fn target(
     Ok((base, why.to_owned()))
 }
 
+/// What programs need to connect, as environment variables: the database as the role that `wanted` means, the password
+/// included, and REST. Also says which role it is and why, in words.
+///
+/// # Errors
+/// As [`target`].
+pub async fn environment(
+    declaration: &Declaration,
+    wanted: Option<&str>,
+) -> Result<(Vec<(&'static str, String)>, String), Problem> {
+    let home = local::home()?;
+    let (target, whose) = target(declaration, &home, wanted).await?;
+    let url = target.url_with_password();
+    let mut variables = vec![(find::URL_VARIABLE, url.clone())];
+    if find::declared(&declaration.spec.server)?.is_none() {
+        variables.push((find::OWN_URL_VARIABLE, url));
+    }
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
+    if let Some(running) = directory.and_then(|directory| directory.record()) {
+        variables.push(("HOWDAH_URL", running.rest.clone()));
+        variables.push((local::OWN_REST_VARIABLE, running.rest));
+    }
+    Ok((variables, whose))
+}
+
 /// The declared connection to the database that is meant where none is named, over TCP for a server of Howdah's own, and what
 /// the passwords of the service's roles follow from.
 fn base(declaration: &Declaration, home: &Home) -> Result<(Target, crate::runtime::service::Seed), Problem> {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 
-use super::as_role;
 use super::background;
 use super::declaration::Declaration;
 use super::directory::InstanceDirectory;
@@ -146,27 +145,3 @@ pub async fn stop_rest(
 /// Environment variable by which `howdah env` says that `HOWDAH_URL` names the server of the declaration itself: a command
 /// in the same shell finds that one by its declaration, with the owner's token, also after it has moved to another port.
 pub const OWN_REST_VARIABLE: &str = "HOWDAH_OWN_URL";
-
-/// What programs need to connect, as environment variables: the database as the role that `wanted` means, the password
-/// included, and REST. Also says which role it is and why, in words.
-///
-/// # Errors
-/// As [`as_role::target`].
-pub async fn environment(
-    declaration: &Declaration,
-    wanted: Option<&str>,
-) -> Result<(Vec<(&'static str, String)>, String), Problem> {
-    let home = home()?;
-    let (target, whose) = as_role::target(declaration, &home, wanted).await?;
-    let url = target.url_with_password();
-    let mut variables = vec![(find::URL_VARIABLE, url.clone())];
-    if find::declared(&declaration.spec.server)?.is_none() {
-        variables.push((find::OWN_URL_VARIABLE, url));
-    }
-    let directory = InstanceDirectory::existing(declaration, &home.instances());
-    if let Some(running) = directory.and_then(|directory| directory.record()) {
-        variables.push(("HOWDAH_URL", running.rest.clone()));
-        variables.push((OWN_REST_VARIABLE, running.rest));
-    }
-    Ok((variables, whose))
-}

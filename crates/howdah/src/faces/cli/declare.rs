@@ -12,8 +12,8 @@ use super::common::{Common, Format};
 use super::origin;
 use super::print::{self, GREEN, paint};
 use super::refusal::Outcome;
+use crate::daemon::as_role;
 use crate::daemon::declaration::Declaration;
-use crate::daemon::local;
 
 /// Writes a declaration.
 pub fn init(common: &Common, flags: &Init) -> Outcome {
@@ -76,7 +76,7 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
 pub async fn env(common: &Common, flags: &Env) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
     origin::remark(common, &declaration);
-    let (variables, whose) = local::environment(&declaration, flags.role.as_deref()).await?;
+    let (variables, whose) = as_role::environment(&declaration, flags.role.as_deref()).await?;
     if !common.quiet && flags.role.is_none() {
         let role = variables.first().and_then(|(_, url)| url::Url::parse(url).ok());
         let role = role.map(|url| url.username().to_owned()).unwrap_or_default();
