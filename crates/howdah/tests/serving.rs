@@ -192,6 +192,40 @@ fn a_locked_table_is_nobody_elses_trouble() {
 }
 
 #[test]
+fn who_waits_for_a_connection_when_the_server_stops_hears_that_it_stops() {
+    let world = World::up(TWO);
+    run(async {
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        let administrator = world.administrator().await;
+        administrator.batch_execute("BEGIN; LOCK TABLE vecs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let search = async || {
+            let body = json!({"vector": [1, 0, 0], "limit": 2, "timeout_ms": 25_000});
+            let answer = world.post("/v1/collections/vecs/search", body).await;
+            let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+            let body: Value = answer.json().await.unwrap();
+            (status, retry, body["error"]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let waiting = futures_util::future::join_all((0..40).map(|_| search()));
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            kill(Pid::from_raw(world.server()), Signal::SIGTERM).unwrap();
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            administrator.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let (answers, ()) = tokio::join!(waiting, ending);
+        let told = answers.iter().filter(|(status, _, _)| *status == 503).count();
+        assert!(told > 10 && told < 40, "some wait for a connection and some have one: {told}");
+        for (status, retry, message) in answers {
+            match status {
+                200 => {}
+                503 => assert!(retry && message == "this server of howdah is stopping", "{message}"),
+                _ => panic!("{status}: {message}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_request_that_is_dropped_ends_in_the_server() {
     let world = World::up(TWO);
     run(async {
@@ -324,6 +358,13 @@ fn a_hang_up_changes_each_key_that_can_change() {
         let too_large =
             async || world.post("/v1/collections/other/search", large.clone()).await.status() == 413;
         world.comes("max_body_bytes", too_large).await;
+        write(&api("requests_per_second = 0\ncors = [\"https://app.example.com\"]"));
+        let asks = async || {
+            let request = world.client.request(reqwest::Method::OPTIONS, format!("{}/v1/status", world.base));
+            let request = request.header("origin", "https://app.example.com");
+            request.header("access-control-request-method", "GET").send().await.unwrap().status() == 200
+        };
+        world.comes("cors", asks).await;
         write(&api("requests_per_second = 0\nmax_pool = 9"));
         let log = world.story.instance().join("howdah.log");
         let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 9");

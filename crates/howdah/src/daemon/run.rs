@@ -254,6 +254,7 @@ impl Daemon {
         let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
         serving.context().runtime.ending.cancel();
+        context.runtime.pools.stop();
         serving.stop().await;
         jobs.stop().await;
         // It ends with the jobs.

@@ -187,6 +187,10 @@ impl Host for Context {
         self.declared.limits
     }
 
+    fn cors(&self) -> &[String] {
+        &self.declared.spec.api.cors
+    }
+
     fn ask(
         self: Arc<Self>,
         skill: &'static Skill<Self>,
