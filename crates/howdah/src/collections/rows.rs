@@ -8,6 +8,7 @@ use howdah_plan::search::ask::{check_id, no_such_row};
 use howdah_plan::search::filter::{self, Scope};
 use howdah_plan::search::param::{Param, Params};
 use howdah_plan::search::request::RowId;
+use howdah_plan::search::scan::TableFacts;
 use howdah_plan::spec::resolve::{Resolved, quote_ident, quote_literal};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -108,6 +109,7 @@ pub struct Deleted {
 /// # Errors
 /// `not_found` when there is none; `usage` when the id does not fit the table's key.
 pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Result<StoredRow, Problem> {
+    resolved.named_rows()?;
     let facts = facts::of(pools, resolved).await?;
     let id = check_id(&request.id, &facts.id_type)?;
     let mut params = Params::default();
@@ -115,7 +117,7 @@ pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Re
     let sql = format!(
         "SELECT {} FROM {} AS t WHERE {condition}",
         stored_columns(resolved, request.embedding),
-        resolved.qualified()
+        resolved.rows()
     );
     let client = pools.get(&resolved.database).await?;
     let rows =
@@ -132,6 +134,7 @@ pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Re
 /// `usage` unless exactly one of `ids`, `source` and `filter` is given and fits.
 pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest) -> Result<Deleted, Problem> {
     let facts = facts::of(pools, resolved).await?;
+    writable(resolved, &facts)?;
     let mut params = Params::default();
     let condition = which(request, resolved, &facts.id_type, &mut params)?;
     let failed = |e: tokio_postgres::Error| from_pg(&e, "delete rows");
@@ -143,7 +146,7 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     if request.dry_run {
         let sql = format!(
             "SELECT count(*), count(DISTINCT {source}) FROM {} AS t WHERE {condition}",
-            resolved.qualified()
+            resolved.rows()
         );
         let row = client.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
         let count = |at: usize| row.first().map_or(0, |row| row.get::<_, i64>(at));
@@ -155,9 +158,10 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
         .await
         .map_err(failed)?;
     let sql = format!(
-        "WITH gone AS (DELETE FROM {} AS t WHERE {condition} RETURNING {source} AS source)
+        "WITH gone AS (DELETE FROM {} AS t WHERE ({fixed}) AND ({condition}) RETURNING {source} AS source)
          SELECT count(*), coalesce(array_agg(DISTINCT source) FILTER (WHERE source IS NOT NULL), '{{}}') FROM gone",
-        resolved.qualified()
+        resolved.qualified(),
+        fixed = resolved.fixed(),
     );
     let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
     let (count, mut sources): (i64, Vec<String>) =
@@ -178,6 +182,13 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     Ok(Deleted { rows: whole(count), documents, dry_run: false })
 }
 
+fn writable(resolved: &Resolved, facts: &TableFacts) -> Result<(), Problem> {
+    let Some(relation) = &facts.read_only else { return Ok(()) };
+    Err(Problem::new(Kind::Usage, format!("collection `{}` is {relation}, and is only read", resolved.name))
+        .detail(format!("`{}.{}` in database `{}`", resolved.schema, resolved.table, resolved.database))
+        .hint("Delete the rows from the tables it is made of."))
+}
+
 fn which(
     request: &DeleteRequest,
     resolved: &Resolved,
@@ -191,6 +202,7 @@ fn which(
                 return Err(usage(&format!("{} ids are given", ids.len()))
                     .detail(format!("at most {MAX_IDS} at a time")));
             }
+            resolved.named_rows()?;
             let ids: Result<Vec<RowId>, Problem> = ids.iter().map(|id| check_id(id, id_type)).collect();
             Ok(id_condition(&ids?, resolved, id_type, params))
         }
@@ -228,7 +240,7 @@ fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut 
         (_, filter::Kind::Uuid) => format!("{}::uuid[]", params.bind(Param::Texts(texts()))),
         _ => params.bind(Param::Texts(texts())),
     };
-    format!("t.{} = ANY ({bound})", quote_ident(&resolved.columns.id))
+    format!("{} = ANY ({bound})", resolved.key("t"))
 }
 
 fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
@@ -252,7 +264,7 @@ fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
         .join(" || ");
     let vector = quote_ident(&columns.embedding);
     [
-        format!("to_jsonb(t.{})", quote_ident(&columns.id)),
+        format!("to_jsonb({})", resolved.key("t")),
         column(&columns.source, "text"),
         column(&columns.chunk, "bigint"),
         column(&columns.title, "text"),

@@ -3,6 +3,7 @@
 //! One row a skill, and none for most of them: a new skill has a command with flags, help and a readable answer without a
 //! line here.
 
+pub mod adopt;
 pub mod apply;
 pub mod collections;
 pub mod doctor;
@@ -26,6 +27,7 @@ pub static PRESENTERS: &[Presenter] = &[
     collections::DESCRIBE,
     documents::GET,
     documents::DELETE,
+    adopt::ADOPT,
     plan::PLAN,
     apply::APPLY,
     doctor::DOCTOR,
@@ -71,6 +73,7 @@ pub const ORDER: &[&str] = &[
     "status",
     "logs",
     "init",
+    "adopt",
     "plan",
     "apply",
     "ingest",
