@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod platform;
 pub mod preset;
 pub mod problem;
+pub mod rights;
 pub mod search;
 pub mod service;
 pub mod settings;

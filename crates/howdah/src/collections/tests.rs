@@ -115,3 +115,25 @@ async fn remembered(db: &TestDatabase) -> Vec<String> {
     let sql = "SELECT collection || '/' || source FROM howdah.sources ORDER BY 1";
     db.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
+
+/// A fixed filter holds because rows are read through it. What writes into the table itself carries the condition.
+#[test]
+fn no_statement_reads_the_rows_of_a_collection_past_its_fixed_filter() {
+    // Ingest refuses collections that have one; a deletion names the table and adds the condition.
+    let may = [("knowledge/ingest/writable.rs", usize::MAX), ("collections/rows.rs", 1)];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut left = vec![root.clone()];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+            if path.is_dir() {
+                left.push(path);
+            } else if name.ends_with(".rs") && !name.contains("tests") {
+                let found = std::fs::read_to_string(&path).unwrap().matches(".qualified()").count();
+                let allowed = may.iter().find(|(file, _)| *file == name).map_or(0, |(_, most)| *most);
+                assert!(found <= allowed, "src/{name} reads a collection's table: use `Resolved::rows`");
+            }
+        }
+    }
+}

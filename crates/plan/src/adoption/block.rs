@@ -243,7 +243,11 @@ fn comment(draft: &Draft) -> String {
         Some(library) => format!("{} of {}", kind(relation.relation), library.name),
         None => kind(relation.relation).to_owned(),
     };
-    let mut lines = vec![format!("`{}`: {what}, about {} rows.", shown(relation), relation.rows)];
+    let rows = match relation.rows {
+        0 => String::new(),
+        rows => format!(", about {rows} rows"),
+    };
+    let mut lines = vec![format!("`{}`: {what}{rows}.", shown(relation))];
     lines.extend(draft.notes.iter().cloned());
     lines.iter().map(|line| format!("# {}\n", line.replace(['\n', '\r'], " "))).collect()
 }

@@ -353,3 +353,32 @@ async fn row_level_security_is_told_where_it_hides_rows() {
         answer.complete_reason
     );
 }
+
+#[tokio::test]
+async fn the_grants_that_a_refusal_names_are_enough() {
+    let server = server(LANGCHAIN).await;
+    let spec = declared(
+        "[collections.lang]\n[collections.lang.adopt]\nid = \"langchain_id\"\ncontent = \"content\"\nembedding = \"embedding\"\n",
+    );
+    applied(&server, &spec).await;
+    server.sql("app", "CREATE ROLE little LOGIN PASSWORD 'seen'; GRANT SELECT ON lang TO little").await;
+    let mut target = server.cluster.target.with_database("app");
+    target.user = "little".into();
+    target.password = Some(howdah_postgres::Secret::new("seen"));
+    let pools = howdah_postgres::Pools::new(target, 2);
+    let lang = resolve(&spec, "lang").unwrap();
+    let hint = |problem: Problem| {
+        assert_eq!(problem.kind, Kind::Forbidden, "{problem:#?}");
+        howdah_plan::rights::explain(problem, &spec, Some("lang"), Some("little")).hint.unwrap()
+    };
+    // What stands in backticks is what is run.
+    let part = |hint: &str, which: usize| hint.split('`').skip(3).step_by(2).nth(which).unwrap().to_owned();
+    let refused = hint(describe(&pools, &lang, true).await.unwrap_err());
+    server.sql("app", &part(&refused, 0)).await;
+    assert_eq!(describe(&pools, &lang, true).await.unwrap().rows, 3);
+    let all: DeleteRequest =
+        serde_json::from_value(json!({"collection": "lang", "filter": {"id": {"exists": true}}})).unwrap();
+    let refused = hint(delete(&pools, &lang, &all).await.unwrap_err());
+    server.sql("app", &part(&refused, 1)).await;
+    assert_eq!(delete(&pools, &lang, &all).await.unwrap().rows, 3);
+}
