@@ -26,10 +26,10 @@ fn statements(collections: &[Resolved], role: &str, denied: &str) -> [String; 2]
     let schemas: Vec<String> = schemas.into_iter().collect();
     let own = |name: &&str| format!("{}.{}", quote_ident(SCHEMA), quote_ident(name));
     let tables: BTreeSet<String> =
-        collections.iter().map(Resolved::qualified).chain(OWN.iter().map(|name| own(&name))).collect();
+        collections.iter().map(Resolved::qualified).chain(OWN.iter().map(own)).collect();
     let tables = tables.into_iter().collect::<Vec<_>>().join(", ");
     let control: Vec<String> =
-        CONTROL.iter().filter(|name| denied.ends_with(&format!(" {name}"))).map(|name| own(&name)).collect();
+        CONTROL.iter().filter(|name| denied.ends_with(&format!(" {name}"))).map(own).collect();
     let usage = format!("GRANT USAGE ON SCHEMA {} TO {role};", schemas.join(", "));
     let control = match control.as_slice() {
         [] => String::new(),

@@ -89,7 +89,7 @@ pub const LIBRARIES: &[Library] = &[
 pub(super) fn of(relation: &Relation) -> Option<&'static Library> {
     let has = |name: &&str| relation.columns.iter().any(|column| column.name == **name);
     LIBRARIES.iter().find(|library| {
-        library.shape.iter().all(|name| has(&name))
+        library.shape.iter().all(has)
             && relation.name.starts_with(library.prefix)
             && library.schema.is_none_or(|schema| schema == relation.schema)
     })

@@ -117,7 +117,7 @@ fn database(work: &mut Work, name: &str) {
     for (at, first) in here.iter().enumerate() {
         // Collections that share a table are looked at together: each has its own index of it.
         let same = |other: &&crate::spec::resolve::Resolved| other.qualified() == first.qualified();
-        if !here[..at].iter().any(|earlier| same(earlier)) {
+        if !here[..at].iter().any(same) {
             let sharing: Vec<_> = here.iter().copied().filter(same).collect();
             collection::adopt(work, &sharing);
         }

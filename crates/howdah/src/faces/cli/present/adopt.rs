@@ -71,8 +71,9 @@ async fn at_address(asked: &Asked<'_>) -> Result<Option<ExitCode>, Refusal> {
     let given: Option<String> = asked.matches.try_get_one(ADDRESS).ok().flatten().cloned();
     let declaration = match declaration(common)? {
         Some(found) => Some(found),
+        // It says how to come by one.
         None if given.is_none() && find::from_environment().is_none() => {
-            return Err(Declaration::find(common.file.as_deref()).map(|_| ()).unwrap_err().into());
+            Some(Declaration::find(common.file.as_deref())?)
         }
         None => None,
     };
