@@ -56,8 +56,14 @@ pub(super) fn notes(adopted: &Resolved, live: &Table, embedding: Embedding) -> V
         notes.push(format!("collection `{name}` is {relation}: it is searched, and not written into"));
     }
     if adopted.columns.key.is_empty() {
+        let why = match live.constraints.iter().find(|constraint| constraint.primary) {
+            Some(primary) => {
+                format!("no `id` is named, and the table's key is {}", toml_list(&primary.columns))
+            }
+            None => "the table has no key".to_owned(),
+        };
         notes.push(format!(
-            "collection `{name}`: the table has no key, so its rows are found by searches and filters, and not by id"
+            "collection `{name}`: {why}; so its rows are found by searches and filters, and not by id"
         ));
     } else if !unique(adopted, live) {
         notes.push(format!(
