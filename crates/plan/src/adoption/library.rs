@@ -1,6 +1,5 @@
 //! The tables of well-known libraries, by the shape that the library gives them.
 
-use super::Relation;
 use crate::spec::Metric;
 
 /// A library, and what its tables look like.
@@ -85,12 +84,11 @@ pub const LIBRARIES: &[Library] = &[
     },
 ];
 
-/// The library that made a table.
-pub(super) fn of(relation: &Relation) -> Option<&'static Library> {
-    let has = |name: &&str| relation.columns.iter().any(|column| column.name == **name);
+/// The library that made a table, by its schema, its name, and which columns it has.
+pub(super) fn of(schema: &str, name: &str, has: impl Fn(&str) -> bool) -> Option<&'static Library> {
     LIBRARIES.iter().find(|library| {
-        library.shape.iter().all(has)
-            && relation.name.starts_with(library.prefix)
-            && library.schema.is_none_or(|schema| schema == relation.schema)
+        library.shape.iter().all(|column| has(column))
+            && name.starts_with(library.prefix)
+            && library.schema.is_none_or(|own| own == schema)
     })
 }

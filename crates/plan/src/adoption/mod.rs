@@ -148,7 +148,7 @@ pub fn propose(relations: &[Relation], wanted: &Wanted) -> Adoption {
             adoption.skipped.push(Skipped { table: shown(relation), why });
             continue;
         }
-        let library = library::of(relation);
+        let library = relation.library();
         for embedding in relation.columns.iter().filter(|column| columns::is_vector(&column.sql_type)) {
             let parts: Vec<Option<&Part>> = match relation.parts.as_slice() {
                 [] => vec![None],
@@ -193,7 +193,7 @@ fn left_out(relation: &Relation, wanted: &Wanted) -> Option<String> {
         ));
     }
     let view = matches!(relation.relation, live::Relation::View | live::Relation::Foreign);
-    if view && columns::key(relation, library::of(relation)).is_empty() {
+    if view && columns::key(relation, relation.library()).is_empty() {
         let what = relation.relation.read_only().unwrap_or("a view");
         return Some(format!("it is {what}, and no column looks like one that identifies its rows"));
     }
@@ -224,6 +224,13 @@ fn whole(proposals: &[Proposal], wanted: &Wanted) -> String {
         text += &format!("[databases.{}]\n\n", block::key(wanted.database));
     }
     text + &proposals.iter().map(|one| one.toml.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+impl Relation {
+    /// The library that made it.
+    fn library(&self) -> Option<&'static library::Library> {
+        library::of(&self.schema, &self.name, |name| self.columns.iter().any(|column| column.name == name))
+    }
 }
 
 impl Draft<'_> {

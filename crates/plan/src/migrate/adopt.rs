@@ -2,9 +2,8 @@
 //!
 //! Its columns are never touched. What does not fit is one problem that lists every difference.
 
-use super::index::unquote;
 use super::live::{Inside, Relation, Table};
-use super::types::{normal_type, vector};
+use super::types::{normal_type, unquote, vector};
 use crate::problem::{Kind, Problem};
 use crate::spec::Storage;
 use crate::spec::resolve::Resolved;

@@ -7,7 +7,7 @@ use super::live::{Index, Inside, Relation, Table};
 use super::memory::{forget, remember};
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
-use super::types::{cast_of, same_condition};
+use super::types::{cast_of, same_condition, unquote};
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
 use crate::spec::resolve::quote_ident;
@@ -112,13 +112,6 @@ pub(super) fn serves(wanted: &WantedIndex, there: &Index) -> bool {
         && columns
         && opclass
         && options(wanted, there)
-}
-
-pub(super) fn unquote(column: &str) -> String {
-    match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => column.to_owned(),
-    }
 }
 
 /// Whether the options have the same effect. Undeclared lists are whatever they were built with.

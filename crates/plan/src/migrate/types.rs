@@ -215,7 +215,15 @@ pub fn cast_of(rendered: &str) -> Option<(String, String)> {
     let at = tokens.iter().rposition(|token| token == "::")?;
     let [column] = strip_parentheses(tokens[..at].to_vec()).try_into().ok()?;
     let kind: String = tokens[at + 1..].concat();
-    Some((super::index::unquote(&column), normal_type(&kind)))
+    Some((unquote(&column), normal_type(&kind)))
+}
+
+/// A column as it is called, of its name as the server quotes it.
+pub(super) fn unquote(column: &str) -> String {
+    match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => column.to_owned(),
+    }
 }
 
 /// Where a cast's type ends: a name of several words, its arguments, its brackets.

@@ -3,8 +3,8 @@
 //! The declaration names a kind; `auto` leaves it to what the server has. What is decided here is told: in the step's reason
 //! where an index is built, and for `auto` as a note in every plan.
 
-use super::index::unquote;
 use super::live::{Available, Index, Table};
+use super::types::unquote;
 use super::wanted::{WantedIndex, shorten};
 use crate::problem::{Kind, Problem};
 use crate::search::scan::Access;
