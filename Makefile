@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test fuzz sequences quick lint build extension install prerequisites bench bench-index deny deny-install clean
+.PHONY: help up down test adopt-libraries fuzz sequences quick lint build extension install prerequisites bench bench-index deny deny-install clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,10 @@ prerequisites: ## Install what a bare Debian lacks (as root), or say what to ins
 
 test: prerequisites ## Every test, with real PostgreSQL servers, from a clean clone.
 	@scripts/test.sh
+
+adopt-libraries: prerequisites ## Tables as real libraries make them, all that are known; `make test` has the short form.
+	$(CARGO) build -p howdah
+	@tests/adopt.sh all
 
 fuzz: prerequisites ## A hundred thousand requests that nobody means; HOWDAH_FUZZ_SEED for others.
 	HOWDAH_FUZZ=100000 $(CARGO) test -p howdah --test fuzz -- --nocapture

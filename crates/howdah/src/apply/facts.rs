@@ -197,6 +197,10 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
     internal(&transaction, &mut inside).await?;
     for name in declared_tables(spec, database) {
         let Some(table) = inside.tables.get_mut(&name) else { continue };
+        // Only what can have an index is looked into: a view may take long, and one that is not filled cannot be read.
+        if !table.relation.indexable() || table.unpopulated {
+            continue;
+        }
         let row = transaction
             .query_one(&format!("SELECT EXISTS (SELECT 1 FROM {name})"), &[])
             .await
@@ -320,7 +324,10 @@ fn tables() -> String {
         "SELECT jsonb_object_agg({}, jsonb_build_object(
             'schema', n.nspname,
             'name', c.relname,
-            'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' ELSE 'other' END,
+            'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' WHEN 'v' THEN 'view'
+                                       WHEN 'm' THEN 'materialized_view' ELSE 'foreign' END,
+            'row_security', c.relrowsecurity,
+            'unpopulated', NOT c.relispopulated,
             'owner', pg_get_userbyid(c.relowner),
             'acl', {},
             'columns', {COLUMNS},

@@ -8,6 +8,7 @@ use howdah_plan::search::ask::{check_id, no_such_row};
 use howdah_plan::search::filter::{self, Scope};
 use howdah_plan::search::param::{Param, Params};
 use howdah_plan::search::request::RowId;
+use howdah_plan::search::scan::TableFacts;
 use howdah_plan::spec::resolve::{Resolved, quote_ident, quote_literal};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -120,6 +121,7 @@ pub struct Deleted {
 /// # Errors
 /// `not_found` when there is none; `usage` when the id does not fit the table's key.
 pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Result<StoredRow, Problem> {
+    resolved.named_rows()?;
     let facts = facts::of(pools, resolved).await?;
     let id = check_id(&request.id, &facts.id_type)?;
     let mut params = Params::default();
@@ -127,7 +129,7 @@ pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Re
     let sql = format!(
         "SELECT {} FROM {} AS t WHERE {condition}",
         stored_columns(resolved, request.embedding),
-        resolved.qualified()
+        resolved.rows()
     );
     let client = pools.get(&resolved.database).await?;
     let rows =
@@ -156,14 +158,17 @@ pub async fn update(
         return Err(Problem::new(Kind::Usage, "the metadata holds a NUL character"));
     }
     let facts = facts::of(pools, resolved).await?;
+    resolved.named_rows()?;
+    writable(resolved, &facts, "Change them in the tables it is made of.")?;
     let id = check_id(&request.id, &facts.id_type)?;
-    let (table, column) = (resolved.qualified(), quote_ident(column));
+    let (table, column, fixed) = (resolved.qualified(), quote_ident(column), resolved.fixed());
     let failed = |e: tokio_postgres::Error| from_pg(&e, "update a row");
     let mut client = pools.get(&resolved.database).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     let mut params = Params::default();
     let condition = id_condition(std::slice::from_ref(&id), resolved, &facts.id_type, &mut params);
-    let sql = format!("SELECT t.{column}::jsonb FROM {table} AS t WHERE {condition} FOR UPDATE");
+    let sql =
+        format!("SELECT t.{column}::jsonb FROM {table} AS t WHERE ({fixed}) AND ({condition}) FOR UPDATE");
     let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
     let Some(row) = rows.first() else { return Err(no_such_row(resolved, &request.id)) };
     let mut metadata = row.try_get::<_, Option<Value>>(0).map_err(failed)?.unwrap_or_default();
@@ -173,7 +178,7 @@ pub async fn update(
     let value = params.bind(Param::Text(metadata.to_string()));
     let stamp = if resolved.adopted { "" } else { ", updated_at = now()" };
     let sql = format!(
-        "UPDATE {table} AS t SET {column} = {value}::text::jsonb{stamp} WHERE {condition} RETURNING {}",
+        "UPDATE {table} AS t SET {column} = {value}::text::jsonb{stamp} WHERE ({fixed}) AND ({condition}) RETURNING {}",
         stored_columns(resolved, false)
     );
     let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
@@ -218,6 +223,7 @@ fn merge(into: &mut Value, patch: &serde_json::Map<String, Value>) {
 /// `usage` unless exactly one of `ids`, `source` and `filter` is given and fits.
 pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest) -> Result<Deleted, Problem> {
     let facts = facts::of(pools, resolved).await?;
+    writable(resolved, &facts, "Delete the rows from the tables it is made of.")?;
     let mut params = Params::default();
     let condition = which(request, resolved, &facts.id_type, &mut params)?;
     let failed = |e: tokio_postgres::Error| from_pg(&e, "delete rows");
@@ -229,7 +235,7 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     if request.dry_run {
         let sql = format!(
             "SELECT count(*), count(DISTINCT {source}) FROM {} AS t WHERE {condition}",
-            resolved.qualified()
+            resolved.rows()
         );
         let row = client.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
         let count = |at: usize| row.first().map_or(0, |row| row.get::<_, i64>(at));
@@ -241,9 +247,10 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
         .await
         .map_err(failed)?;
     let sql = format!(
-        "WITH gone AS (DELETE FROM {} AS t WHERE {condition} RETURNING {source} AS source)
+        "WITH gone AS (DELETE FROM {} AS t WHERE ({fixed}) AND ({condition}) RETURNING {source} AS source)
          SELECT count(*), coalesce(array_agg(DISTINCT source) FILTER (WHERE source IS NOT NULL), '{{}}') FROM gone",
-        resolved.qualified()
+        resolved.qualified(),
+        fixed = resolved.fixed(),
     );
     let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
     let (count, mut sources): (i64, Vec<String>) =
@@ -264,6 +271,13 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     Ok(Deleted { rows: whole(count), documents, dry_run: false })
 }
 
+fn writable(resolved: &Resolved, facts: &TableFacts, instead: &str) -> Result<(), Problem> {
+    let Some(relation) = &facts.read_only else { return Ok(()) };
+    Err(Problem::new(Kind::Usage, format!("collection `{}` is {relation}, and is only read", resolved.name))
+        .detail(format!("`{}.{}` in database `{}`", resolved.schema, resolved.table, resolved.database))
+        .hint(instead))
+}
+
 fn which(
     request: &DeleteRequest,
     resolved: &Resolved,
@@ -277,6 +291,7 @@ fn which(
                 return Err(usage(&format!("{} ids are given", ids.len()))
                     .detail(format!("at most {MAX_IDS} at a time")));
             }
+            resolved.named_rows()?;
             let ids: Result<Vec<RowId>, Problem> = ids.iter().map(|id| check_id(id, id_type)).collect();
             Ok(id_condition(&ids?, resolved, id_type, params))
         }
@@ -314,7 +329,7 @@ fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut 
         (_, filter::Kind::Uuid) => format!("{}::uuid[]", params.bind(Param::Texts(texts()))),
         _ => params.bind(Param::Texts(texts())),
     };
-    format!("t.{} = ANY ({bound})", quote_ident(&resolved.columns.id))
+    format!("{} = ANY ({bound})", resolved.key("t"))
 }
 
 fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
@@ -338,7 +353,7 @@ fn stored_columns(resolved: &Resolved, embedding: bool) -> String {
         .join(" || ");
     let vector = quote_ident(&columns.embedding);
     [
-        format!("to_jsonb(t.{})", quote_ident(&columns.id)),
+        format!("to_jsonb({})", resolved.key("t")),
         column(&columns.source, "text"),
         column(&columns.chunk, "bigint"),
         column(&columns.title, "text"),

@@ -151,3 +151,29 @@ async fn metadata_is_changed_by_a_merge_patch_and_nothing_else_is() {
     let problem = update(&db.pools, &without, &request(1, json!({"a": 1}))).await.unwrap_err();
     assert_eq!(problem.message, "collection `docs` has no metadata");
 }
+
+/// A fixed filter holds because rows are read through it. What writes into the table itself carries the condition.
+#[test]
+fn no_statement_reads_the_rows_of_a_collection_past_its_fixed_filter() {
+    // Ingest refuses collections that have one; a deletion and a change name the table and add the condition.
+    let may = [
+        ("knowledge/ingest/writable.rs", usize::MAX),
+        ("knowledge/ingest/statistics.rs", usize::MAX),
+        ("collections/rows.rs", 2),
+    ];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut left = vec![root.clone()];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+            if path.is_dir() {
+                left.push(path);
+            } else if name.ends_with(".rs") && !name.contains("tests") {
+                let found = std::fs::read_to_string(&path).unwrap().matches(".qualified()").count();
+                let allowed = may.iter().find(|(file, _)| *file == name).map_or(0, |(_, most)| *most);
+                assert!(found <= allowed, "src/{name} reads a collection's table: use `Resolved::rows`");
+            }
+        }
+    }
+}

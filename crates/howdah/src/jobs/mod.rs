@@ -285,7 +285,7 @@ impl Jobs {
             deadline: Deadline::after(LONGEST),
             ..Call::new(caller, input)
         };
-        let mut work = tokio::spawn((skill.run)(Arc::clone(context), call));
+        let mut work = tokio::spawn(context.run(skill, call));
         let ended = self.follow(&store, id, &told, &cancel, &mut work).await;
         let whole = |value: &Value| value["interrupted"] != true;
         let end = match ended {

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use howdah_plan::budget;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::tune::{Machine, Tuned};
+use howdah_plan::{budget, rights};
 use tokio_util::sync::CancellationToken;
 
 pub use declared::{Declared, Limits};
@@ -28,7 +28,7 @@ use crate::access::key::Key;
 use crate::access::store::Store;
 use crate::jobs::{Asked, Jobs};
 use crate::observe::measure;
-use crate::skills::{Call, Lasts, Reply, Skill};
+use crate::skills::{Call, Lasts, Reply, Skill, SkillFuture};
 use howdah_postgres::problem::from_pg;
 use howdah_postgres::{Home, Pools, Purpose};
 
@@ -81,6 +81,20 @@ impl Context {
     /// Connections for a call, for `purpose`.
     pub fn pools(&self, call: &Call, purpose: Purpose) -> Pools {
         self.runtime.pools.purpose(purpose).until(call.deadline.instant())
+    }
+
+    /// Runs a skill. Where a right is missing, the problem says which GRANTs give it.
+    pub fn run(self: &Arc<Self>, skill: &'static Skill<Context>, call: Call) -> SkillFuture {
+        let context = Arc::clone(self);
+        let collection = call.input.get("collection").and_then(|name| name.as_str()).map(str::to_owned);
+        Box::pin(async move {
+            let ran = (skill.run)(Arc::clone(&context), call).await;
+            ran.map_err(|problem| {
+                let target = context.runtime.pools.target();
+                let role = (!context.runtime.pools.has_roles()).then_some(target.user.as_str());
+                rights::explain(problem, context.spec(), collection.as_deref(), role)
+            })
+        })
     }
 
     /// The keys, for a call.
@@ -204,7 +218,7 @@ impl Host for Context {
         };
         Box::pin(async move {
             if !as_job {
-                return call.deadline.within((skill.run)(self, call)).await.map(Reply::Ended);
+                return call.deadline.within(self.run(skill, call)).await.map(Reply::Ended);
             }
             let jobs = self.runtime.jobs.clone();
             match jobs.ask(&self, skill, call).await? {

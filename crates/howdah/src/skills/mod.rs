@@ -4,6 +4,7 @@
 //! knows a skill by name. A test walks the table and asks every face for every skill. What a skill is stands in
 //! [`contract`].
 
+pub mod adopt;
 pub mod collections;
 pub mod contract;
 pub mod doctor;
@@ -31,6 +32,7 @@ pub static SKILLS: &[Skill<Context>] = &[
     collections::GET,
     collections::UPDATE,
     collections::DELETE,
+    adopt::ADOPT,
     plan::PLAN,
     plan::APPLY,
     doctor::DOCTOR,

@@ -7,7 +7,7 @@ use super::live::{Index, Inside, Relation, Table};
 use super::memory::{forget, remember};
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
-use super::types::normal_expression;
+use super::types::{cast_of, same_condition, unquote};
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
 use crate::spec::resolve::quote_ident;
@@ -34,7 +34,7 @@ impl On<'_> {
 
     /// Whether the table can be built on while others write.
     fn concurrently(&self) -> bool {
-        self.live.is_some_and(|live| live.has_rows && live.relation == Relation::Table)
+        self.live.is_some_and(|live| live.has_rows && plain(live.relation))
     }
 
     fn find(&self, name: &str) -> Option<&Index> {
@@ -45,6 +45,11 @@ impl On<'_> {
     fn id(&self, index: &str) -> String {
         format!("index:{}:{}.{index}", self.database, self.schema)
     }
+}
+
+/// Whether its indexes can be built and dropped concurrently.
+const fn plain(relation: Relation) -> bool {
+    matches!(relation, Relation::Table | Relation::MaterializedView)
 }
 
 /// Name under which the successor of an index is built.
@@ -82,29 +87,31 @@ fn same(on: &On, wanted: &WantedIndex, there: &Index) -> bool {
 
 /// Whether an index of whatever name does what is wanted.
 pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
-    let unquoted: Vec<String> = there.columns.iter().map(|column| unquote(column)).collect();
+    let predicate = match (&wanted.predicate, &there.predicate) {
+        (None, None) => true,
+        (Some(wanted), Some(there)) => same_condition(wanted, there),
+        _ => false,
+    };
+    predicate && serves(wanted, there)
+}
+
+/// The same, whichever rows the index covers.
+pub(super) fn serves(wanted: &WantedIndex, there: &Index) -> bool {
+    let columns = match &wanted.cast {
+        Some(cast) => wanted.columns.first().is_some_and(|column| {
+            there.columns.len() == 1 && cast_of(&there.columns[0]) == Some((column.clone(), cast.clone()))
+        }),
+        None => there.columns.iter().map(|column| unquote(column)).eq(wanted.columns.iter().cloned()),
+    };
     let opclass = match &wanted.opclass {
         Some(opclass) => there.opclasses.first() == Some(opclass),
         None => there.default_opclasses,
     };
-    let predicate = match (&wanted.predicate, &there.predicate) {
-        (None, None) => true,
-        (Some(wanted), Some(there)) => normal_expression(wanted) == normal_expression(there),
-        _ => false,
-    };
     wanted.method == there.method
         && wanted.unique == there.unique
-        && unquoted == wanted.columns
+        && columns
         && opclass
-        && predicate
         && options(wanted, there)
-}
-
-pub(super) fn unquote(column: &str) -> String {
-    match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => column.to_owned(),
-    }
 }
 
 /// Whether the options have the same effect. Undeclared lists are whatever they were built with.
@@ -234,7 +241,7 @@ fn drop_successor(work: &mut Work, on: &On, index: &WantedIndex) {
 }
 
 fn drop_leftover(work: &mut Work, on: &On, name: &str) {
-    let concurrently = on.live.is_some_and(|live| live.relation == Relation::Table);
+    let concurrently = on.live.is_some_and(|live| plain(live.relation));
     let mut step = Step::new(
         StepKind::Index,
         &format!("{}:drop", on.id(name)),

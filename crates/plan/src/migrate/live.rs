@@ -192,8 +192,29 @@ pub enum Relation {
     Table,
     /// A partitioned table: its indexes cannot be built concurrently.
     Partitioned,
-    /// A view, materialised view or foreign table.
-    Other,
+    /// A view.
+    View,
+    /// A materialised view: it can have indexes.
+    MaterializedView,
+    /// A foreign table.
+    Foreign,
+}
+
+impl Relation {
+    /// What it is, where Howdah only reads it.
+    pub const fn read_only(self) -> Option<&'static str> {
+        match self {
+            Relation::Table | Relation::Partitioned => None,
+            Relation::View => Some("a view"),
+            Relation::MaterializedView => Some("a materialised view"),
+            Relation::Foreign => Some("a foreign table"),
+        }
+    }
+
+    /// Whether it can have indexes.
+    pub const fn indexable(self) -> bool {
+        matches!(self, Relation::Table | Relation::Partitioned | Relation::MaterializedView)
+    }
 }
 
 /// A table.
@@ -220,6 +241,10 @@ pub struct Table {
     pub has_rows: bool,
     /// Rows as the planner estimates them; 0 when unknown.
     pub estimated_rows: u64,
+    /// Whether row-level security is on.
+    pub row_security: bool,
+    /// Whether it is a materialised view that holds nothing yet.
+    pub unpopulated: bool,
 }
 
 /// A column.

@@ -47,7 +47,7 @@ pub use build_memory::build_memory;
 pub use live::Live;
 pub use options::Options;
 pub use step::{Effect, IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
-pub use types::{normal_expression, normal_type};
+pub use types::{cast_of, normal_expression, normal_type, same_condition};
 pub use wanted::declared_tables;
 pub use work::{home, mark};
 
@@ -113,8 +113,14 @@ fn database(work: &mut Work, name: &str) {
         };
         index::indexes(work, &on, &indexes);
     }
-    for adopted in wanted.adopted.iter().filter(|adopted| adopted.database == name) {
-        collection::adopt(work, adopted);
+    let here: Vec<_> = wanted.adopted.iter().filter(|adopted| adopted.database == name).collect();
+    for (at, first) in here.iter().enumerate() {
+        // Collections that share a table are looked at together: each has its own index of it.
+        let same = |other: &&crate::spec::resolve::Resolved| other.qualified() == first.qualified();
+        if !here[..at].iter().any(same) {
+            let sharing: Vec<_> = here.iter().copied().filter(same).collect();
+            collection::adopt(work, &sharing);
+        }
     }
     inside::extensions_gone(work, name);
     let service = service::grantees(work, name);

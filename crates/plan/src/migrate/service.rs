@@ -124,8 +124,8 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
         match purpose {
             Purpose::Read | Purpose::Write => {
                 let privileges = if *purpose == Purpose::Read { READS } else { WRITES };
-                for (schema, table) in collection_tables(work, database) {
-                    may(&schema, &table, privileges);
+                for (schema, table, read_only) in collection_tables(work, database) {
+                    may(&schema, &table, if read_only { READS } else { privileges });
                 }
                 may(SCHEMA, "collections", privileges);
                 may(SCHEMA, "sources", privileges);
@@ -149,7 +149,7 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
                 for table in declared {
                     may(&table.schema, &table.name, READS);
                 }
-                for (schema, table) in collection_tables(work, database) {
+                for (schema, table, _) in collection_tables(work, database) {
                     may(&schema, &table, READS);
                 }
                 for table in internal_schema::tables().filter(|name| !PRIVATE.contains(name)) {
@@ -180,19 +180,18 @@ pub(super) fn files(work: &mut Work, database: &str) {
     work.in_database(database, step);
 }
 
-/// Schema and name of the tables that declared collections have in a database. An adopted one that is not there is a problem
-/// of its own.
-fn collection_tables(work: &Work, database: &str) -> Vec<(String, String)> {
+/// Schema and name of the tables that declared collections have in a database, and whether they are only read. An adopted one
+/// that is not there is a problem of its own.
+fn collection_tables(work: &Work, database: &str) -> Vec<(String, String, bool)> {
     let inside = work.inside(database);
     let own =
         work.wanted.tables.iter().filter(|table| table.database == database && table.collection.is_some());
-    let adopted = work.wanted.adopted.iter().filter(|adopted| {
-        adopted.database == database
-            && inside.is_some_and(|inside| inside.tables.contains_key(&adopted.qualified()))
-    });
-    own.map(|table| (table.schema.clone(), table.name.clone()))
-        .chain(adopted.map(|adopted| (adopted.schema.clone(), adopted.table.clone())))
-        .collect()
+    let adopted =
+        work.wanted.adopted.iter().filter(|adopted| adopted.database == database).filter_map(|adopted| {
+            let live = inside?.tables.get(&adopted.qualified())?;
+            Some((adopted.schema.clone(), adopted.table.clone(), live.relation.read_only().is_some()))
+        });
+    own.map(|table| (table.schema.clone(), table.name.clone(), false)).chain(adopted).collect()
 }
 
 /// What these roles have where it is no longer wanted: in databases that are no longer declared, and everywhere when they

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::column;
-use super::live::{Inside, Relation, Table};
+use super::live::{Inside, Table};
 use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
 use super::wanted::{WantedColumn, WantedTable};
@@ -74,7 +74,7 @@ pub(super) fn column_name(table: &WantedTable, column: &str) -> String {
 /// Compares a table that is there. Says what its steps take away.
 pub(super) fn alter(work: &mut Work, table: &WantedTable, live: &Table, inside: &Inside) -> Taken {
     let mut taken = Taken::default();
-    if live.relation == Relation::Other {
+    if live.relation.read_only().is_some() {
         work.problem(
             Problem::new(Kind::Conflict, format!("`{}.{}` is not a table", live.schema, live.name))
                 .detail(format!("database `{}` has a view or foreign table of that name", table.database))

@@ -90,6 +90,8 @@ pub(super) struct WantedIndex {
     pub(super) method: String,
     pub(super) unique: bool,
     pub(super) columns: Vec<String>,
+    /// Type that the (only) column is cast to, where the index is on the cast.
+    pub(super) cast: Option<String>,
     /// Operator class of the (only) column, where it is not the default one.
     pub(super) opclass: Option<String>,
     /// Options to build it with.
@@ -108,6 +110,7 @@ impl WantedIndex {
             method: method.into(),
             unique: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            cast: None,
             opclass: None,
             options: Vec::new(),
             predicate: None,
@@ -121,9 +124,13 @@ impl WantedIndex {
         let columns: Vec<String> = self
             .columns
             .iter()
-            .map(|column| match &self.opclass {
-                Some(opclass) => format!("{} {opclass}", quote_ident(column)),
+            .map(|column| match &self.cast {
+                Some(cast) => format!("({}::{cast})", quote_ident(column)),
                 None => quote_ident(column),
+            })
+            .map(|column| match &self.opclass {
+                Some(opclass) => format!("{column} {opclass}"),
+                None => column,
             })
             .collect();
         let options: Vec<String> =

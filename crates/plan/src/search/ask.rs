@@ -184,7 +184,10 @@ fn near_of(
             check_vector(vector, resolved, facts)?;
             Near::Vector(vector.clone())
         }
-        (None, Some(id)) => Near::Row(check_id(id, &facts.id_type)?),
+        (None, Some(id)) => {
+            resolved.named_rows()?;
+            Near::Row(check_id(id, &facts.id_type)?)
+        }
         (None, None) => Near::Text,
     }))
 }

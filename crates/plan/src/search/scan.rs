@@ -64,6 +64,14 @@ pub struct TableFacts {
     pub storage: Storage,
     /// Dimensions of the embedding column, where it has a limit.
     pub dimensions: Option<u32>,
+    /// Type that embeddings are cast to before they are compared, where it is not the column's own.
+    pub cast: Option<String>,
+    /// What the table is, where it is only read: a view, a materialised view or a foreign table.
+    pub read_only: Option<String>,
+    /// Role that row-level security hides rows from, where it is in force for the one who asks.
+    pub row_security: Option<String>,
+    /// Whether the index, and `rows`, are those of the collection's fixed filter alone.
+    pub partial: bool,
     /// Rows, as the planner estimates them.
     pub rows: f64,
     /// Part of the rows that are dead and not vacuumed yet, 0 to 1: the index still leads to them.

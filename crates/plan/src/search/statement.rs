@@ -61,11 +61,17 @@ pub fn build(ask: &Ask, resolved: &Resolved, facts: &TableFacts, path: Path, wor
 }
 
 /// Counts what passes the filter, for the planner's estimate: only ever run under `EXPLAIN`.
-pub fn matching(ask: &Ask, resolved: &Resolved) -> Option<Statement> {
-    let filter = ask.filter.as_ref()?;
+pub fn matching(ask: &Ask, resolved: &Resolved, facts: &TableFacts) -> Option<Statement> {
+    let fixed = resolved.columns.fixed.is_some() && !facts.partial;
+    if ask.filter.is_none() && !fixed {
+        return None;
+    }
     let mut params = Params::default();
-    let condition = filter::condition(filter, "t", &mut params);
-    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", resolved.qualified());
+    let condition = ask
+        .filter
+        .as_ref()
+        .map_or_else(|| "TRUE".to_owned(), |filter| filter::condition(filter, "t", &mut params));
+    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", resolved.rows());
     Some(Statement { sql, params: params.0, common: false })
 }
 
@@ -83,10 +89,10 @@ pub fn row_check(id: &RowId, resolved: &Resolved, facts: &TableFacts) -> Stateme
     let mut params = Params::default();
     let id = bind_id(&mut params, id, facts);
     let sql = format!(
-        "SELECT t.{embedding} IS NULL, coalesce({norm}, 1) = 0 FROM {table} AS t WHERE t.{key} = {id}",
+        "SELECT t.{embedding} IS NULL, coalesce({norm}, 1) = 0 FROM {table} AS t WHERE t.{key} = {id} LIMIT 1",
         embedding = quote_ident(&resolved.columns.embedding),
         norm = norm(resolved, facts),
-        table = resolved.qualified(),
+        table = resolved.rows(),
         key = quote_ident(&resolved.columns.id),
     );
     Statement { sql, params: params.0, common: true }
@@ -97,7 +103,16 @@ fn norm(resolved: &Resolved, facts: &TableFacts) -> String {
         crate::spec::Storage::Vector => "vector_norm",
         crate::spec::Storage::Halfvec => "l2_norm",
     };
-    format!("{}{function}(t.{})", schema_prefix(facts), quote_ident(&resolved.columns.embedding))
+    format!("{}{function}({})", schema_prefix(facts), compared("t", resolved, facts))
+}
+
+/// What is compared of a row: the embedding, or the cast of it that the index is on.
+fn compared(alias: &str, resolved: &Resolved, facts: &TableFacts) -> String {
+    let column = format!("{alias}.{}", quote_ident(&resolved.columns.embedding));
+    match &facts.cast {
+        Some(cast) => format!("({column}::{}{cast})", schema_prefix(facts)),
+        None => column,
+    }
 }
 
 fn schema_prefix(facts: &TableFacts) -> String {
@@ -125,7 +140,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn table(&self) -> String {
-        self.resolved.qualified()
+        self.resolved.rows()
     }
 
     fn id(&self) -> String {
@@ -133,7 +148,12 @@ impl Builder<'_> {
     }
 
     fn embedding(&self) -> String {
-        format!("t.{}", quote_ident(&self.resolved.columns.embedding))
+        compared("t", self.resolved, self.facts)
+    }
+
+    /// Whether there is an embedding. A cast may fail on a row that another condition drops, so the column itself is asked.
+    fn embedded(&self) -> String {
+        format!("t.{} IS NOT NULL", quote_ident(&self.resolved.columns.embedding))
     }
 
     fn rows(&self) -> u32 {
@@ -146,8 +166,8 @@ impl Builder<'_> {
             Some(Near::Row(id)) => {
                 let id = bind_id(&mut self.params, id, self.facts);
                 format!(
-                    "(SELECT o.{} FROM {} AS o WHERE o.{} = {id})",
-                    quote_ident(&self.resolved.columns.embedding),
+                    "(SELECT {} FROM {} AS o WHERE o.{} = {id} LIMIT 1)",
+                    compared("o", self.resolved, self.facts),
                     self.table(),
                     quote_ident(&self.resolved.columns.id),
                 )
@@ -193,7 +213,7 @@ impl Builder<'_> {
     /// The plain list: no threshold, no offset, nothing to join back.
     fn nearest_flat(&mut self) -> String {
         let distance = self.distance(self.path);
-        let own = format!("{} IS NOT NULL", self.embedding());
+        let own = self.embedded();
         let conditions = self.conditions(&own);
         let columns = self.columns(Score {
             score: "NULL",
@@ -212,7 +232,7 @@ impl Builder<'_> {
     /// The leg of nearest vectors: `id`, `distance`.
     fn vector_leg(&mut self, rows: u32) -> String {
         let distance = self.distance(self.path);
-        let own = format!("{} IS NOT NULL", self.embedding());
+        let own = self.embedded();
         let conditions = self.conditions(&own);
         format!(
             "SELECT {} AS id, {distance} AS distance FROM {} AS t WHERE {conditions} ORDER BY distance LIMIT {rows}",

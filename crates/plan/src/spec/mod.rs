@@ -23,7 +23,8 @@ mod walk;
 
 pub use access::{Database, Grant, Role, public_schema};
 pub use collection::{
-    Adopt, Chunking, Collection, Embedder, EmbedderKind, IdType, Index, IndexKind, Metric, Storage,
+    Adopt, Chunking, Collection, Embedder, EmbedderKind, FixedScalar, FixedValue, IdType, Index, IndexKind,
+    Metric, Storage,
 };
 pub use server::{Api, Disk, Server, ServerSource, ServiceRoles, Workload};
 pub use table::{Column, SettingValue, Table, TableIndex};

@@ -3,6 +3,7 @@
 //! Roles, databases and the lock belong to a whole cluster, so each story has a cluster of its own.
 
 mod adopted;
+mod adopted_shapes;
 mod broken_off;
 mod converge;
 mod drift;

@@ -116,7 +116,7 @@ impl Endpoint {
                     ..Call::new(Caller::owner(), input)
                 };
                 let _held = (skill.effect != Effect::Reads).then(|| stop.hold());
-                (skill.run)(context.clone(), call).await
+                context.run(skill, call).await
             }
             Whom::There(client) => {
                 let call = HttpCall::new(skill, input);

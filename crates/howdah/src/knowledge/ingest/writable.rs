@@ -68,6 +68,8 @@ struct Live {
     kind: String,
     modifier: i32,
     needs_value: bool,
+    /// Whether its values are computed and it takes none.
+    computed: bool,
 }
 
 impl WritableTable {
@@ -81,8 +83,10 @@ impl WritableTable {
         resolved: &Resolved,
         facts: Option<&ModelFacts>,
     ) -> Result<Self, Problem> {
+        read_only(client, resolved).await?;
         adoptable(resolved)?;
         let live = live(client, resolved).await?;
+        computed(resolved, &live)?;
         let (columns, fields) = columns(resolved, &live)?;
         unfilled(resolved, &live, &columns)?;
         let embedding = find(&live, &resolved.columns.embedding, resolved)?;
@@ -189,11 +193,55 @@ fn adoptable(resolved: &Resolved) -> Result<(), Problem> {
     )))
 }
 
+/// Refuses what takes no rows: views and foreign tables, and a collection that has only a part of its table's rows.
+async fn read_only(client: &Connection, resolved: &Resolved) -> Result<(), Problem> {
+    if !resolved.adopted {
+        return Ok(());
+    }
+    let refused = |why: String| {
+        Err(Problem::new(Kind::Usage, format!("collection `{}` is only read: {why}", resolved.name))
+            .detail(format!("the adopted table is {}", resolved.qualified()))
+            .hint("Write the rows with the program that they belong to; Howdah finds them at once."))
+    };
+    if resolved.columns.fixed.is_some() {
+        return refused("it has a fixed filter, and new rows would not meet it".into());
+    }
+    let sql = "SELECT CASE relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialised view' \
+               WHEN 'f' THEN 'a foreign table' END FROM pg_class WHERE oid = to_regclass($1)";
+    let row = client
+        .query_opt(sql, &[&resolved.qualified()])
+        .await
+        .map_err(|e| from_pg(&e, &format!("look at the table of collection `{}`", resolved.name)))?;
+    match row.and_then(|row| row.get::<_, Option<String>>(0)) {
+        Some(relation) => refused(format!("it is {relation}")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses columns that are written and take no values.
+fn computed(resolved: &Resolved, live: &[Live]) -> Result<(), Problem> {
+    let columns = &resolved.columns;
+    let named = [&columns.source, &columns.chunk, &columns.content, &columns.content_hash, &columns.metadata];
+    let written = named.into_iter().flatten().chain([&columns.embedding]);
+    let mut written =
+        written.chain(resolved.fields.iter().map(|(name, _)| name)).filter(|_| resolved.adopted);
+    let Some(column) =
+        written.find_map(|name| live.iter().find(|column| column.name == *name && column.computed))
+    else {
+        return Ok(());
+    };
+    let message = format!("column `{}` of {} is computed by PostgreSQL", column.name, resolved.qualified());
+    Err(Problem::new(Kind::Usage, message)
+        .detail("a generated column, or an identity column that is generated always, takes no values")
+        .hint("Write the rows with the program that they belong to, or name another column in howdah.toml."))
+}
+
 async fn live(client: &Connection, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
     let rows = client
         .query(
             "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod,
-                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '',
+                    a.attgenerated <> '' OR a.attidentity = 'a'
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             &[&resolved.qualified()],
@@ -214,6 +262,7 @@ async fn live(client: &Connection, resolved: &Resolved) -> Result<Vec<Live>, Pro
         kind: row.get(2),
         modifier: row.get(3),
         needs_value: row.get(4),
+        computed: row.get(5),
     });
     Ok(live.collect())
 }

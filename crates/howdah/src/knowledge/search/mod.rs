@@ -187,7 +187,12 @@ impl Search<'_> {
         );
         let mut answer = self.answer(&attempt, batch);
         answer.complete = complete;
-        answer.complete_reason = complete_reason;
+        answer.complete_reason = match &self.facts.row_security {
+            Some(role) => {
+                format!("{complete_reason}, of those that row-level security shows to role `{role}`")
+            }
+            None => complete_reason,
+        };
         if self.request.explain {
             let plan = lease.explain(&attempt.decision, &attempt.statement).await?;
             let explain = explain::read(plan, self.ask, &self.resolved.table);
@@ -274,7 +279,7 @@ impl Search<'_> {
         };
         // Only a choice between two ways needs to know how many rows pass.
         let undecided = self.facts.index.is_some() && !self.ask.exact && self.facts.rows > scan::ALWAYS_EXACT;
-        let matching = match statement::matching(self.ask, self.resolved) {
+        let matching = match statement::matching(self.ask, self.resolved, self.facts) {
             Some(estimate) if undecided => Some(self.estimate(lease, &estimate).await?),
             Some(_) => Some(self.facts.rows),
             None => None,

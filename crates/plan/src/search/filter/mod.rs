@@ -146,7 +146,9 @@ impl Scope {
         for (name, sql_type) in &resolved.fields {
             add(name, name, sql_type);
         }
-        add("id", &resolved.columns.id, id_type);
+        if resolved.columns.key.len() == 1 {
+            add("id", &resolved.columns.id, id_type);
+        }
         if let Some(source) = &resolved.columns.source {
             add("source", source, "text");
         }

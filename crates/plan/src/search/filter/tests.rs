@@ -55,10 +55,10 @@ fn filters_become_conditions() {
         ),
         (json!({"not": {"not": {"year": 1}}}), r#"t."year" = $1::bigint"#),
         (json!({"seen": {"gt": "2026-01-01"}}), r#"t."seen" > $1::text::timestamptz"#),
-        (json!({"metadata.a.b": "x"}), r#"t."metadata" @> $1::text::jsonb"#),
+        (json!({"metadata.a.b": "x"}), r#"t."metadata"::jsonb @> $1::text::jsonb"#),
         (
             json!({"metadata.a": {"gt": 1}}),
-            r#"jsonb_path_exists(t."metadata", $1::text::jsonpath, $2::text::jsonb, true)"#,
+            r#"jsonb_path_exists(t."metadata"::jsonb, $1::text::jsonpath, $2::text::jsonb, true)"#,
         ),
     ] {
         assert_eq!(sql(&filter).0, expected, "{filter}");

@@ -3,7 +3,7 @@
 use super::mistakes::Mistakes;
 use super::names;
 use crate::spec::place::{item, join};
-use crate::spec::resolve::{nearest, split_table};
+use crate::spec::resolve::{nearest, parse_table, split_table};
 use crate::spec::{Column, Spec, Table, TableIndex};
 
 /// Types that a filter compares.
@@ -108,11 +108,12 @@ pub(super) fn place_of_table(
     }
     let key = if table.is_some() { join(key, "table") } else { key.to_owned() };
     let declared = table.unwrap_or(name);
-    if declared.matches('.').count() > 1 {
+    let Some((schema, table)) = parse_table(declared) else {
         let message = format!("`{key}` is not `schema.table`: `{declared}`");
-        return mistakes.say(&key, message, "The database stands in a key of its own, `database`.");
-    }
-    let (schema, table) = split_table(declared);
+        let hint = "The database stands in a key of its own, `database`; a name that holds a dot is quoted: \
+                    `table = '\"a.b\"'`.";
+        return mistakes.say(&key, message, hint);
+    };
     if !names::schema(&key, &schema, mistakes) | !names::identifier(&key, "a table", &table, mistakes) {
         return;
     }
@@ -263,17 +264,24 @@ fn check_index(key: &str, index: &TableIndex, table: &Table, mistakes: &mut Mist
 /// Two declarations that mean one table would undo each other's work.
 fn same_table(spec: &Spec, mistakes: &mut Mistakes) {
     let first = spec.databases.keys().next();
-    let collections = spec.collections.iter().map(|(name, c)| ("collections", name, &c.database, &c.table));
-    let tables = spec.tables.iter().map(|(name, t)| ("tables", name, &t.database, &t.table));
+    // Adopted tables belong to nobody here: several collections may share one, with other rows or another embedding.
+    let collections = spec
+        .collections
+        .iter()
+        .map(|(name, c)| (("collections", name, c.adopt.is_some()), (&c.database, &c.table)));
+    let tables = spec.tables.iter().map(|(name, t)| (("tables", name, false), (&t.database, &t.table)));
     let mut seen: Vec<(Option<&String>, (String, String), String)> = Vec::new();
-    for (section, name, database, table) in collections.chain(tables) {
+    let mut shared: Vec<(Option<&String>, (String, String), String)> = Vec::new();
+    for ((section, name, adopted), (database, table)) in collections.chain(tables) {
         let key = join(section, name);
         let database = database.as_ref().or(first);
         let table = split_table(table.as_deref().unwrap_or(name));
-        if let Some((.., other)) = seen.iter().find(|(d, t, _)| *d == database && *t == table) {
+        let others = if adopted { seen.iter().chain(&[]) } else { seen.iter().chain(&shared) };
+        if let Some((.., other)) = others.clone().find(|(d, t, _)| *d == database && *t == table) {
             let message = format!("`{key}` and `{other}` are the same table `{}.{}`", table.0, table.1);
             mistakes.say(&key, message, "Give one of them another `table`.");
         }
-        seen.push((database, table, key));
+        let list = if adopted { &mut shared } else { &mut seen };
+        list.push((database, table, key));
     }
 }

@@ -3,6 +3,7 @@
 //! One row a skill, and none for most of them: a new skill has a command with flags, help and a readable answer without a
 //! line here.
 
+pub mod adopt;
 pub mod apply;
 pub mod batch;
 pub mod collections;
@@ -30,6 +31,7 @@ pub static PRESENTERS: &[Presenter] = &[
     collections::DESCRIBE,
     documents::GET,
     documents::DELETE,
+    adopt::ADOPT,
     plan::PLAN,
     apply::APPLY,
     doctor::DOCTOR,
@@ -78,6 +80,7 @@ pub const ORDER: &[&str] = &[
     "status",
     "logs",
     "init",
+    "adopt",
     "plan",
     "apply",
     "ingest",
