@@ -10,6 +10,7 @@ use howdah_plan::spec::Spec;
 
 use super::background;
 use super::declaration::Declaration;
+use super::deployment;
 use super::directory::InstanceDirectory;
 use super::instance_lock::{self, Claim, Holder, Use};
 use super::server;
@@ -52,6 +53,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let runtime = Runtime {
         seed: seed(&instance, &target)?,
         declaration: declaration.path.clone(),
+        deployment: deployment::identity(declaration),
         home,
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),

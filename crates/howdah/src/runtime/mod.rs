@@ -38,6 +38,8 @@ const PROBE: Duration = Duration::from_secs(3);
 pub struct Runtime {
     /// The file that declares it all.
     pub declaration: PathBuf,
+    /// Which deployment this is, where the declaration does not say it.
+    pub deployment: String,
     /// Howdah's directory.
     pub home: Home,
     /// Connections.

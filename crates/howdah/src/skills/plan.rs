@@ -1,5 +1,6 @@
 //! What differs between declared and live, and make it so.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use howdah_plan::migrate::{self, Plan};
@@ -8,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
+use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
 use crate::apply::{self, Outcome};
 use crate::runtime::Context;
@@ -22,6 +23,17 @@ pub struct Apply {
     pub allow_destroy: bool,
     /// Whether passwords of roles that exist are set again.
     pub set_passwords: bool,
+    /// Whether what is declared and belongs to another deployment, or was made before deployments had an identity, becomes
+    /// this deployment's.
+    pub take_over: bool,
+}
+
+/// How to plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plans {
+    /// Whether what `apply` with `take_over` would take over is shown as taken over.
+    pub take_over: bool,
 }
 
 /// What differs.
@@ -42,6 +54,9 @@ impl Context {
             allow_destroy: apply.allow_destroy,
             set_passwords: apply.set_passwords,
             set_service_passwords: false,
+            deployment: self.spec().deployment.clone().unwrap_or_else(|| self.runtime.deployment.clone()),
+            place: place(&self.runtime.declaration),
+            take_over: apply.take_over,
             tuned: self.runtime.tuned.clone(),
         }
     }
@@ -66,13 +81,15 @@ impl Context {
     }
 }
 
-async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, Problem> {
-    let plan = apply::plan(
-        &context.pools(&call, Purpose::Operate),
-        context.spec(),
-        &context.planning(Apply::default()),
-    )
-    .await?;
+/// Where a declaration stands, for people: the machine and the file.
+fn place(declaration: &Path) -> String {
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    format!("{}:{}", host.unwrap_or_default(), declaration.display())
+}
+
+async fn plan(context: Arc<Context>, call: Call, how: Plans) -> Result<Planned, Problem> {
+    let planning = context.planning(Apply { take_over: how.take_over, ..Apply::default() });
+    let plan = apply::plan(&context.pools(&call, Purpose::Operate), context.spec(), &planning).await?;
     Ok(Planned { empty: plan.is_empty(), sql: plan.to_string(), plan })
 }
 
@@ -92,13 +109,13 @@ pub const PLAN: Skill<Context> = Skill {
     scope: Scope::Admin,
     command: Command { words: "plan", positional: &[] },
     route: Route { method: "GET", path: "/v1/plan", success: 200 },
-    input: schema_of::<Nothing>,
+    input: schema_of::<Plans>,
     output: schema_of::<Planned>,
     examples: &[
         Example { title: "As SQL", input: "{}", command: "howdah plan" },
         Example { title: "For CI: exit with 7 on drift", input: "{}", command: "howdah plan --check" },
     ],
-    check: fits::<Nothing>,
+    check: fits::<Plans>,
     run: |context, call| Box::pin(typed(context, call, plan)),
 };
 

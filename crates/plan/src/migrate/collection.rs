@@ -83,6 +83,7 @@ pub(super) fn adopt(work: &mut Work, adopted: &Resolved) {
     }
     let taken = table::Taken::default();
     let on = index::On {
+        who: work.who(),
         database: &adopted.database,
         schema: &adopted.schema,
         name: &adopted.table,

@@ -5,15 +5,19 @@
 
 use super::live::{Index, Inside, Relation, Table};
 use super::memory::{forget, remember};
+use super::ownership::owner;
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
 use super::types::normal_expression;
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
+use crate::problem::{Kind, Problem};
 use crate::spec::resolve::quote_ident;
 
 /// The table that indexes are on.
 pub(super) struct On<'a> {
+    /// The deployment.
+    pub(super) who: &'a str,
     pub(super) database: &'a str,
     pub(super) schema: &'a str,
     pub(super) name: &'a str,
@@ -42,6 +46,13 @@ impl On<'_> {
         (!self.taken.indexes.contains(name)).then_some(index)
     }
 
+    /// The other deployment that made an index, for people.
+    fn owner(&self, index: &str) -> Option<String> {
+        let inside = self.inside?;
+        let memory = inside.of_others("index", &qualified(self.schema, index))?;
+        (!memory.deployment.is_empty()).then(|| owner(inside, memory))
+    }
+
     fn id(&self, index: &str) -> String {
         format!("index:{}:{}.{index}", self.database, self.schema)
     }
@@ -55,6 +66,10 @@ fn successor(name: &str) -> String {
 pub(super) fn indexes(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     for index in wanted {
         match on.find(&index.name) {
+            Some(there) if (!there.valid || !same(on, index, there)) && on.owner(&index.name).is_some() => {
+                let owner = on.owner(&index.name).unwrap_or_default();
+                work.problem(of_another(on, index, &owner, there));
+            }
             Some(there) if !there.valid => {
                 drop_leftover(work, on, &index.name);
                 build(work, on, index);
@@ -66,6 +81,16 @@ pub(super) fn indexes(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     }
     leftovers(work, on, wanted);
     gone(work, on, wanted);
+}
+
+fn of_another(on: &On, index: &WantedIndex, owner: &str, there: &Index) -> Problem {
+    let name = &index.name;
+    Problem::new(Kind::Conflict, format!("index `{name}` belongs to {owner}, and is declared otherwise here"))
+        .detail(format!(
+            "on `{}.{}` in database `{}`: `{}`",
+            on.schema, on.name, on.database, there.definition
+        ))
+        .hint("Declare it as it is, or make it this deployment's with `howdah apply --take-over`.")
 }
 
 /// Whether an index is as declared.
@@ -175,7 +200,7 @@ fn build_facts(on: &On, index: &WantedIndex, name: &str, statement: usize) -> In
 
 fn remember_index(on: &On, index: &WantedIndex) -> String {
     let declared = index.create(&index.name, &on.table(), false);
-    remember("index", &qualified(on.schema, &index.name), &declared)
+    remember(on.who, "index", &qualified(on.schema, &index.name), &declared)
 }
 
 fn rename(on: &On, from: &str, to: &str) -> String {
@@ -263,9 +288,9 @@ fn leftovers(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
         let of_ours = base.is_some_and(|base| {
             known(base) || live.indexes.iter().any(|index| index.constraint && index.name == base)
         });
-        if of_ours {
+        if of_ours && on.owner(&there.name).is_none() {
             drop_leftover(work, on, &there.name);
-        } else if !remembered(on, &there.name) {
+        } else if !remembered(on, &there.name) && on.owner(&there.name).is_none() {
             work.note(
                 Some(on.database),
                 format!(
@@ -291,7 +316,7 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
         }
         if !remembered(on, &there.name) {
             let kept = wanted.iter().any(|index| successor(&index.name) == there.name);
-            if there.valid && !kept {
+            if there.valid && !kept && on.owner(&there.name).is_none() {
                 work.note(
                     Some(on.database),
                     format!("index `{}` on `{}.{}` is not declared", there.name, on.schema, on.name),
@@ -306,7 +331,7 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
             format!("howdah made index `{}`, and it is no longer declared", there.name),
         )
         .sql(format!("DROP INDEX {}IF EXISTS {name}", if on.concurrently() { "CONCURRENTLY " } else { "" }))
-        .sql(forget("index", &name))
+        .sql(forget(on.who, "index", &name))
         .destructive(on.has_rows());
         step.transactional = !on.concurrently();
         work.in_database(on.database, step);

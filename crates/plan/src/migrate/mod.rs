@@ -23,8 +23,11 @@ mod grant;
 mod index;
 mod inside;
 mod internal;
+mod mark;
 mod memory;
 mod options;
+mod ownership;
+mod possible;
 mod server;
 mod service;
 mod setting;
@@ -37,6 +40,8 @@ mod work;
 
 pub mod live;
 #[cfg(test)]
+mod ownership_tests;
+#[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
@@ -45,11 +50,12 @@ mod vector_tests;
 
 pub use build_memory::build_memory;
 pub use live::Live;
+pub use mark::{is_mark, mark};
 pub use options::Options;
 pub use step::{Effect, IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
 pub use types::{normal_expression, normal_type};
 pub use wanted::declared_tables;
-pub use work::{home, mark};
+pub use work::home;
 
 use crate::problem::{Kind, Problem};
 use crate::spec::Spec;
@@ -57,12 +63,30 @@ use work::Work;
 
 /// The steps from `live` to `spec`, in order: roles, databases, what is in each database, settings, and at the end the
 /// databases and roles that are no longer declared.
+///
+/// What cannot be done is named in [`Plan::problems`], and the steps are those that do not follow from it. With a problem,
+/// nothing is destroyed: what looks superfluous may only be what cannot be said here.
 pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
+    let plan = compare(spec, live, options);
+    match options.allow_destroy && !plan.problems.is_empty() {
+        true => compare(spec, live, &Options { allow_destroy: false, ..options.clone() }),
+        false => plan,
+    }
+}
+
+fn compare(spec: &Spec, live: &Live, options: &Options) -> Plan {
     let mut wanted = wanted::wanted(spec);
+    let mut live = live.clone();
+    let ownership = match ownership::sort(spec, &mut live, options, &mut wanted) {
+        Ok(ownership) => ownership,
+        Err(problems) => return Plan { problems, ..Plan::default() },
+    };
+    possible::sort(spec, &live, &mut wanted);
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
     let (service, dropped) = Default::default();
-    let mut work = Work { spec, live, options, wanted: &wanted, plan, service, dropped };
+    let (wanted, live, ownership) = (&wanted, &live, &ownership);
+    let mut work = Work { spec, live, options, wanted, ownership, plan, service, dropped };
     service::settle(&mut work);
     server::roles(&mut work);
     service::roles(&mut work);
@@ -80,7 +104,10 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
 
 /// What is in one database.
 fn database(work: &mut Work, name: &str) {
-    internal::internal_schema(work, name);
+    if !internal::internal_schema(work, name) {
+        return;
+    }
+    ownership::own(work, name);
     inside::extensions(work, name);
     inside::tables_gone(work, name);
     inside::schemas(work, name);
@@ -103,7 +130,9 @@ fn database(work: &mut Work, name: &str) {
         if let Some(collection) = &table.collection {
             indexes.extend(collection::own_vector_index(work, collection, *live));
         }
+        indexes.retain(|index| taken.has(&index.columns));
         let on = index::On {
+            who: work.who(),
             database: name,
             schema: &table.schema,
             name: &table.name,
@@ -121,6 +150,7 @@ fn database(work: &mut Work, name: &str) {
     grant::grants(work, name, &service);
     inside::schemas_gone(work, name);
     inside::strangers(work, name);
+    ownership::unowned(work, name);
 }
 
 /// Tables and rights in databases that are not declared.

@@ -152,6 +152,48 @@ pub(super) struct Wanted {
     pub(super) tables: Vec<WantedTable>,
     pub(super) adopted: Vec<Resolved>,
     pub(super) problems: Vec<Problem>,
+    /// Declared tables that cannot be as declared on this server, each by one of the problems: nothing is planned for them.
+    pub(super) impossible: Vec<Impossible>,
+}
+
+/// A declared table that nothing is planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Impossible {
+    pub(super) database: String,
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// The collection it holds, if it does.
+    pub(super) collection: Option<String>,
+    /// Whether it is pgvector that is missing.
+    pub(super) lacks_vector: bool,
+}
+
+impl Impossible {
+    pub(super) fn table(table: &WantedTable) -> Self {
+        Impossible {
+            database: table.database.clone(),
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            collection: table.collection.clone(),
+            lacks_vector: false,
+        }
+    }
+
+    /// A collection's table, as far as it is known without its columns.
+    pub(super) fn adopted(adopted: &Resolved) -> Self {
+        Impossible {
+            database: adopted.database.clone(),
+            schema: adopted.schema.clone(),
+            name: adopted.table.clone(),
+            collection: Some(adopted.name.clone()),
+            lacks_vector: false,
+        }
+    }
+
+    /// `"schema"."table"`.
+    pub(super) fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
 }
 
 /// All tables of the declaration.
@@ -162,7 +204,10 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
             Ok(resolved) if resolved.adopted => all.adopted.push(resolved),
             Ok(resolved) => match own_table(&resolved, collection.id_type) {
                 Ok(table) => all.tables.push(table),
-                Err(problem) => all.problems.push(problem),
+                Err(problem) => {
+                    all.impossible.push(Impossible::adopted(&resolved));
+                    all.problems.push(problem);
+                }
             },
             Err(problem) => all.problems.push(problem),
         }

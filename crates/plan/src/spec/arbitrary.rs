@@ -48,6 +48,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             repaired(Spec {
                 version: super::version::CURRENT,
                 name: "generated".into(),
+                deployment: None,
                 server,
                 api,
                 databases,

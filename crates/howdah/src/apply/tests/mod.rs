@@ -8,6 +8,7 @@ mod converge;
 mod drift;
 mod internal_schema;
 mod own_index;
+mod ownership;
 mod portrait;
 mod rights;
 mod service;

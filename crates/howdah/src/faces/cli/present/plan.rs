@@ -23,7 +23,7 @@ pub const PLAN: Presenter = Presenter {
             Arg::new(CHECK)
                 .long(CHECK)
                 .action(ArgAction::SetTrue)
-                .help("Exit with 7 when declared and live differ"),
+                .help("Exit with 7 when declared and live differ; what is impossible has its own code, with and without"),
         ]
     },
     whom: Whom::Here,
@@ -33,17 +33,23 @@ pub const PLAN: Presenter = Presenter {
             Format::Table => print::out(&print::cell(field(planned, "sql"))),
             format => print::rows(format, planned, steps, COLUMNS),
         }
-        if fails(asked, planned) && !asked.common.quiet {
+        if exit(asked, planned) != 0 && !asked.common.quiet {
             print::err(&drift(planned));
         }
         Ok(())
     },
-    exit: |asked, planned| if fails(asked, planned) { Kind::Degraded.row().exit } else { 0 },
+    exit,
     ..Presenter::PLAIN
 };
 
-fn fails(asked: &Asked, planned: &Value) -> bool {
-    asked.has(CHECK) && field(planned, "empty") != true
+/// What cannot be done decides, as it does for `howdah apply`; with `--check`, what is to be done counts too.
+fn exit(asked: &Asked, planned: &Value) -> u8 {
+    let plan = Plan::deserialize(field(planned, "plan")).unwrap_or_default();
+    match plan.problems.first() {
+        Some(problem) => problem.kind.row().exit,
+        None if asked.has(CHECK) && !plan.is_empty() => Kind::Degraded.row().exit,
+        None => 0,
+    }
 }
 
 fn drift(planned: &Value) -> String {
