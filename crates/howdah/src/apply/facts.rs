@@ -351,7 +351,8 @@ fn tables() -> String {
             'columns', {COLUMNS},
             'constraints', {CONSTRAINTS},
             'indexes', {INDEXES},
-            'estimated_rows', greatest(c.reltuples, 0)::bigint))
+            'estimated_rows', greatest(c.reltuples, 0)::bigint,
+            'bytes', coalesce(pg_total_relation_size(c.oid), 0)))
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {SCHEMAS} AND {}",
         qualified("n.nspname", "c.relname"),

@@ -118,7 +118,7 @@ impl Runner<'_> {
                 false => problem,
             });
         }
-        Ok(Outcome { done: self.done, restart: left.restart.clone(), left })
+        Ok(Outcome { done: self.done, restart: left.restart.clone(), left, declaration: None })
     }
 
     async fn carry_out(&mut self, plan: &Plan) -> Result<(), Problem> {

@@ -90,6 +90,23 @@ pub fn database(spec: &Spec) -> &str {
     spec.home_database().unwrap_or("postgres")
 }
 
+/// Whether Howdah is to run the server itself, and has not made it yet.
+///
+/// # Errors
+/// Mistakes in the declared address; `usage` when there is no place for Howdah's data.
+pub fn never_made(declaration: &Declaration) -> Result<bool, Problem> {
+    if find::declared(&declaration.spec.server)?.is_some() {
+        return Ok(false);
+    }
+    let home = home()?;
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
+    let absent = |directory: InstanceDirectory| {
+        let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+        directory.record().is_none() && layout.state() == State::Absent
+    };
+    Ok(directory.is_none_or(absent))
+}
+
 /// Where PostgreSQL is for this declaration now.
 ///
 /// # Errors

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use howdah_plan::migrate::{self, Plan};
 use howdah_plan::problem::Problem;
+use howdah_plan::spec::{Spec, read};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
-use crate::apply::{self, Outcome};
+use crate::apply::{self, Older, Outcome, Reload};
 use crate::runtime::Context;
-use howdah_postgres::Purpose;
+use howdah_postgres::{Purpose, bundle, extension};
 
 /// How to apply.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -94,7 +95,47 @@ async fn plan(context: Arc<Context>, call: Call, how: Plans) -> Result<Planned, 
 }
 
 async fn apply(context: Arc<Context>, call: Call, how: Apply) -> Result<Outcome, Problem> {
-    context.apply(how, false, call.cancel, &apply::tell(&*call.progress)).await
+    let outcome = context.apply(how, false, call.cancel, &apply::tell(&*call.progress)).await?;
+    Ok(Outcome { declaration: older(&context), ..outcome })
+}
+
+/// A server applies what it has read, whatever the file says by now: then it is said.
+fn older(context: &Context) -> Option<Older> {
+    let file = &context.runtime.declaration;
+    context.runtime.rest.as_ref()?;
+    let text = std::fs::read_to_string(file).ok()?;
+    let shown = file.file_name().unwrap_or_default().to_string_lossy();
+    let message = match read::from_str(&text, &shown) {
+        Ok(spec) if spec == *context.spec() => return None,
+        Ok(_) => format!("applied is `{shown}` as the server read it; the file has changed since"),
+        Err(_) => {
+            format!(
+                "applied is `{shown}` as the server read it; the file has changed since, and has mistakes"
+            )
+        }
+    };
+    let hint =
+        "Run `howdah apply` beside the file, or `howdah up`: both let the server read it again.".to_owned();
+    Some(Older { message, hint, do_now: Reload::Reload })
+}
+
+/// The plan of an instance that was never made, from the declaration alone.
+pub fn imagined(spec: &Spec, deployment: String, file: &Path, how: Plans) -> Planned {
+    let options = migrate::Options {
+        deployment,
+        place: place(file),
+        take_over: how.take_over,
+        ..migrate::Options::default()
+    };
+    let mut plan = migrate::diff(
+        spec,
+        &migrate::imagined(spec, extension::is_embedded(bundle::DEFAULT_MAJOR)),
+        &options,
+    );
+    let text = "planned from the declaration alone, for the server that `howdah up` is to make: there is none yet, so what \
+                only a server says (its extensions, settings tuned to the machine) is left out";
+    plan.notes.insert(0, migrate::Note { database: None, text: text.into() });
+    Planned { empty: plan.is_empty(), sql: plan.to_string(), plan }
 }
 
 /// Shows what differs.

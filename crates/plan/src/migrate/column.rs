@@ -3,7 +3,7 @@
 use super::live::{Column, Identity, Inside, Table};
 use super::memory::remember;
 use super::step::{Step, StepKind};
-use super::table::{Taken, column_name, id};
+use super::table::{Taken, column_name, id, rewritten};
 use super::types::{Change, change, normal_expression, normal_type};
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
@@ -77,7 +77,7 @@ fn alter_generated(
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
-        format!("column `{}` is generated otherwise than declared; the table is rewritten", column.name),
+        format!("column `{}` is generated otherwise than declared{}", column.name, rewritten(live)),
     )
     .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&column.name)))
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))
@@ -178,7 +178,8 @@ impl<'a> ColumnChange<'a> {
         if from == to {
             return;
         }
-        self.reasons.push(format!("is `{from}`, declared is `{to}`"));
+        let words = if super::types::rewrites(&from, &to) { rewritten(self.live) } else { String::new() };
+        self.reasons.push(format!("is `{from}`, declared is `{to}`{words}"));
         let quoted = quote_ident(&self.column.name);
         let change = change(&quoted, &from, &to);
         // PostgreSQL keeps an index over a change that keeps the values, but not always over another one.

@@ -76,7 +76,10 @@ pub(super) fn indexes(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
             }
             Some(there) if !same(on, index, there) => replace(work, on, index, there),
             Some(_) => drop_successor(work, on, index),
-            None => missing(work, on, index),
+            None => match renamed(on, index, wanted) {
+                Some(there) => rename_one(work, on, index, there),
+                None => missing(work, on, index),
+            },
         }
     }
     leftovers(work, on, wanted);
@@ -150,6 +153,30 @@ fn options(wanted: &WantedIndex, there: &Index) -> bool {
         && wanted.options.iter().all(|(name, value)| {
             defaults.iter().any(|(known, _)| known == name) || live(name) == Some(*value)
         })
+}
+
+/// An index of Howdah's own that is as wanted but for its name, and wanted for nothing else.
+fn renamed<'a>(on: &'a On, index: &WantedIndex, wanted: &[WantedIndex]) -> Option<&'a Index> {
+    let free = |there: &&Index| {
+        let claimed = |other: &WantedIndex| other.name == there.name || successor(&other.name) == there.name;
+        there.valid && !there.constraint && remembered(on, &there.name) && !wanted.iter().any(claimed)
+    };
+    // Of two that it would do for, the first takes it.
+    let first = |there: &Index| {
+        let before = wanted.iter().take_while(|other| other.name != index.name);
+        !before.into_iter().any(|other| on.find(&other.name).is_none() && fits(other, there))
+    };
+    let there = on.live?.indexes.iter().filter(free).find(|there| fits(index, there))?;
+    (first(there) && on.find(&there.name).is_some()).then_some(there)
+}
+
+fn rename_one(work: &mut Work, on: &On, index: &WantedIndex, there: &Index) {
+    let reason = format!("index `{}` is there as `{}`", index.name, there.name);
+    let step = Step::new(StepKind::Index, &on.id(&index.name), reason)
+        .sql(rename(on, &there.name, &index.name))
+        .sql(forget(on.who, "index", &qualified(on.schema, &there.name)))
+        .sql(remember_index(on, index));
+    work.in_database(on.database, step);
 }
 
 fn missing(work: &mut Work, on: &On, index: &WantedIndex) {
@@ -311,7 +338,11 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     let Some(live) = on.live else { return };
     for there in live.indexes.iter().filter(|index| !index.constraint) {
         let declared = wanted.iter().any(|index| index.name == there.name);
-        if declared || on.taken.indexes.contains(&there.name) {
+        let is_renamed = |index: &WantedIndex| {
+            on.find(&index.name).is_none()
+                && renamed(on, index, wanted).is_some_and(|one| one.name == there.name)
+        };
+        if declared || wanted.iter().any(is_renamed) || on.taken.indexes.contains(&there.name) {
             continue;
         }
         if !remembered(on, &there.name) {

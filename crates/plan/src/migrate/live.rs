@@ -243,6 +243,8 @@ pub struct Table {
     pub has_rows: bool,
     /// Rows as the planner estimates them; 0 when unknown.
     pub estimated_rows: u64,
+    /// Bytes on disk, indexes and TOAST included.
+    pub bytes: u64,
 }
 
 /// A column.

@@ -20,6 +20,7 @@ mod build_memory;
 mod collection;
 mod column;
 mod grant;
+mod imagined;
 mod index;
 mod inside;
 mod internal;
@@ -28,6 +29,7 @@ mod memory;
 mod options;
 mod ownership;
 mod possible;
+mod rename;
 mod server;
 mod service;
 mod setting;
@@ -42,13 +44,19 @@ pub mod live;
 #[cfg(test)]
 mod ownership_tests;
 #[cfg(test)]
+mod possible_tests;
+#[cfg(test)]
+mod rename_tests;
+#[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vector_tests;
 
+pub use adopt::fits;
 pub use build_memory::build_memory;
+pub use imagined::imagined;
 pub use live::Live;
 pub use mark::{is_mark, mark};
 pub use options::Options;
@@ -84,9 +92,10 @@ fn compare(spec: &Spec, live: &Live, options: &Options) -> Plan {
     possible::sort(spec, &live, &mut wanted);
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
+    let renames = rename::sort(spec, &options.deployment, &mut live, &wanted);
     let (service, dropped) = Default::default();
-    let (wanted, live, ownership) = (&wanted, &live, &ownership);
-    let mut work = Work { spec, live, options, wanted, ownership, plan, service, dropped };
+    let (wanted, live, ownership, renames) = (&wanted, &live, &ownership, &renames);
+    let mut work = Work { spec, live, options, wanted, ownership, renames, plan, service, dropped };
     service::settle(&mut work);
     server::roles(&mut work);
     service::roles(&mut work);
@@ -111,6 +120,7 @@ fn database(work: &mut Work, name: &str) {
     inside::extensions(work, name);
     inside::tables_gone(work, name);
     inside::schemas(work, name);
+    rename::renames(work, name);
     let inside = work.inside(name);
     let wanted = work.wanted;
     let mut all_taken = Vec::new();
@@ -151,6 +161,7 @@ fn database(work: &mut Work, name: &str) {
     inside::schemas_gone(work, name);
     inside::strangers(work, name);
     ownership::unowned(work, name);
+    rename::hint(work, name);
 }
 
 /// Tables and rights in databases that are not declared.

@@ -6,10 +6,12 @@ use super::column;
 use super::live::{Inside, Table};
 use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
+use super::types::normal_type;
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::quote_ident;
+use crate::spec::size;
 
 /// What a table's steps take away on their way: indexes and constraints on it have to be made again.
 #[derive(Debug, Default)]
@@ -226,7 +228,7 @@ fn add_column(work: &mut Work, table: &WantedTable, live: &Table, column: &Wante
         );
         return false;
     }
-    let rewrite = if column.generated.is_some() || column.identity { "; the table is rewritten" } else { "" };
+    let rewrite = if column.generated.is_some() || column.identity { rewritten(live) } else { String::new() };
     let name = column_name(table, &column.name);
     let mut step = Step::new(
         StepKind::Column,
@@ -255,6 +257,7 @@ fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &In
             );
             continue;
         }
+        rename_hint(work, table, live, there);
         work.in_database(
             &table.database,
             Step::new(
@@ -268,4 +271,37 @@ fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &In
             .destructive(true),
         );
     }
+}
+
+/// Where a column goes and one of the same type comes, it may be the same: says how to keep its values.
+fn rename_hint(work: &mut Work, table: &WantedTable, live: &Table, there: &super::live::Column) {
+    let comes = |column: &&WantedColumn| {
+        !live.columns.iter().any(|known| known.name == column.name)
+            && normal_type(&column.sql_type) == normal_type(&there.sql_type)
+    };
+    let Some(column) = table.columns.iter().find(comes).filter(|_| table.collection.is_none()) else {
+        return;
+    };
+    let text = format!(
+        "column `{}` of `{}.{}` goes and `{}` of the same type comes; if it is the same column, write \
+         `renamed_from = \"{}\"` beside its name in `[tables.{}]`, and its values stay",
+        there.name, table.schema, table.name, column.name, there.name, table.key
+    );
+    work.note(Some(&table.database), text);
+}
+
+/// What it means that every row is written anew.
+pub(super) fn rewritten(live: &Table) -> String {
+    if !live.has_rows {
+        return String::new();
+    }
+    let rows = match live.estimated_rows {
+        0 => String::new(),
+        rows => format!("about {rows} rows, "),
+    };
+    format!(
+        "; every row is written anew under a lock that keeps readers and writers out (ACCESS EXCLUSIVE): {rows}{} with \
+         indexes",
+        size::shown(live.bytes)
+    )
 }

@@ -80,7 +80,7 @@ pub(super) fn with_app() -> Live {
     live
 }
 
-const EVENTS: &str = r#"
+pub(super) const EVENTS: &str = r#"
 name = "t"
 [databases.app]
 [tables.events]
@@ -132,7 +132,7 @@ fn events() -> Table {
     }
 }
 
-fn with_events(change: impl FnOnce(&mut Table)) -> Live {
+pub(super) fn with_events(change: impl FnOnce(&mut Table)) -> Live {
     let mut live = with_app();
     let mut table = events();
     change(&mut table);

@@ -10,6 +10,8 @@ use crate::spec::{IdType, Spec, Table};
 /// A table as it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedTable {
+    /// Name of the section that declares it.
+    pub(super) key: String,
     pub(super) database: String,
     pub(super) schema: String,
     pub(super) name: String,
@@ -37,6 +39,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct WantedColumn {
     pub(super) name: String,
+    pub(super) renamed_from: Option<String>,
     pub(super) sql_type: String,
     pub(super) not_null: bool,
     pub(super) default: Option<String>,
@@ -268,6 +271,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
         WantedColumn::new("updated_at", "timestamptz").not_null().with_default("now()"),
     ]);
     Ok(WantedTable {
+        key: resolved.name.clone(),
         database: resolved.database.clone(),
         schema: resolved.schema.clone(),
         name: resolved.table.clone(),
@@ -312,6 +316,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         .iter()
         .map(|column| WantedColumn {
             name: column.name.clone(),
+            renamed_from: column.renamed_from.clone(),
             sql_type: column.sql_type.clone(),
             not_null: !column.nullable || column.identity || table.primary_key.contains(&column.name),
             default: column.default.clone(),
@@ -336,6 +341,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         indexes.push(index);
     }
     WantedTable {
+        key: key.to_owned(),
         database,
         schema,
         name,

@@ -6,6 +6,7 @@ use super::live::{Inside, Live, Memory};
 use super::mark::Mark;
 use super::options::Options;
 use super::ownership::Ownership;
+use super::rename::Renames;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
 use crate::problem::{Kind, Problem};
@@ -19,6 +20,7 @@ pub(super) struct Work<'a> {
     pub(super) options: &'a Options,
     pub(super) wanted: &'a Wanted,
     pub(super) ownership: &'a Ownership,
+    pub(super) renames: &'a Renames,
     pub(super) plan: Plan,
     /// Roles that the service works as; none where it works as the declared connection.
     pub(super) service: Vec<(Purpose, String)>,

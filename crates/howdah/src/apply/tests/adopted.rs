@@ -88,4 +88,9 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference() {
         assert!(detail.contains(part), "{part} in {detail}");
     }
     assert_eq!(server.value("legacy", SHAPE).await, shape);
+    // A search answers from nothing that was not found to fit.
+    let resolved = howdah_plan::spec::resolve::resolve(&adopt, "memory").unwrap();
+    let problem = crate::collections::facts::of(&server.pools, &resolved).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict, "{problem:#?}");
+    assert!(problem.detail.unwrap().contains("`meta` is not there"));
 }

@@ -10,6 +10,7 @@ mod internal_schema;
 mod own_index;
 mod ownership;
 mod portrait;
+mod rename;
 mod rights;
 mod service;
 
