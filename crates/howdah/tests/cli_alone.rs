@@ -193,7 +193,7 @@ fn plan_before_the_first_up_says_what_will_be_made() {
     assert!(text.contains("CREATE TABLE \"public\".\"notes\""), "{text}");
     assert!(text.contains("planned from the declaration alone"), "{text}");
     assert_eq!(story.run(&["plan", "--check"]).status.code(), Some(7));
-    assert!(!story.serves());
+    assert!(!story.home.join("instances").exists(), "a plan makes no instance");
     // What was planned without a server is what is there with one.
     story.ok(&["up", "--quiet"]);
     let after = story.run(&["plan", "--check"]);

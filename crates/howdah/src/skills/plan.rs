@@ -55,7 +55,7 @@ impl Context {
             allow_destroy: apply.allow_destroy,
             set_passwords: apply.set_passwords,
             set_service_passwords: false,
-            deployment: self.spec().deployment.clone().unwrap_or_else(|| self.runtime.deployment.clone()),
+            deployment: self.deployment().to_owned(),
             place: place(&self.runtime.declaration),
             take_over: apply.take_over,
             tuned: self.runtime.tuned.clone(),

@@ -156,10 +156,10 @@ mod tests {
             all_recorded().into_iter().filter(|one| one.domain != "jobs" && one.number != 2).collect();
         let plan = planned(InternalSchema { counted: 8, migrations: recorded, ..InternalSchema::default() });
         let [step] = plan.steps.as_slice() else { panic!("{plan}") };
-        assert_eq!(step.sql.len(), 5, "{plan}");
+        assert_eq!(step.sql.len(), 7, "{plan}");
         assert_eq!(
             step.reason,
-            "howdah's own tables lack: core 2 (meta), knowledge 2 (sources), jobs 1 (jobs), jobs 2 (input_hash)"
+            "howdah's own tables lack: core 2 (meta), keys 2 (keys_by), knowledge 2 (sources), jobs 1 (jobs), jobs 2 (input_hash), jobs 3 (jobs_by)"
         );
         assert!(
             planned(InternalSchema { migrations: all_recorded(), ..InternalSchema::default() }).is_empty()

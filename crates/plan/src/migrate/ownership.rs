@@ -355,6 +355,13 @@ pub(super) fn own(work: &mut Work, database: &str) {
     let count = claims.taken.len();
     sql.extend(claims.taken.iter().map(|memory| claim(id, memory)));
     for there in deployments.iter().filter(|there| there.name == *name && there.id != id) {
+        for table in ["api_keys", "jobs"] {
+            sql.push(format!(
+                "UPDATE howdah.{table} SET deployment = {} WHERE deployment = {}",
+                quote_literal(id),
+                quote_literal(&there.id)
+            ));
+        }
         sql.push(format!("DELETE FROM howdah.deployments WHERE id = {}", quote_literal(&there.id)));
         reasons.push(format!("what the identity {} owned is taken over", there.id));
     }

@@ -241,7 +241,10 @@ async fn two_of_one_name_are_told_apart() {
     let problem = elsewhere.try_apply(&server).await.unwrap_err();
     assert!(problem.message.contains("`howdah_team_a"), "{problem:#?}");
 
+    let key = "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, deployment) VALUES ('k', 'p', '', '{read}', '";
+    server.sql("app", &format!("{key}{A}')")).await;
     second.take_over(&server).await;
+    assert_eq!(server.value("app", "SELECT deployment FROM howdah.api_keys").await, B);
     second.is_as_declared(&server).await;
     assert_eq!(first.try_apply(&server).await.unwrap_err().kind, Kind::Conflict);
     let owners = "SELECT string_agg(DISTINCT deployment, ' ') FROM howdah.managed";
@@ -252,6 +255,12 @@ async fn two_of_one_name_are_told_apart() {
 async fn older(server: &Server, one: &Deployment) {
     let old = Deployment { id: "", spec: one.spec.clone() };
     old.apply(server).await;
+    let undo = "ALTER TABLE howdah.jobs DROP COLUMN deployment;
+        CREATE UNIQUE INDEX jobs_idempotency_key ON howdah.jobs (skill, caller, idempotency_key)
+            WHERE idempotency_key IS NOT NULL;
+        ALTER TABLE howdah.api_keys DROP COLUMN deployment;
+        DELETE FROM howdah.migrations WHERE domain = 'jobs' AND number = 3 OR domain = 'keys' AND number = 2";
+    server.sql("app", undo).await;
     for number in (7..=11).rev() {
         let undo = match number {
             11 => "DROP FUNCTION howdah.claim",

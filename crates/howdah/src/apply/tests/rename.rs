@@ -85,7 +85,9 @@ async fn what_has_another_name_keeps_its_rows() {
     assert!(outcome.left.is_empty(), "{}", outcome.left);
     assert_eq!(server.value("shop", "SELECT to_regclass('archive.purchases')").await, "");
     assert_eq!(
-        server.value("shop", "SELECT count(*) FROM howdah.managed WHERE kind IN ('table', 'column', 'default')").await,
+        server
+            .value("shop", "SELECT count(*) FROM howdah.managed WHERE kind IN ('table', 'column', 'default')")
+            .await,
         "0"
     );
 }
