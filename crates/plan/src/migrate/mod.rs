@@ -65,7 +65,7 @@ pub use types::{normal_expression, normal_type};
 pub use wanted::declared_tables;
 pub use work::home;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{DoNow, Kind, Problem};
 use crate::spec::Spec;
 use work::Work;
 
@@ -75,21 +75,25 @@ use work::Work;
 /// What cannot be done is named in [`Plan::problems`], and the steps are those that do not follow from it. With a problem,
 /// nothing is destroyed: what looks superfluous may only be what cannot be said here.
 pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
-    let plan = compare(spec, live, options);
-    match options.allow_destroy && !plan.problems.is_empty() {
-        true => compare(spec, live, &Options { allow_destroy: false, ..options.clone() }),
-        false => plan,
+    let mut plan = compare(spec, live, options);
+    if options.allow_destroy && !plan.problems.is_empty() {
+        plan = compare(spec, live, &Options { allow_destroy: false, ..options.clone() });
     }
+    // Nothing that a plan finds heals by itself.
+    for problem in plan.problems.iter_mut().filter(|problem| problem.do_now == DoNow::Retry) {
+        problem.do_now = DoNow::FixInput;
+    }
+    plan
 }
 
 fn compare(spec: &Spec, live: &Live, options: &Options) -> Plan {
     let mut wanted = wanted::wanted(spec);
     let mut live = live.clone();
+    possible::sort(spec, &live, &mut wanted);
     let ownership = match ownership::sort(spec, &mut live, options, &mut wanted) {
         Ok(ownership) => ownership,
         Err(problems) => return Plan { problems, ..Plan::default() },
     };
-    possible::sort(spec, &live, &mut wanted);
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
     let renames = rename::sort(spec, &options.deployment, &mut live, &wanted);

@@ -3,7 +3,7 @@
 use super::live::{Deployment, Live, Memory, Table};
 use super::tests::{fresh, spec, sql, with_app};
 use super::{Options, Plan, diff};
-use crate::problem::Kind;
+use crate::problem::{DoNow, Kind};
 use crate::spec::Spec;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001";
@@ -63,6 +63,7 @@ fn what_another_made_is_not_declared_here_too_unless_it_is_taken_over() {
     let refused = plan(&mine, &live, B, false);
     assert!(refused.steps.is_empty() && refused.blocked.is_empty(), "{refused}");
     assert_eq!(refused.problems[0].kind, Kind::Conflict);
+    assert_eq!(refused.problems[0].do_now, DoNow::FixInput, "time does not heal it");
     let said = format!("table `public.orders` belongs to deployment `team-a` ({A})");
     assert_eq!(refused.problems[0].message, said);
     let taken = plan(&mine, &live, B, true);

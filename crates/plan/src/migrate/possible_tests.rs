@@ -53,6 +53,9 @@ fn one_impossible_collection_leaves_the_others_and_destroys_nothing() {
     inside.memory.push(memory);
     let plan = diff(&spec(&text), &live, &Options { allow_destroy: true, ..Options::default() });
     assert_eq!(plan.problems.len(), 1, "{plan}");
+    let named = Options { deployment: "aaaaaaaa-0000-4000-8000-000000000001".into(), ..Options::default() };
+    let own = diff(&spec(&text), &live, &named);
+    assert!(!own.to_string().contains("howdah.remember('collection'"), "nothing is kept for it: {own}");
     assert!(plan.problems[0].message.contains("`public.old` is not there"), "{plan}");
     assert!(plan.steps.iter().any(|step| step.id == "table:app:public.notes"), "{plan}");
     let blocked: Vec<&str> = plan.blocked.iter().map(|step| step.id.as_str()).collect();
