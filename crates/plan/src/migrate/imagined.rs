@@ -3,7 +3,7 @@
 //! What only a server says is assumed to be as declared: an extension that is asked for is available in that version, a
 //! setting exists. So the plan for it is all that the declaration asks for.
 
-use super::live::{Available, Live, Role, Server, Setting};
+use super::live::{Live, Role, Server, Setting};
 use super::possible::PGVECTOR;
 use super::vector::EXTENSION;
 use crate::settings::{self, Context};
@@ -28,7 +28,7 @@ pub fn imagined(spec: &Spec, carried: bool) -> Live {
         .chain([(PGVECTOR, "*")])
         .chain(implied.then_some((EXTENSION, "*")));
     for (name, version) in all {
-        let there = live.available.entry(name.to_owned()).or_insert_with(Available::default);
+        let there = live.available.entry(name.to_owned()).or_default();
         there.versions.insert(version.to_owned());
         version.clone_into(&mut there.default_version);
     }
