@@ -17,6 +17,7 @@
 
 mod adopt;
 mod build_memory;
+mod claims;
 mod collection;
 mod column;
 mod grant;

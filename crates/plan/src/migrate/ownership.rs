@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claims::{Claims, Ownership};
 use super::live::{Deployment, Inside, Live, Memory};
 use super::mark::whose;
 use super::memory::{claim, forget, remember};
@@ -24,20 +25,6 @@ use super::work::{Work, home};
 use crate::problem::{Kind, Problem};
 use crate::spec::Spec;
 use crate::spec::resolve::quote_literal;
-
-/// What the records of one database need.
-#[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// What becomes this deployment's, with whose it was.
-    taken: Vec<Memory>,
-    /// What it uses beside others: kind and name.
-    used: Vec<(&'static str, String)>,
-    /// Records of its own that mean nothing any more.
-    stale: Vec<Memory>,
-}
-
-/// Claims by database.
-pub(super) type Ownership = BTreeMap<String, Claims>;
 
 /// Sorts the records of every database. What cannot be declared here is taken out of `wanted`.
 ///

@@ -5,8 +5,7 @@
 //! with the new names. Where the old name is not there any more, or the new one is there already, there is nothing to do. An
 //! index needs no such word: one that is as wanted but for its name gets the name (see `index`).
 
-use std::collections::BTreeMap;
-
+use super::claims::Renames;
 use super::index::unquote;
 use super::live::{Inside, Live, Table};
 use super::memory::{forget, forget_documents, remember};
@@ -17,9 +16,6 @@ use super::wanted::{Wanted, WantedColumn, WantedTable, qualified};
 use super::work::Work;
 use crate::spec::Spec;
 use crate::spec::resolve::{quote_ident, quote_literal, split_table};
-
-/// Steps by database.
-pub(super) type Renames = BTreeMap<String, Vec<Step>>;
 
 /// The steps that rename, and the facts as they are afterwards.
 pub(super) fn sort(spec: &Spec, who: &str, live: &mut Live, wanted: &Wanted) -> Renames {

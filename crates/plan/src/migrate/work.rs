@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::claims::{Ownership, Renames};
 use super::live::{Inside, Live, Memory};
 use super::mark::Mark;
 use super::options::Options;
-use super::ownership::Ownership;
-use super::rename::Renames;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
 use crate::problem::{Kind, Problem};
