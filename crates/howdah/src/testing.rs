@@ -23,6 +23,7 @@ pub(crate) fn context(database: &TestDatabase, spec: Spec) -> Arc<Context> {
     let home = testing::home();
     let runtime = Runtime {
         declaration: "howdah.toml".into(),
+        deployment: String::new(),
         pools: database.pools.clone(),
         address: database.target.url(),
         seed: Seed::new(Secret::new(database.name.clone())),

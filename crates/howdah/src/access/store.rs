@@ -65,6 +65,8 @@ pub struct Store<'a> {
     pub pools: Pools,
     /// The database that keeps them.
     pub database: &'a str,
+    /// Whose they are: those of this deployment, and those that are older than identities.
+    pub deployment: &'a str,
 }
 
 impl Store<'_> {
@@ -81,11 +83,14 @@ impl Store<'_> {
         let key = Key::random();
         let client = self.pools.get(self.database).await?;
         let sql = format!(
-            "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, expires_at, deployment) VALUES ($1, $2, $3, $4, $5, $6) \
              RETURNING {COLUMNS}"
         );
         let row = client
-            .query_one(&sql, &[&name, &key.prefix(), &&key.hash()[..], &vec![scope.name()], &expires_at])
+            .query_one(
+                &sql,
+                &[&name, &key.prefix(), &&key.hash()[..], &vec![scope.name()], &expires_at, &self.deployment],
+            )
             .await
             .map_err(|error| from_pg(&error, "make a key"))?;
         Ok((key, info(&row)?))
@@ -97,8 +102,13 @@ impl Store<'_> {
     /// What PostgreSQL says.
     pub async fn list(&self) -> Result<Vec<KeyInfo>, Problem> {
         let client = self.pools.get(self.database).await?;
-        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys ORDER BY created_at DESC, id");
-        let rows = client.query(&sql, &[]).await.map_err(|error| from_pg(&error, "list the keys"))?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM howdah.api_keys WHERE deployment IN ('', $1) ORDER BY created_at DESC, id"
+        );
+        let rows = client
+            .query(&sql, &[&self.deployment])
+            .await
+            .map_err(|error| from_pg(&error, "list the keys"))?;
         rows.iter().map(info).collect()
     }
 
@@ -120,11 +130,11 @@ impl Store<'_> {
     /// The key that is meant by an id, a beginning or a name.
     async fn meant(&self, client: &Lease, which: &str) -> Result<Uuid, Problem> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM howdah.api_keys WHERE id::text = $1 OR prefix = $1 OR name = $2 \
+            "SELECT {COLUMNS} FROM howdah.api_keys WHERE (id::text = $1 OR prefix = $1 OR name = $2) AND deployment IN ('', $3) \
              ORDER BY created_at DESC, id"
         );
         let rows = client
-            .query(&sql, &[&normal(which), &which])
+            .query(&sql, &[&normal(which), &which, &self.deployment])
             .await
             .map_err(|error| from_pg(&error, "look for the key"))?;
         let keys = rows.iter().map(info).collect::<Result<Vec<_>, _>>()?;
@@ -152,9 +162,9 @@ impl Store<'_> {
     /// What PostgreSQL says: not knowing is no verdict.
     pub async fn look_up(&self, key: &Key) -> Result<Verdict, Problem> {
         let client = self.pools.get(self.database).await?;
-        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys WHERE hash = $1");
+        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys WHERE hash = $1 AND deployment IN ('', $2)");
         let row = client
-            .query_opt(&sql, &[&&key.hash()[..]])
+            .query_opt(&sql, &[&&key.hash()[..], &self.deployment])
             .await
             .map_err(|error| from_pg(&error, "look up the key"))?;
         let Some(row) = row else { return Ok(Verdict::Bad(wrong_key())) };
@@ -240,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_works_until_it_is_revoked_and_only_its_hash_is_kept() {
         let database = prepared().await;
-        let store = Store { pools: database.pools.clone(), database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
         let (key, made) = store.create("app", Scope::Write, None).await.unwrap();
         let Verdict::Good(caller, None) = store.look_up(&key).await.unwrap() else { panic!("a good key") };
         assert_eq!((caller.key, caller.scope), (Some(made.id), Scope::Write));
@@ -265,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_revoked_by_its_name_where_the_name_says_which() {
         let database = prepared().await;
-        let store = Store { pools: database.pools.clone(), database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
         let (_, first) = store.create("web site", Scope::Read, None).await.unwrap();
         let (_, second) = store.create("web site", Scope::Read, None).await.unwrap();
         let problem = store.revoke("web site").await.unwrap_err();
@@ -289,12 +299,25 @@ mod tests {
     #[tokio::test]
     async fn an_expired_key_is_refused_and_listed_as_such() {
         let database = prepared().await;
-        let store = Store { pools: database.pools.clone(), database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
         let past = Timestamp::now() - jiff::SignedDuration::from_secs(1);
         let (key, _) = store.create("old", Scope::Read, Some(past)).await.unwrap();
         let Verdict::Bad(problem) = store.look_up(&key).await.unwrap() else { panic!("an expired key") };
         assert_eq!(problem.kind, Kind::Unauthenticated);
         assert!(problem.message.ends_with("has expired"), "{}", problem.message);
         assert_eq!(store.list().await.unwrap()[0].state, State::Expired);
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_deployment_opens_nothing_and_is_not_listed() {
+        let database = prepared().await;
+        let of = |deployment| Store { pools: database.pools.clone(), database: &database.name, deployment };
+        let (key, made) = of("a").create("app", Scope::Admin, None).await.unwrap();
+        let (old, _) = of("").create("older than identities", Scope::Read, None).await.unwrap();
+        assert!(matches!(of("a").look_up(&key).await.unwrap(), Verdict::Good(..)));
+        assert!(matches!(of("b").look_up(&key).await.unwrap(), Verdict::Bad(_)));
+        assert!(matches!(of("b").look_up(&old).await.unwrap(), Verdict::Good(..)));
+        assert_eq!((of("a").list().await.unwrap().len(), of("b").list().await.unwrap().len()), (2, 1));
+        assert_eq!(of("b").revoke(&made.prefix).await.unwrap_err().kind, Kind::NotFound);
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use howdah_plan::migrate::live::Relation;
-use howdah_plan::migrate::{cast_of, same_condition};
+use howdah_plan::migrate::live::{Relation, Table};
+use howdah_plan::migrate::{cast_of, fits, same_condition};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::scan::{Access, IndexFacts, TableFacts};
 use howdah_plan::spec::Storage;
@@ -66,6 +66,16 @@ JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3
 WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
 ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
+/// Kind and columns of an adopted table: nobody answers from one that does not fit what is declared of it.
+const SHAPE: &str = "
+SELECT jsonb_build_object('schema', own.nspname, 'name', c.relname,
+       'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' ELSE 'other' END,
+       'columns', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.attname,
+                                                                'sql_type', format_type(a.atttypid, a.atttypmod))), '[]')
+                   FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+FROM pg_class c JOIN pg_namespace own ON own.oid = c.relnamespace
+WHERE own.nspname = $1 AND c.relname = $2";
+
 /// The facts that are remembered.
 #[derive(Default)]
 struct Remembered(Cache<Arc<TableFacts>>);
@@ -86,7 +96,8 @@ pub fn key(resolved: &Resolved) -> String {
 /// The facts of a collection's table, read when the ones kept are older than a few seconds.
 ///
 /// # Errors
-/// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
+/// `not_found` when the table, its key or its embedding column is not there; `conflict` when an adopted table does not fit
+/// what is declared of it; whatever keeps a connection from being made.
 pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<TableFacts>, Problem> {
     let key = key(resolved);
     let remembered = pools.remembered::<Remembered>();
@@ -118,6 +129,13 @@ pub async fn read(client: &Lease, resolved: &Resolved) -> Result<TableFacts, Pro
     let failed = |e: tokio_postgres::Error| from_pg(&e, "read the facts of a table");
     let Some(table) = table.map_err(failed)? else { return Err(no_table(resolved)) };
     let indexes = indexes.map_err(failed)?;
+    if resolved.adopted {
+        let row = client.query_one(SHAPE, &[&resolved.schema, &resolved.table]).await.map_err(failed)?;
+        let shape: Table = serde_json::from_value(row.get(0)).map_err(|error| {
+            Problem::new(Kind::Internal, "cannot read the columns of a table").detail(error.to_string())
+        })?;
+        fits(resolved, &shape)?;
+    }
     facts(&table, &indexes, resolved)
 }
 

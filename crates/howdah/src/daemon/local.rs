@@ -10,6 +10,7 @@ use howdah_plan::spec::Spec;
 
 use super::background;
 use super::declaration::Declaration;
+use super::deployment;
 use super::directory::InstanceDirectory;
 use super::instance_lock::{self, Claim, Holder, Use};
 use super::server;
@@ -52,6 +53,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let runtime = Runtime {
         seed: seed(&instance, &target)?,
         declaration: declaration.path.clone(),
+        deployment: deployment::identity(declaration),
         home,
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
@@ -87,6 +89,23 @@ pub fn shown(spec: &Spec, layout: Option<&Layout>, target: &Target) -> String {
 /// The database to show where none is named: the one that keeps Howdah's own tables, else the server's.
 pub fn database(spec: &Spec) -> &str {
     spec.home_database().unwrap_or("postgres")
+}
+
+/// Whether Howdah is to run the server itself, and has not made it yet.
+///
+/// # Errors
+/// Mistakes in the declared address; `usage` when there is no place for Howdah's data.
+pub fn never_made(declaration: &Declaration) -> Result<bool, Problem> {
+    if find::declared(&declaration.spec.server)?.is_some() {
+        return Ok(false);
+    }
+    let home = home()?;
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
+    let absent = |directory: InstanceDirectory| {
+        let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+        directory.record().is_none() && layout.state() == State::Absent
+    };
+    Ok(directory.is_none_or(absent))
 }
 
 /// Where PostgreSQL is for this declaration now.

@@ -11,6 +11,7 @@ pub mod background;
 pub mod client;
 pub mod converge;
 pub mod declaration;
+pub mod deployment;
 pub mod directory;
 pub mod instance_lock;
 pub mod local;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::declaration::Declaration;
+use super::deployment;
 use super::directory::{InstanceDirectory, ServerRecord, cannot};
 use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
 use super::notify;
@@ -368,6 +369,7 @@ impl Daemon {
         let seed = local::seed(&self.directory, &pools.target())?;
         let runtime = Runtime {
             declaration: self.declaration.path.clone(),
+            deployment: deployment::identity(&self.declaration),
             home: self.home.clone(),
             pools,
             address,

@@ -39,6 +39,8 @@ const PROBE: Duration = Duration::from_secs(3);
 pub struct Runtime {
     /// The file that declares it all.
     pub declaration: PathBuf,
+    /// Which deployment this is, where the declaration does not say it.
+    pub deployment: String,
     /// Howdah's directory.
     pub home: Home,
     /// Connections.
@@ -78,6 +80,11 @@ impl Context {
         &self.declared.spec
     }
 
+    /// Which deployment this is: the declared identity, else the one that is kept beside the declaration.
+    pub fn deployment(&self) -> &str {
+        self.spec().deployment.as_deref().unwrap_or(&self.runtime.deployment)
+    }
+
     /// Connections for a call, for `purpose`.
     pub fn pools(&self, call: &Call, purpose: Purpose) -> Pools {
         self.runtime.pools.purpose(purpose).until(call.deadline.instant())
@@ -102,7 +109,8 @@ impl Context {
     /// # Errors
     /// `usage` when no database is declared.
     pub fn keys(&self, call: &Call) -> Result<Store<'_>, Problem> {
-        Ok(Store { pools: self.pools(call, Purpose::Control), database: self.declared.database()? })
+        let pools = self.pools(call, Purpose::Control);
+        Ok(Store { pools, database: self.declared.database()?, deployment: self.deployment() })
     }
 
     /// Puts the declared limits in force: requests a second, connections, and the time of a statement.
@@ -172,7 +180,7 @@ impl Context {
         let asked = match self.declared.database() {
             Ok(database) => {
                 let pools = self.runtime.pools.purpose(Purpose::Control).until(Some(Instant::now() + PROBE));
-                Store { pools, database }.look_up(&key).await
+                Store { pools, database, deployment: self.deployment() }.look_up(&key).await
             }
             Err(problem) => Err(problem),
         };

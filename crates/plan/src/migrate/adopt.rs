@@ -30,20 +30,11 @@ pub(super) fn check<'a>(
             .detail(format!("collection `{}` adopts it in database `{}`", adopted.name, adopted.database))
             .hint("Create the table first, or leave out `adopt` and Howdah makes one."));
     };
-    let mut differs = Vec::new();
-    let embedding = embedding(adopted, live, &mut differs);
-    columns(adopted, live, &mut differs);
+    let (embedding, mut differs) = compared(adopted, live);
     key(adopted, live, &mut differs);
     match embedding {
         Some(embedding) if differs.is_empty() => Ok((live, embedding)),
-        _ => {
-            Err(Problem::new(Kind::Conflict, format!("adopted table `{shown}` does not fit the declaration"))
-                .detail(differs.join("; "))
-                .hint(format!(
-                    "Correct `[collections.{}]` to match the table; Howdah never changes an adopted table.",
-                    adopted.name
-                )))
-        }
+        _ => Err(misfit(adopted, &differs)),
     }
 }
 
@@ -128,6 +119,32 @@ fn toml_list(columns: &[String]) -> String {
         [one] => format!("`id = {one}`"),
         several => format!("`id = [{}]`", several.join(", ")),
     }
+}
+
+/// Whether a search may answer from an adopted table: as far as that can be told from its columns.
+///
+/// # Errors
+/// `conflict` with every difference between the table and what is declared of it.
+pub fn fits(adopted: &Resolved, live: &Table) -> Result<(), Problem> {
+    let (_, differs) = compared(adopted, live);
+    if differs.is_empty() { Ok(()) } else { Err(misfit(adopted, &differs)) }
+}
+
+fn compared(adopted: &Resolved, live: &Table) -> (Option<Embedding>, Vec<String>) {
+    let mut differs = Vec::new();
+    let embedding = embedding(adopted, live, &mut differs);
+    columns(adopted, live, &mut differs);
+    (embedding, differs)
+}
+
+fn misfit(adopted: &Resolved, differs: &[String]) -> Problem {
+    let shown = format!("{}.{}", adopted.schema, adopted.table);
+    Problem::new(Kind::Conflict, format!("adopted table `{shown}` does not fit the declaration"))
+        .detail(differs.join("; "))
+        .hint(format!(
+            "Correct `[collections.{}]` to match the table; Howdah never changes an adopted table.",
+            adopted.name
+        ))
 }
 
 fn type_of(live: &Table, column: &str, differs: &mut Vec<String>) -> Option<String> {

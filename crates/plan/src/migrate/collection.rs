@@ -120,6 +120,7 @@ pub(super) fn adopt(work: &mut Work, sharing: &[&Resolved]) {
     }
     let taken = table::Taken::default();
     let on = index::On {
+        who: work.who(),
         database: &first.database,
         schema: &first.schema,
         name: &first.table,

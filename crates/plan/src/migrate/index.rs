@@ -5,15 +5,19 @@
 
 use super::live::{Index, Inside, Relation, Table};
 use super::memory::{forget, remember};
+use super::ownership::owner;
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
 use super::types::{cast_of, same_condition, unquote};
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
+use crate::problem::{Kind, Problem};
 use crate::spec::resolve::quote_ident;
 
 /// The table that indexes are on.
 pub(super) struct On<'a> {
+    /// The deployment.
+    pub(super) who: &'a str,
     pub(super) database: &'a str,
     pub(super) schema: &'a str,
     pub(super) name: &'a str,
@@ -42,6 +46,13 @@ impl On<'_> {
         (!self.taken.indexes.contains(name)).then_some(index)
     }
 
+    /// The other deployment that made an index, for people.
+    fn owner(&self, index: &str) -> Option<String> {
+        let inside = self.inside?;
+        let memory = inside.of_others("index", &qualified(self.schema, index))?;
+        (!memory.deployment.is_empty()).then(|| owner(inside, memory))
+    }
+
     fn id(&self, index: &str) -> String {
         format!("index:{}:{}.{index}", self.database, self.schema)
     }
@@ -60,17 +71,34 @@ fn successor(name: &str) -> String {
 pub(super) fn indexes(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     for index in wanted {
         match on.find(&index.name) {
+            Some(there) if (!there.valid || !same(on, index, there)) && on.owner(&index.name).is_some() => {
+                let owner = on.owner(&index.name).unwrap_or_default();
+                work.problem(of_another(on, index, &owner, there));
+            }
             Some(there) if !there.valid => {
                 drop_leftover(work, on, &index.name);
                 build(work, on, index);
             }
             Some(there) if !same(on, index, there) => replace(work, on, index, there),
             Some(_) => drop_successor(work, on, index),
-            None => missing(work, on, index),
+            None => match renamed(on, index, wanted) {
+                Some(there) => rename_one(work, on, index, there),
+                None => missing(work, on, index),
+            },
         }
     }
     leftovers(work, on, wanted);
     gone(work, on, wanted);
+}
+
+fn of_another(on: &On, index: &WantedIndex, owner: &str, there: &Index) -> Problem {
+    let name = &index.name;
+    Problem::new(Kind::Conflict, format!("index `{name}` belongs to {owner}, and is declared otherwise here"))
+        .detail(format!(
+            "on `{}.{}` in database `{}`: `{}`",
+            on.schema, on.name, on.database, there.definition
+        ))
+        .hint("Declare it as it is, or make it this deployment's with `howdah apply --take-over`.")
 }
 
 /// Whether an index is as declared.
@@ -134,6 +162,30 @@ fn options(wanted: &WantedIndex, there: &Index) -> bool {
         })
 }
 
+/// An index of Howdah's own that is as wanted but for its name, and wanted for nothing else.
+fn renamed<'a>(on: &'a On, index: &WantedIndex, wanted: &[WantedIndex]) -> Option<&'a Index> {
+    let free = |there: &&Index| {
+        let claimed = |other: &WantedIndex| other.name == there.name || successor(&other.name) == there.name;
+        there.valid && !there.constraint && remembered(on, &there.name) && !wanted.iter().any(claimed)
+    };
+    // Of two that it would do for, the first takes it.
+    let first = |there: &Index| {
+        let before = wanted.iter().take_while(|other| other.name != index.name);
+        !before.into_iter().any(|other| on.find(&other.name).is_none() && fits(other, there))
+    };
+    let there = on.live?.indexes.iter().filter(free).find(|there| fits(index, there))?;
+    (first(there) && on.find(&there.name).is_some()).then_some(there)
+}
+
+fn rename_one(work: &mut Work, on: &On, index: &WantedIndex, there: &Index) {
+    let reason = format!("index `{}` is there as `{}`", index.name, there.name);
+    let step = Step::new(StepKind::Index, &on.id(&index.name), reason)
+        .sql(rename(on, &there.name, &index.name))
+        .sql(forget(on.who, "index", &qualified(on.schema, &there.name)))
+        .sql(remember_index(on, index));
+    work.in_database(on.database, step);
+}
+
 fn missing(work: &mut Work, on: &On, index: &WantedIndex) {
     let successor = successor(&index.name);
     match on.find(&successor) {
@@ -182,7 +234,7 @@ fn build_facts(on: &On, index: &WantedIndex, name: &str, statement: usize) -> In
 
 fn remember_index(on: &On, index: &WantedIndex) -> String {
     let declared = index.create(&index.name, &on.table(), false);
-    remember("index", &qualified(on.schema, &index.name), &declared)
+    remember(on.who, "index", &qualified(on.schema, &index.name), &declared)
 }
 
 fn rename(on: &On, from: &str, to: &str) -> String {
@@ -270,9 +322,9 @@ fn leftovers(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
         let of_ours = base.is_some_and(|base| {
             known(base) || live.indexes.iter().any(|index| index.constraint && index.name == base)
         });
-        if of_ours {
+        if of_ours && on.owner(&there.name).is_none() {
             drop_leftover(work, on, &there.name);
-        } else if !remembered(on, &there.name) {
+        } else if !remembered(on, &there.name) && on.owner(&there.name).is_none() {
             work.note(
                 Some(on.database),
                 format!(
@@ -293,12 +345,16 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     let Some(live) = on.live else { return };
     for there in live.indexes.iter().filter(|index| !index.constraint) {
         let declared = wanted.iter().any(|index| index.name == there.name);
-        if declared || on.taken.indexes.contains(&there.name) {
+        let is_renamed = |index: &WantedIndex| {
+            on.find(&index.name).is_none()
+                && renamed(on, index, wanted).is_some_and(|one| one.name == there.name)
+        };
+        if declared || wanted.iter().any(is_renamed) || on.taken.indexes.contains(&there.name) {
             continue;
         }
         if !remembered(on, &there.name) {
             let kept = wanted.iter().any(|index| successor(&index.name) == there.name);
-            if there.valid && !kept {
+            if there.valid && !kept && on.owner(&there.name).is_none() {
                 work.note(
                     Some(on.database),
                     format!("index `{}` on `{}.{}` is not declared", there.name, on.schema, on.name),
@@ -313,7 +369,7 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
             format!("howdah made index `{}`, and it is no longer declared", there.name),
         )
         .sql(format!("DROP INDEX {}IF EXISTS {name}", if on.concurrently() { "CONCURRENTLY " } else { "" }))
-        .sql(forget("index", &name))
+        .sql(forget(on.who, "index", &name))
         .destructive(on.has_rows());
         step.transactional = !on.concurrently();
         work.in_database(on.database, step);

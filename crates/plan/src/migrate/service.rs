@@ -46,15 +46,19 @@ pub(super) fn settle(work: &mut Work) {
         let declared = work.spec.roles.contains_key(name);
         let foreign = work.live.roles.contains_key(name) && !work.made_role(name);
         if declared || foreign {
-            let why = if declared {
-                "it is declared as well"
-            } else {
-                "it is there, and howdah did not make it for this deployment"
+            let why = match work.owner_of_role(name) {
+                _ if declared => "it is declared as well".to_owned(),
+                Some(owner) => format!("it is there, made for {owner}"),
+                None => "it is there, and howdah did not make it for this deployment".to_owned(),
             };
             work.problem(
                 Problem::new(Kind::Conflict, format!("role `{name}` is one that the service works as, and {why}"))
                     .detail("`api.roles` is `auto` and the connection is a superuser's, so the service gets roles of its own")
-                    .hint("Give that role another name, or let the service work as the declared connection: `[api] roles = \"off\"`."),
+                    .hint(
+                        "Give that role another name, or the deployment, or let the service work as the declared connection: \
+                         `[api] roles = \"off\"`. A deployment of the same name that is out of use is replaced by \
+                         `howdah apply --take-over`.",
+                    ),
             );
             return;
         }
@@ -91,6 +95,7 @@ fn duty(purpose: Purpose) -> &'static str {
 }
 
 fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole, inherits: bool) {
+    server::claim_role(work, name, live);
     server::attributes(work, name, role, live);
     let inherit = "INHERIT";
     let extra: Vec<&str> =
@@ -106,7 +111,7 @@ fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole, inherits: bo
         let change = format!("ALTER ROLE {} NO{}", quote_ident(name), extra.join(" NO"));
         work.step(Step::new(StepKind::Role, &format!("role:{name}:attributes:revoke"), reason).sql(change));
     }
-    if server::is_pending(work, live) {
+    if server::is_pending(live) {
         server::password(work, name, role, &format!("role `{name}` has no password yet"), true);
     } else if work.options.set_service_passwords {
         server::password(work, name, role, &format!("the service logs in as `{name}` anew"), false);

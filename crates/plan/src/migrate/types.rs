@@ -154,6 +154,15 @@ fn family(sql_type: &str) -> Option<u8> {
     })
 }
 
+/// Whether a change of type writes every row anew: not where the values are stored alike and nothing has to be checked.
+pub(super) fn rewrites(from: &str, to: &str) -> bool {
+    let text = |name: &str| matches!(family(name), Some(3)) && !name.starts_with("character(");
+    if let (Some((a, _)), Some((b, dimensions))) = (vector(from), vector(to)) {
+        return a != b || dimensions.is_some();
+    }
+    !(text(from) && text(to) && widens(from, to))
+}
+
 fn widens(from: &str, to: &str) -> bool {
     let length = |name: &str| -> Option<u32> {
         name.strip_prefix("character varying(")?.strip_suffix(')')?.parse().ok()

@@ -10,6 +10,8 @@ use crate::spec::{IdType, Spec, Table};
 /// A table as it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedTable {
+    /// Name of the section that declares it.
+    pub(super) key: String,
     pub(super) database: String,
     pub(super) schema: String,
     pub(super) name: String,
@@ -37,6 +39,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct WantedColumn {
     pub(super) name: String,
+    pub(super) renamed_from: Option<String>,
     pub(super) sql_type: String,
     pub(super) not_null: bool,
     pub(super) default: Option<String>,
@@ -159,6 +162,48 @@ pub(super) struct Wanted {
     pub(super) tables: Vec<WantedTable>,
     pub(super) adopted: Vec<Resolved>,
     pub(super) problems: Vec<Problem>,
+    /// Declared tables that cannot be as declared on this server, each by one of the problems: nothing is planned for them.
+    pub(super) impossible: Vec<Impossible>,
+}
+
+/// A declared table that nothing is planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Impossible {
+    pub(super) database: String,
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// The collection it holds, if it does.
+    pub(super) collection: Option<String>,
+    /// Whether it is pgvector that is missing.
+    pub(super) lacks_vector: bool,
+}
+
+impl Impossible {
+    pub(super) fn table(table: &WantedTable) -> Self {
+        Impossible {
+            database: table.database.clone(),
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            collection: table.collection.clone(),
+            lacks_vector: false,
+        }
+    }
+
+    /// A collection's table, as far as it is known without its columns.
+    pub(super) fn adopted(adopted: &Resolved) -> Self {
+        Impossible {
+            database: adopted.database.clone(),
+            schema: adopted.schema.clone(),
+            name: adopted.table.clone(),
+            collection: Some(adopted.name.clone()),
+            lacks_vector: false,
+        }
+    }
+
+    /// `"schema"."table"`.
+    pub(super) fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
 }
 
 /// All tables of the declaration.
@@ -169,7 +214,10 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
             Ok(resolved) if resolved.adopted => all.adopted.push(resolved),
             Ok(resolved) => match own_table(&resolved, collection.id_type) {
                 Ok(table) => all.tables.push(table),
-                Err(problem) => all.problems.push(problem),
+                Err(problem) => {
+                    all.impossible.push(Impossible::adopted(&resolved));
+                    all.problems.push(problem);
+                }
             },
             Err(problem) => all.problems.push(problem),
         }
@@ -230,6 +278,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
         WantedColumn::new("updated_at", "timestamptz").not_null().with_default("now()"),
     ]);
     Ok(WantedTable {
+        key: resolved.name.clone(),
         database: resolved.database.clone(),
         schema: resolved.schema.clone(),
         name: resolved.table.clone(),
@@ -274,6 +323,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         .iter()
         .map(|column| WantedColumn {
             name: column.name.clone(),
+            renamed_from: column.renamed_from.clone(),
             sql_type: column.sql_type.clone(),
             not_null: !column.nullable || column.identity || table.primary_key.contains(&column.name),
             default: column.default.clone(),
@@ -298,6 +348,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         indexes.push(index);
     }
     WantedTable {
+        key: key.to_owned(),
         database,
         schema,
         name,

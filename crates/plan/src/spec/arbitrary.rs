@@ -48,6 +48,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             repaired(Spec {
                 version: super::version::CURRENT,
                 name: "generated".into(),
+                deployment: None,
                 server,
                 api,
                 databases,
@@ -343,6 +344,7 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
             Collection {
                 database,
                 table: None,
+                renamed_from: None,
                 adopt: None,
                 embedder: embedder.map(str::to_owned),
                 dimensions: Some(dimensions),
@@ -376,6 +378,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
         |(database, extra, indexed, [other, default, identity, keyed, nullable, unique])| {
             let column = |(name, types, value): &(&str, [&str; 2], Option<&str>)| Column {
                 name: (*name).to_owned(),
+                renamed_from: None,
                 sql_type: types[usize::from(other)].to_owned(),
                 nullable,
                 default: value.filter(|_| default).map(str::to_owned),
@@ -383,6 +386,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
             };
             let id = Column {
                 name: "id".into(),
+                renamed_from: None,
                 sql_type: "bigint".into(),
                 nullable: false,
                 default: None,
@@ -398,6 +402,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
             Table {
                 database,
                 table: None,
+                renamed_from: None,
                 indexes: indexes.collect(),
                 columns: std::iter::once(id).chain(extra.iter().map(column)).collect(),
                 primary_key: if keyed { vec!["id".to_owned()] } else { Vec::new() },

@@ -65,6 +65,10 @@ pub struct Collection {
     #[serde(default)]
     #[schemars(example = &"public.documents")]
     pub table: Option<String>,
+    /// Name the collection had before: its table and what was ingested go along instead of being made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"documents")]
+    pub renamed_from: Option<String>,
     /// Names an existing table's columns. With it the table is adopted: Howdah never creates or alters its columns.
     #[serde(default)]
     pub adopt: Option<Adopt>,

@@ -61,10 +61,12 @@ async fn an_adopted_table_gets_its_index_and_nothing_else() {
 
 #[tokio::test]
 async fn a_table_that_does_not_fit_is_refused_with_every_difference() {
-    let server = Server::start();
+    let without = Server::start();
     let adopt = spec(ADOPT);
-    let problem = server.try_apply(&adopt, &options()).await.unwrap_err();
+    let problem = without.try_apply(&adopt, &options()).await.unwrap_err();
     assert_eq!(problem.kind, Kind::NotFound, "{problem:#?}");
+    assert!(problem.detail.as_ref().unwrap().contains("what does not depend on it is done"), "{problem:#?}");
+    let server = Server::start();
     with_table(&server).await;
     server
         .sql(
@@ -86,4 +88,9 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference() {
         assert!(detail.contains(part), "{part} in {detail}");
     }
     assert_eq!(server.value("legacy", SHAPE).await, shape);
+    // A search answers from nothing that was not found to fit.
+    let resolved = howdah_plan::spec::resolve::resolve(&adopt, "memory").unwrap();
+    let problem = crate::collections::facts::of(&server.pools, &resolved).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict, "{problem:#?}");
+    assert!(problem.detail.unwrap().contains("`meta` is not there"));
 }

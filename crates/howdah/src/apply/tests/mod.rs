@@ -9,7 +9,9 @@ mod converge;
 mod drift;
 mod internal_schema;
 mod own_index;
+mod ownership;
 mod portrait;
+mod rename;
 mod rights;
 mod service;
 

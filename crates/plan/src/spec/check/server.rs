@@ -14,6 +14,7 @@ const LEAST_MEMORY: u64 = 256 << 20;
 
 pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes) {
     names::plain("name", "the deployment", &spec.name, mistakes);
+    names::identity("deployment", spec.deployment.as_deref(), mistakes);
     server(&spec.server, mistakes);
     api(spec, mistakes);
     settings("settings", &spec.settings, mistakes);

@@ -78,12 +78,34 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes) {
         for (index, column) in table.columns.iter().enumerate() {
             check_column(&item(&join(&key, "columns"), index), column, &table.columns[..index], mistakes);
         }
+        renamed(spec, &key, table, mistakes);
         columns_exist(&join(&key, "primary_key"), &table.primary_key, table, mistakes);
         for (index, one) in table.indexes.iter().enumerate() {
             check_index(&item(&join(&key, "indexes"), index), one, table, mistakes);
         }
     }
     same_table(spec, mistakes);
+}
+
+/// What something was called before is not declared any more.
+fn renamed(spec: &Spec, key: &str, table: &Table, mistakes: &mut Mistakes) {
+    let said_twice = |key: &str, was: &str, mistakes: &mut Mistakes| {
+        let message = format!("`{key}`: `{was}` is declared too");
+        mistakes.say(key, message, "Take out the old one, or `renamed_from`: it cannot be both.");
+    };
+    if let Some(was) = &table.renamed_from {
+        let place = |(name, other): (&String, &Table)| split_table(other.table.as_deref().unwrap_or(name));
+        if spec.tables.iter().map(place).any(|there| there == split_table(was)) {
+            said_twice(&join(key, "renamed_from"), was, mistakes);
+        }
+    }
+    for (index, column) in table.columns.iter().enumerate() {
+        if let Some(was) = column.renamed_from.as_ref()
+            && table.columns.iter().any(|other| other.name == *was)
+        {
+            said_twice(&join(&item(&join(key, "columns"), index), "renamed_from"), was, mistakes);
+        }
+    }
 }
 
 /// Database, schema and name of a table: declared, allowed, and of a length PostgreSQL keeps.
