@@ -69,7 +69,8 @@ ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 /// Kind and columns of an adopted table: nobody answers from one that does not fit what is declared of it.
 const SHAPE: &str = "
 SELECT jsonb_build_object('schema', own.nspname, 'name', c.relname,
-       'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' ELSE 'other' END,
+       'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' WHEN 'v' THEN 'view'
+                   WHEN 'm' THEN 'materialized_view' ELSE 'foreign' END,
        'columns', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.attname,
                                                                 'sql_type', format_type(a.atttypid, a.atttypmod))), '[]')
                    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
