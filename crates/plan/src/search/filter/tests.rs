@@ -66,6 +66,34 @@ fn filters_become_conditions() {
 }
 
 #[test]
+fn a_filter_says_whether_it_tests_anything() {
+    for (filter, constant, tests) in [
+        (json!({}), Some(true), false),
+        (json!({"and": []}), Some(true), false),
+        (json!({"and": [{}, {"and": []}]}), Some(true), false),
+        (json!({"or": [{}]}), Some(true), false),
+        (json!({"or": [{"year": 1}, {}]}), Some(true), true),
+        (json!({"or": [{"year": 1}, {"not": {"or": []}}]}), Some(true), true),
+        (json!({"not": {"not": {}}}), Some(true), false),
+        (json!({"not": {"or": []}}), Some(true), false),
+        (json!({"not": {"and": [{"year": 1}, {"or": []}]}}), Some(true), true),
+        (json!({"year": {"not_in": []}}), Some(true), true),
+        (json!({"not": {"year": {"in": []}}}), Some(true), true),
+        (json!({"or": []}), Some(false), false),
+        (json!({"not": {}}), Some(false), false),
+        (json!({"year": {"in": []}}), Some(false), true),
+        (json!({"year": 1, "or": []}), Some(false), true),
+        (json!({"year": 1}), None, true),
+        (json!({"not": {"not": {"year": 1}}}), None, true),
+        (json!({"and": [{}, {"year": 1}]}), None, true),
+        (json!({"id": {"exists": true}}), None, true),
+    ] {
+        let expr = read(&filter).unwrap();
+        assert_eq!((expr.constant(), expr.has_tests()), (constant, tests), "{filter}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_what_would_have_been_right() {
     for (filter, message, hint) in [
         (json!({"yeer": 1}), "unknown filter key `yeer`", "Did you mean `year`?"),
