@@ -24,6 +24,9 @@ pub struct SearchAnswer {
     pub complete: bool,
     /// Why it is complete, or what it lacks, in words.
     pub complete_reason: String,
+    /// What else a person should know: a filter that compares with a type that the rows do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Time for the whole search, in milliseconds.
     pub took_ms: f64,
     /// Time to turn the text into a vector, in milliseconds; absent where none was made.

@@ -116,7 +116,7 @@ fn between(name: &str, value: u32, least: u32, most: u32) -> Result<u32, Problem
     Err(usage(format!("{name} `{value}` is out of range"))
         .detail(format!("{name} is {least} to {most}"))
         .hint(match name {
-            "limit" => "Ask for fewer rows, and for the next ones with `offset`.".to_owned(),
+            "limit" if value > most => "Ask for fewer rows, and for the next ones with `offset`.".to_owned(),
             _ => format!("Give a value from {least} to {most}."),
         }))
 }

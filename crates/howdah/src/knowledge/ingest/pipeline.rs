@@ -15,7 +15,8 @@ use super::tally::Tally;
 use super::writable::{Role, WritableTable};
 use super::write::{self, Batch, Writer};
 use crate::knowledge::chunk::{Cut, embedded_text};
-use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
+use crate::knowledge::read::json::Json;
+use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape, Values};
 use crate::observe::progress::Event;
 use howdah_embed::{Embedder, Purpose};
 use howdah_postgres::Own;
@@ -69,6 +70,8 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> R
     let reader = Arc::clone(&job);
     std::thread::Builder::new()
         .name("howdah-read".into())
+        // What converts HTML goes down as deep as it is nested.
+        .stack_size(16 << 20)
         .spawn(move || read(&reader, &read_queue))
         .map_err(|e| Problem::new(Kind::Machine, "cannot start a thread").detail(e.to_string()))?;
     let (_, (), written) = tokio::join!(
@@ -82,8 +85,9 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> R
 // --- reading
 
 fn read(job: &Job, queue: &Queue<Read>) {
-    let IngestRequest { inputs, format, limits, base, .. } = job.request.clone();
-    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
+    let IngestRequest { inputs, format, encoding, limits, base, .. } = job.request.clone();
+    let mut reader =
+        Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base).encoded_in(encoding);
     let mut batch = Read::default();
     // A short one first: the writer waits for it.
     let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
@@ -93,15 +97,17 @@ fn read(job: &Job, queue: &Queue<Read>) {
         }
         match item {
             Ok(document) => batch.add(document),
+            Err(Refusal::Empty(found)) => {
+                batch.keep(job, &found);
+                job.tally.empty(&found);
+            }
             Err(Refusal::Bad(bad)) if job.request.skip_bad => {
-                if job.request.prune && batch.bad_files.last() != Some(&bad.file) {
-                    batch.bad_files.push(bad.file.clone());
-                }
+                batch.keep(job, &bad);
                 job.tally.bad(bad);
             }
             Err(refusal) => {
                 let problem = match refusal {
-                    Refusal::Bad(bad) => bad.problem(),
+                    Refusal::Empty(bad) | Refusal::Bad(bad) => bad.problem(),
                     Refusal::Fatal(problem) => problem,
                 };
                 let _ = queue.blocking_send(Err(problem));
@@ -122,6 +128,13 @@ fn read(job: &Job, queue: &Queue<Read>) {
 }
 
 impl Read {
+    /// What is in a file that could not be read stays.
+    fn keep(&mut self, job: &Job, bad: &BadRecord) {
+        if job.request.prune && self.bad_files.last() != Some(&bad.file) {
+            self.bad_files.push(bad.file.clone());
+        }
+    }
+
     fn add(&mut self, document: Document) {
         self.bytes += document.bytes;
         match &document.body {
@@ -189,6 +202,7 @@ async fn plan_batch(
     for document in documents {
         match known.remove(&document.source) {
             Some(hash) if hash == document.hash => tally.unchanged += 1,
+            None if document.is_empty() => {}
             was => fresh.push((document, was)),
         }
     }
@@ -201,8 +215,8 @@ async fn plan_batch(
     let work = move || {
         let change = |(document, was): (Document, Option<Vec<u8>>)| {
             let there = there.remove(&document.source).unwrap_or_default();
-            let (source, hash) = (document.source.clone(), document.hash);
-            Change { source, hash, was, ..Change::between(&there, rows(&job, document)) }
+            let (source, hash, origin) = (document.source.clone(), document.hash, document.origin());
+            Change { source, origin, hash, was, ..Change::between(&there, rows(&job, document)) }
         };
         fresh.into_iter().map(change).collect()
     };
@@ -273,7 +287,7 @@ impl Names {
                         "a second document named `{}`; give each an `id` of its own",
                         document.source
                     );
-                    let bad = BadRecord::new(&document.file, document.line, reason);
+                    let bad = document.origin().bad(reason);
                     if !job.request.skip_bad {
                         return Err(bad.problem());
                     }
@@ -306,14 +320,11 @@ fn rows(job: &Job, document: Document) -> Vec<Row> {
             };
             (0..).zip(pieces).map(record).collect()
         }
-        Body::Text { markup, title, text } => {
+        Body::Text { markup, title, text, metadata, fields } => {
             let pieces = cut(job, |cut| cut.pieces(markup, title.as_deref(), &text));
-            let fields = vec![None; job.target.fields.len()];
             let record = |(number, (title, content))| {
-                (
-                    number,
-                    Record { title, content, metadata: "{}".into(), fields: fields.clone(), embedding: None },
-                )
+                let (metadata, fields) = (metadata.clone(), fields.clone());
+                (number, Record { title, content, metadata, fields, embedding: None })
             };
             (0..).zip(pieces).map(record).collect()
         }
@@ -353,10 +364,10 @@ fn row(job: &Job, context: &[u8; 32], number: u32, record: Record) -> Row {
 
 /// An adopted table has no column for the title; its metadata has room.
 fn with_title(metadata: String, title: String) -> String {
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&metadata) {
-        Ok(mut map) => {
-            map.entry("title").or_insert(title.into());
-            serde_json::Value::Object(map).to_string()
+    match serde_json::from_str::<Values>(&metadata) {
+        Ok(mut values) => {
+            values.entry("title".to_owned()).or_insert(Json::text(&title));
+            serde_json::to_string(&values).unwrap_or(metadata)
         }
         Err(_) => metadata,
     }
@@ -415,7 +426,7 @@ async fn fill_batch(job: &Arc<Job>, planned: Planned) -> Result<Batch, Problem> 
         tally.embedded = embed(job, embedder, &mut changes).await?;
     }
     let job = Arc::clone(job);
-    blocking(move || Batch::encode(&job.target, changes, tally)).await
+    blocking(move || Batch::new(&job.target, changes, tally)).await
 }
 
 async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result<u64, Problem> {
@@ -463,9 +474,22 @@ async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<()
         };
         let write = async {
             let Some(batch) = feed.recv().await.transpose()? else { return Ok(None) };
-            next.write(&batch, !remembered).await?;
+            let tally = match next.write(&batch, !remembered).await {
+                Ok(()) => batch.tally,
+                Err(refused) if refused.of_data => {
+                    next.write_apart(&batch, !remembered, |bad| {
+                        if !job.request.skip_bad {
+                            return Err(bad.problem());
+                        }
+                        job.tally.bad(bad);
+                        Ok(())
+                    })
+                    .await?
+                }
+                Err(refused) => return Err(refused.problem),
+            };
             remembered |= !batch.is_empty();
-            Ok(Some(batch.tally))
+            Ok(Some(tally))
         };
         let (committed, written): (Result<(), Problem>, _) = tokio::join!(commit, write);
         committed?;

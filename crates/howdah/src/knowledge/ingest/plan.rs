@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::knowledge::read::Origin;
+
 /// SHA-256 of a chunk or a document.
 pub(super) type Hash = [u8; 32];
 
@@ -26,6 +28,8 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Change {
     pub source: String,
+    /// Where it stands, for messages.
+    pub origin: Origin,
     /// Hash of the document as it is now.
     pub hash: Hash,
     /// Hash it had; none when it was not there.

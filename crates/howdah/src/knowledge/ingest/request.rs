@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use encoding_rs::Encoding;
 use howdah_plan::spec::{Chunking, Collection};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,8 @@ pub struct IngestRequest {
     pub base: Option<PathBuf>,
     /// Format of every input; told from the file name when absent (JSON Lines for standard input).
     pub format: Option<Format>,
+    /// Encoding of texts without a byte order mark; UTF-8 when absent.
+    pub encoding: Option<&'static Encoding>,
     /// Whether bad records are counted and skipped. Without it the first one ends the ingest.
     pub skip_bad: bool,
     /// Whether documents of the given directories that are gone from there are removed from the collection.
@@ -38,6 +41,7 @@ impl IngestRequest {
             inputs,
             base: std::env::current_dir().ok(),
             format: None,
+            encoding: None,
             skip_bad: false,
             prune: false,
             limits: Limits::default(),

@@ -14,6 +14,9 @@ use crate::observe::progress::{Event, Progress};
 /// Rates are taken over so long.
 const WINDOW: Duration = Duration::from_secs(20);
 
+/// Empty files that are named; more are only counted.
+const EMPTY_LISTED: u64 = 10;
+
 /// The counts of one ingest.
 pub(super) struct Tally {
     start: Instant,
@@ -24,6 +27,8 @@ pub(super) struct Tally {
 
 struct State {
     report: IngestReport,
+    /// Files with nothing in them.
+    empty: u64,
     samples: VecDeque<(Instant, u64, u64, u64)>,
 }
 
@@ -33,7 +38,7 @@ impl Tally {
         let report = IngestReport { collection: collection.to_owned(), ..IngestReport::default() };
         let start = Instant::now();
         let samples = VecDeque::from([(start, 0, 0, 0)]);
-        Tally { start, total, progress, state: Mutex::new(State { report, samples }) }
+        Tally { start, total, progress, state: Mutex::new(State { report, empty: 0, samples }) }
     }
 
     /// Tells those who watch.
@@ -51,6 +56,15 @@ impl Tally {
             }
         }
         self.tell(Event::LeftOut { place: bad.place(), reason: bad.reason });
+    }
+
+    /// There is nothing in a file: said, and no trouble.
+    pub fn empty(&self, found: &BadRecord) {
+        let mut state = self.lock();
+        state.empty += 1;
+        if state.empty <= EMPTY_LISTED {
+            state.report.notes.push(format!("`{}` is left out: {}", found.place(), found.reason));
+        }
     }
 
     /// So many files were read, so many left out.
@@ -131,7 +145,13 @@ impl Tally {
 
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
-        let mut report = self.lock().report.clone();
+        let (mut report, empty) = {
+            let state = self.lock();
+            (state.report.clone(), state.empty)
+        };
+        if empty > EMPTY_LISTED {
+            report.notes.push(format!("{} more files have nothing in them", empty - EMPTY_LISTED));
+        }
         report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {

@@ -4,28 +4,43 @@
 //! document against everybody else who ingests it. Then the table's rows: deletions, moves, rows written over, rows that
 //! are new (binary COPY, into the table itself or through a staging table of this session). A transaction that does not
 //! commit leaves nothing.
+//!
+//! What PostgreSQL refuses of a batch (a text over its full-text limit, a row too large, a value against a constraint) is
+//! looked for by halves, so that one document is named and left out, and the others are written.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, stream};
 use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::encode::{self, Copy};
 use super::plan::Change;
 use super::writable::{Role, WritableTable};
+use crate::knowledge::read::BadRecord;
 use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
 pub(super) struct Batch {
+    changes: Vec<Change>,
+    /// What is done whether or not its documents can be written.
+    base: Tally,
+    encoded: Encoded,
+    /// What it will have done.
+    pub tally: Tally,
+}
+
+/// Changes, encoded.
+struct Encoded {
     new_sources: Vec<Bytes>,
     changed: Changed,
     deletes: Places,
     moves: Moves,
     updates: Vec<Bytes>,
     inserts: Vec<Bytes>,
-    /// What it will have done.
-    pub tally: Tally,
 }
 
 /// What a batch does.
@@ -63,12 +78,25 @@ struct Moves {
 }
 
 impl Batch {
-    /// Encodes changes. `tally` says what is known already: unchanged documents, bytes, texts embedded.
-    pub fn encode(target: &WritableTable, changes: Vec<Change>, mut tally: Tally) -> Self {
+    /// Encodes changes. `base` says what is known already: unchanged documents, bytes, texts embedded.
+    pub fn new(target: &WritableTable, changes: Vec<Change>, base: Tally) -> Self {
+        let mut tally = base;
+        let encoded = Encoded::new(target, &changes, &mut tally);
+        Batch { changes, base, encoded, tally }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+impl Encoded {
+    fn new(target: &WritableTable, changes: &[Change], tally: &mut Tally) -> Self {
         let (mut sources, mut updates, mut inserts) = (Copy::default(), Copy::default(), Copy::default());
         let (mut changed, mut deletes, mut moves) = (Changed::default(), Places::default(), Moves::default());
         for change in changes {
-            let Change { source, hash, was, rows, .. } = &change;
+            let Change { source, hash, was, rows, .. } = change;
             match was {
                 None => {
                     tally.new += 1;
@@ -97,21 +125,39 @@ impl Batch {
         }
         tally.rows_removed += deletes.chunks.len() as u64;
         tally.rows_written += updates.rows() + inserts.rows() + moves.to.len() as u64;
-        Batch {
+        Encoded {
             new_sources: sources.finish(),
             changed,
             deletes,
             moves,
             updates: updates.finish(),
             inserts: inserts.finish(),
-            tally,
         }
     }
+}
 
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.new_sources.is_empty() && self.changed.sources.is_empty()
+/// Why something was not written.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub problem: Problem,
+    /// Whether what was to be written is to blame, rather than the server or somebody else.
+    pub of_data: bool,
+    /// PostgreSQL's own words.
+    words: String,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Refused { words: problem.message.clone(), problem, of_data: false }
     }
+}
+
+/// Whether PostgreSQL refuses a value: classes `data exception`, `integrity constraint violation`, `program limit exceeded`,
+/// and what a trigger raises.
+fn of_data(code: &SqlState) -> bool {
+    *code != SqlState::UNIQUE_VIOLATION
+        && (["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+            || *code == SqlState::RAISE_EXCEPTION)
 }
 
 /// A connection that writes.
@@ -135,12 +181,12 @@ impl Writer {
     ///
     /// # Errors
     /// `conflict` when somebody else changed one of the documents meanwhile; what PostgreSQL says otherwise. Nothing of
-    /// the batch is written then, and the session is of no more use.
-    pub async fn write(&mut self, batch: &Batch, first: bool) -> Result<(), Problem> {
+    /// the batch is written then; where its data is to blame, [`Writer::write_apart`] writes the rest of it.
+    pub async fn write(&mut self, batch: &Batch, first: bool) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());
         }
-        if !batch.updates.is_empty() && !self.staged {
+        if !batch.encoded.updates.is_empty() && !self.staged {
             self.stage().await?;
         }
         let doing = self.doing();
@@ -150,12 +196,41 @@ impl Writer {
         if first {
             work.remember().await?;
         }
-        work.sources(batch).await?;
-        work.delete(&batch.deletes).await?;
-        work.shift(&batch.moves).await?;
-        work.overwrite(&batch.updates).await?;
-        let into = format!("{} ({})", self.target.table, self.target.column_list());
-        work.copy(&into, &batch.inserts).await
+        work.write(&batch.encoded).await
+    }
+
+    /// Writes what can be written of a batch that was refused, in one transaction that is left open. `refuse` gets each
+    /// document that PostgreSQL refuses, and says whether to go on.
+    ///
+    /// # Errors
+    /// What `refuse` says; what PostgreSQL says otherwise.
+    pub async fn write_apart(
+        &mut self,
+        batch: &Batch,
+        first: bool,
+        mut refuse: impl FnMut(BadRecord) -> Result<(), Problem>,
+    ) -> Result<Tally, Problem> {
+        let doing = self.doing();
+        self.client.batch_execute("ROLLBACK; BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        let work = Work { client: &self.client, target: &self.target, doing: &doing };
+        if first {
+            work.remember().await.map_err(|refused| refused.problem)?;
+        }
+        let mut tally = batch.base;
+        let mut parts = halves(0..batch.changes.len());
+        while let Some(part) = parts.pop() {
+            let changes = &batch.changes[part.clone()];
+            let mut done = Tally::default();
+            match work.attempt(&Encoded::new(&self.target, changes, &mut done)).await {
+                Ok(()) => tally.add(&done),
+                Err(refused) if refused.of_data => match changes {
+                    [one] => refuse(one.origin.bad(refused.reason()))?,
+                    _ => parts.extend(halves(part)),
+                },
+                Err(refused) => return Err(refused.problem),
+            }
+        }
+        Ok(tally)
     }
 
     /// Commits what was written, if anything was.
@@ -193,6 +268,41 @@ impl Writer {
     }
 }
 
+/// The halves of a range, the first one last; one element is its own half.
+fn halves(range: Range<usize>) -> Vec<Range<usize>> {
+    let middle = range.start + range.len() / 2;
+    [middle..range.end, range.start..middle].into_iter().filter(|half| !half.is_empty()).collect()
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        // Field by field, so that a new one is not forgotten.
+        let Tally { new, changed, unchanged, rows_written, rows_unchanged, rows_removed, embedded, bytes } =
+            other;
+        self.new += new;
+        self.changed += changed;
+        self.unchanged += unchanged;
+        self.rows_written += rows_written;
+        self.rows_unchanged += rows_unchanged;
+        self.rows_removed += rows_removed;
+        self.embedded += embedded;
+        self.bytes += bytes;
+    }
+}
+
+impl Refused {
+    /// What is wrong with the one document that was refused.
+    fn reason(&self) -> String {
+        if self.words.contains("too long for tsvector") {
+            return format!(
+                "its text has too many different words to be searched ({}); split it",
+                self.words
+            );
+        }
+        format!("PostgreSQL refuses it: {}", self.words)
+    }
+}
+
 struct Work<'a> {
     client: &'a Client,
     target: &'a WritableTable,
@@ -200,25 +310,54 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn fail(&self, error: &tokio_postgres::Error) -> Problem {
+    fn fail(&self, error: &tokio_postgres::Error) -> Refused {
         let problem = from_pg(error, self.doing);
+        let words = error.as_db_error().map_or_else(|| problem.message.clone(), |db| db.message().to_owned());
         match error.code() {
-            Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => {
-                raced(&self.target.collection).detail(problem.detail.unwrap_or(problem.message))
+            Some(&SqlState::UNIQUE_VIOLATION) => {
+                raced(&self.target.collection).detail(problem.detail.unwrap_or(problem.message)).into()
             }
-            _ => problem,
+            code => Refused { problem, of_data: code.is_some_and(of_data), words },
         }
+    }
+
+    /// Writes a part within a savepoint, which is undone where it is refused.
+    async fn attempt(&self, part: &Encoded) -> Result<(), Refused> {
+        self.batch("SAVEPOINT howdah_part").await?;
+        let written = self.write(part).await;
+        let end = match &written {
+            Err(refused) if refused.of_data => "ROLLBACK TO SAVEPOINT howdah_part",
+            Err(_) => return written,
+            Ok(()) if part.updates.is_empty() => "RELEASE SAVEPOINT howdah_part",
+            // The staging table is emptied at the end of the transaction only.
+            Ok(()) => "RELEASE SAVEPOINT howdah_part; DELETE FROM howdah_staging",
+        };
+        self.batch(end).await?;
+        written
+    }
+
+    async fn write(&self, part: &Encoded) -> Result<(), Refused> {
+        self.sources(part).await?;
+        self.delete(&part.deletes).await?;
+        self.shift(&part.moves).await?;
+        self.overwrite(&part.updates).await?;
+        let into = format!("{} ({})", self.target.table, self.target.column_list());
+        self.copy(&into, &part.inserts).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<(), Refused> {
+        self.client.batch_execute(sql).await.map_err(|e| self.fail(&e))
     }
 
     async fn execute(
         &self,
         sql: &str,
         parameters: &[&(dyn postgres_types::ToSql + Sync)],
-    ) -> Result<u64, Problem> {
+    ) -> Result<u64, Refused> {
         self.client.execute(sql, parameters).await.map_err(|e| self.fail(&e))
     }
 
-    async fn remember(&self) -> Result<(), Problem> {
+    async fn remember(&self) -> Result<(), Refused> {
         let WritableTable { collection, facts, dimensions, .. } = self.target;
         let model = facts.as_ref().map(|facts| facts.model.as_str());
         let unit = facts.as_ref().is_some_and(|facts| facts.normalised);
@@ -233,7 +372,7 @@ impl Work<'_> {
         .map(|_| ())
     }
 
-    async fn sources(&self, batch: &Batch) -> Result<(), Problem> {
+    async fn sources(&self, batch: &Encoded) -> Result<(), Refused> {
         self.copy("howdah.sources (collection, source, content_hash, chunks)", &batch.new_sources).await?;
         let Changed { sources, was, hashes, rows } = &batch.changed;
         if sources.is_empty() {
@@ -247,10 +386,10 @@ impl Work<'_> {
                 &[&self.target.collection, sources, was, hashes, rows],
             )
             .await?;
-        if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection)) }
+        if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection).into()) }
     }
 
-    async fn delete(&self, places: &Places) -> Result<(), Problem> {
+    async fn delete(&self, places: &Places) -> Result<(), Refused> {
         if places.sources.is_empty() {
             return Ok(());
         }
@@ -265,7 +404,7 @@ impl Work<'_> {
     }
 
     /// Moves rows by way of places below zero, where no row is: an UPDATE checks uniqueness row by row.
-    async fn shift(&self, moves: &Moves) -> Result<(), Problem> {
+    async fn shift(&self, moves: &Moves) -> Result<(), Refused> {
         if moves.sources.is_empty() {
             return Ok(());
         }
@@ -286,7 +425,7 @@ impl Work<'_> {
         self.execute(&back, &[&moves.sources, &moves.from, &moves.to]).await.map(|_| ())
     }
 
-    async fn overwrite(&self, rows: &[Bytes]) -> Result<(), Problem> {
+    async fn overwrite(&self, rows: &[Bytes]) -> Result<(), Refused> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -311,7 +450,7 @@ impl Work<'_> {
         self.execute(&sql, &[]).await.map(|_| ())
     }
 
-    async fn copy(&self, into: &str, messages: &[Bytes]) -> Result<(), Problem> {
+    async fn copy(&self, into: &str, messages: &[Bytes]) -> Result<(), Refused> {
         if messages.is_empty() {
             return Ok(());
         }

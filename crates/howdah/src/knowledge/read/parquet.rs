@@ -1,5 +1,6 @@
 //! Parquet: a record a row, the columns read as the keys of a JSON line would be.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use arrow_array::cast::AsArray;
@@ -9,10 +10,10 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::format::{Context, Documents};
+use super::json::Json;
 use super::record::Raw;
 use super::tables::document;
 use super::{BadRecord, Document, Refusal};
@@ -39,7 +40,7 @@ pub(super) fn documents(context: Context, name: &str, file: File) -> Result<Docu
                     let raw = raw(&batch, row).map_err(bad)?;
                     let bytes = serde_json::to_vec(&raw).map_err(|e| bad(e.to_string()))?;
                     let hash = context.shape.hash(&[&bytes]);
-                    Ok(document(&context, &name, Some(number), raw, hash, size / rows)?)
+                    Ok(document(&context, &name, Some(number), raw, hash, size / rows).map_err(bad)?)
                 })
                 .collect(),
             Err(e) => {
@@ -53,28 +54,32 @@ pub(super) fn documents(context: Context, name: &str, file: File) -> Result<Docu
 }
 
 fn raw(batch: &RecordBatch, row: usize) -> Result<Raw, String> {
-    let mut object = Map::new();
-    let mut embedding = None;
+    let mut raw = Raw::default();
+    let mut seen = HashSet::new();
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let key = field.name().as_str();
+        if !seen.insert(key) {
+            return Err(format!("there are two columns `{key}`; only one of them could be kept"));
+        }
         if column.is_null(row) {
             continue;
         }
         if key == "embedding" {
-            embedding = Some(floats(column, row).ok_or("`embedding` is no list of floats")?);
+            raw.embedding = Some(floats(column, row).ok_or("`embedding` is no list of floats")?);
             continue;
         }
-        let mut value =
+        let value =
             value(column, row).ok_or_else(|| format!("column `{key}` has a type that ingest cannot read"))?;
-        if key == "metadata"
-            && let Value::String(text) = &value
-        {
-            value = serde_json::from_str(text).map_err(|e| format!("`metadata` is no JSON object: {e}"))?;
-        }
-        object.insert(key.to_owned(), value);
+        let value = match &value {
+            Value::String(text) if key == "metadata" => {
+                Json::parse(text).map_err(|e| format!("`metadata` is no JSON object: {e}"))?
+            }
+            value => Json::of(value),
+        };
+        raw.set(key, value)?;
     }
-    let raw = Raw::deserialize(Value::Object(object)).map_err(|e| format!("malformed record: {e}"))?;
-    Ok(Raw { embedding, ..raw })
+    raw.settle_text()?;
+    Ok(raw)
 }
 
 fn list(column: &ArrayRef, row: usize) -> Option<ArrayRef> {

@@ -5,9 +5,11 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use howdah_plan::problem::{Kind, Problem};
 use serde_json::Value;
 
+use super::decode::{self, Packing};
 use super::format::{Context, Documents, Limits};
 use super::walk::{FoundFile, Walk};
 use super::{BadRecord, Document, Format, Refusal, Shape, prose, tables, vectors};
@@ -46,7 +48,7 @@ impl Reader {
     /// A reader of `inputs`; `format` goes before what suffixes say.
     pub fn new(inputs: Vec<Input>, format: Option<Format>, limits: Limits, shape: Arc<Shape>) -> Self {
         Reader {
-            context: Context { shape, limits },
+            context: Context { shape, limits, encoding: None },
             base: None,
             format,
             inputs: inputs.into_iter(),
@@ -61,6 +63,13 @@ impl Reader {
     #[must_use]
     pub fn named_from(mut self, base: Option<PathBuf>) -> Self {
         self.base = base;
+        self
+    }
+
+    /// Reads texts without a byte order mark in this encoding.
+    #[must_use]
+    pub fn encoded_in(mut self, encoding: Option<&'static Encoding>) -> Self {
+        self.context.encoding = encoding;
         self
     }
 
@@ -104,8 +113,8 @@ impl Reader {
             Input::Path(path) if path == "-" => {
                 let format = self.format.unwrap_or(Format::Jsonl);
                 self.files += 1;
-                self.current =
-                    Some(self.documents(Box::new(BufReader::new(io::stdin())), "stdin", format)?);
+                let input = Box::new(BufReader::new(io::stdin()));
+                self.current = Some(self.documents(input, None, "stdin", format)?);
                 Ok(())
             }
             Input::Path(path) => {
@@ -130,13 +139,19 @@ impl Reader {
         let file = File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
         let facts = file.metadata().map_err(|e| bad(format!("cannot be read: {e}")))?;
         if facts.is_file() && facts.len() == 0 {
-            return Err(bad("the file is empty".to_owned()));
+            return Err(Refusal::Empty(BadRecord::new(&shown, None, "the file is empty")));
+        }
+        let packing = Packing::of(path);
+        if packing.is_some() && matches!(format, Format::Npy | Format::Parquet) {
+            return Err(bad(format!("{} is not read from a packed file; unpack it first", format.name())));
         }
         self.current = Some(match format {
             Format::Npy => vectors::documents(self.context.clone(), path, &name, file)?,
             #[cfg(feature = "parquet")]
             Format::Parquet => super::parquet::documents(self.context.clone(), &name, file)?,
-            _ => self.documents(Box::new(BufReader::with_capacity(256 << 10, file)), &name, format)?,
+            _ => {
+                self.documents(Box::new(BufReader::with_capacity(256 << 10, file)), packing, &name, format)?
+            }
         });
         Ok(())
     }
@@ -144,10 +159,13 @@ impl Reader {
     fn documents(
         &self,
         input: Box<dyn BufRead + Send>,
+        packing: Option<Packing>,
         name: &str,
         format: Format,
     ) -> Result<Documents, Refusal> {
         let context = self.context.clone();
+        let input = decode::open(input, packing, context.encoding)
+            .map_err(|e| BadRecord::new(name, None, format!("cannot be read: {e}")))?;
         match format {
             Format::Markdown | Format::Text | Format::Html => {
                 Ok(prose::documents(context, input, name, format))
@@ -218,12 +236,15 @@ pub fn totals(inputs: &[Input], format: Option<Format>) -> Result<Totals, Proble
                 let facts = std::fs::metadata(path).map_err(|e| missing(path, &e))?;
                 if facts.is_dir() {
                     let walk = Walk::new(path).map_err(|e| missing(path, &e))?;
-                    walk.flatten()
-                        .filter(|found| format.or(found.format).is_some())
-                        .for_each(|found| add(found.bytes));
+                    for found in walk.flatten().filter(|found| format.or(found.format).is_some()) {
+                        streamed |= Packing::of(&found.path).is_some();
+                        add(found.bytes);
+                    }
                 } else if format.or(Format::of(path)).is_none() {
                     return Err(unknown(path));
                 } else {
+                    // How much is in a packed file is known when it has been read.
+                    streamed |= Packing::of(path).is_some();
                     add(facts.len());
                 }
             }

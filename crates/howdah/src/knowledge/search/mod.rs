@@ -18,6 +18,7 @@ use futures_util::future::join;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::answer::ScanReport;
 use howdah_plan::search::ask::{Ask, Near, check_vector};
+use howdah_plan::search::filter::types;
 use howdah_plan::search::param::with_literals;
 use howdah_plan::search::request::Mode;
 use howdah_plan::search::scan::{self, Decision, LegRows, Need, Path, TableFacts};
@@ -188,6 +189,9 @@ impl Search<'_> {
         let mut answer = self.answer(&attempt, batch);
         answer.complete = complete;
         answer.complete_reason = complete_reason;
+        if answer.results.len() < self.ask.limit as usize {
+            answer.notes = self.types(&lease).await?;
+        }
         if self.request.explain {
             let plan = lease.explain(&attempt.decision, &attempt.statement).await?;
             let explain = explain::read(plan, self.ask, &self.resolved.table);
@@ -247,6 +251,7 @@ impl Search<'_> {
             results: batch.hits,
             complete: false,
             complete_reason: String::new(),
+            notes: Vec::new(),
             took_ms: 0.0,
             embed_ms: None,
             index: decision.index.clone().filter(|_| vectors),
@@ -281,6 +286,14 @@ impl Search<'_> {
         };
         let need = Need { rows, matching, ef_search: self.ask.ef_search, exact: self.ask.exact };
         Ok(scan::decide(self.facts, &need))
+    }
+
+    /// Where the filter compares metadata with a type that the rows do not have.
+    async fn types(&self, lease: &TimedLease<'_>) -> Result<Vec<String>, Problem> {
+        let compared = self.ask.filter.as_ref().map(types::compared).unwrap_or_default();
+        let Some(sample) = types::sample(&compared, self.resolved) else { return Ok(Vec::new()) };
+        let found = lease.counts(&sample).await?;
+        Ok(types::notes(&compared, &found))
     }
 
     /// How many rows pass the filter, as the planner estimates it.

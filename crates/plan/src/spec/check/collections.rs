@@ -2,7 +2,7 @@
 
 use super::mistakes::Mistakes;
 use super::names;
-use super::tables::{SCALARS, place_of_table, type_known};
+use super::tables::{FIELD_TYPES, place_of_table, type_known};
 use crate::problem::{Kind, Problem};
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{Columns, known_dimensions, nearest, quote_ident, split_table};
@@ -278,7 +278,7 @@ impl Rules<'_> {
                     "Choose a name without `.` that is none of `and`, `or`, `not`, `metadata`.",
                 );
             }
-            type_known(&key, sql_type, &SCALARS, true, mistakes);
+            type_known(&key, sql_type, &FIELD_TYPES, true, mistakes);
         }
     }
 

@@ -26,6 +26,7 @@ use crate::skills::ingest::Ingest;
 const PATH: &str = "path";
 const PRUNE: &str = "prune";
 const FORMAT: &str = "format";
+const ENCODING: &str = "encoding";
 /// The field that files stand for.
 const DOCUMENTS: &str = "input.documents";
 /// Most documents of one request to another server.
@@ -58,6 +59,11 @@ pub const INGEST: Presenter = Presenter {
                 .value_name("FORMAT")
                 .conflicts_with(DOCUMENTS)
                 .help("Format of what is read: markdown, text, html, jsonl, csv, tsv, npy, parquet; told from the name when absent"),
+            Arg::new(ENCODING)
+                .long(ENCODING)
+                .value_name("ENCODING")
+                .conflicts_with(DOCUMENTS)
+                .help("Encoding of texts without a byte order mark: latin1, windows-1251, shift_jis, …; UTF-8 when absent"),
         ]
     },
     instead: |asked| {
@@ -86,9 +92,11 @@ async fn here(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     let common = asked.common;
     let (_, context) = Endpoint::own(common).await?;
     let format = asked.matches.get_one::<String>(FORMAT).map(|name| read::Format::parse(name)).transpose()?;
+    let encoding = asked.matches.get_one::<String>(ENCODING).map(|name| read::encoding(name)).transpose()?;
     let inputs = paths.iter().map(|path| Input::Path(path.to_string_lossy().into_owned())).collect();
     let change = |request: &mut IngestRequest| {
         request.format = format;
+        request.encoding = encoding;
         request.skip_bad = asked.input["skip_bad"] == true;
         request.prune = switch_in(asked.matches, PRUNE);
         request.stop = common.stop.token();
@@ -150,9 +158,9 @@ fn documents(path: &Path) -> Result<Vec<Value>, Problem> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| {
+            read::json::exact(line).map_err(|reason| {
                 Problem::new(Kind::Usage, format!("bad record at `{shown}:{}`", number + 1))
-                    .detail(error.to_string())
+                    .detail(reason)
                     .hint(
                         "With `--url` documents go as JSON Lines: `{\"source\": …, \"content\": …}` a line.",
                     )

@@ -115,6 +115,9 @@ fn show(common: &Common, answer: &Value, hits: &[Value]) {
         let reason = cell(field(answer, "complete_reason"));
         print::err(&format!("{} incomplete: {reason}\n", paint("warning:", YELLOW)));
     }
+    for note in field(answer, "notes").as_array().into_iter().flatten() {
+        print::err(&format!("note: {}\n", cell(note)));
+    }
 }
 
 /// One row: where it is from, why it is here, what it says.

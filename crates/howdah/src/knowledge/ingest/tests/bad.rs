@@ -18,16 +18,20 @@ const BAD: &[(&str, &[u8], &str, &str)] = &[
     ("e.jsonl", b"{\"content\":\"x\",\"embedding\":[0,0,0,0]}\n", "e.jsonl:1", "the vector is zero"),
     ("f.jsonl", b"{\"content\":\"\xff\"}\n", "f.jsonl:1", "invalid UTF-8"),
     ("g.jsonl", b"{\"content\":\"a\\u0000b\"}\n", "g.jsonl:1", "NUL"),
-    ("h.jsonl", b"", "h.jsonl", "empty"),
-    ("i.md", b"", "i.md", "empty"),
-    ("j.md", b"  \n\n", "j.md", "no text"),
     ("k.md", b"line\nbad \xc3\x28\n", "k.md:2", "invalid UTF-8"),
     ("l.txt", b"a\nb\0c", "l.txt:2", "NUL"),
     ("m.csv", b"id,content\nm1,a\n2\n", "m.csv:3", "1 columns"),
     ("n.csv", b"id,content,embedding\n1,a,[1;2]\n", "n.csv:2", "no list of numbers"),
     ("o.npy", b"\x93NUMPY\x09\x00\x00\x00", "o.npy", "version 9"),
     ("p.jsonl", b"{\"content\":\"x\",\"year\":\"soon\"}\n", "p.jsonl:1", "field `year`"),
-    ("q.jsonl", b"[1,2]\n", "q.jsonl:1", "malformed JSON"),
+    ("q.jsonl", b"[1,2]\n", "q.jsonl:1", "it is to be a JSON object, not sequence"),
+];
+
+/// Files with nothing in them, which end no load.
+const EMPTY: &[(&str, &[u8], &str)] = &[
+    ("h.jsonl", b"", "the file is empty"),
+    ("i.md", b"", "the file is empty"),
+    ("j.md", b"  \n\n", "there is no text in it"),
 ];
 
 #[tokio::test]
@@ -44,12 +48,17 @@ async fn bad_records_stop_with_file_and_line_or_are_counted() {
         );
         assert!(problem.hint.unwrap().contains("--skip-bad"));
     }
+    for (name, content, reason) in EMPTY {
+        let path = world.file(name, content);
+        let report = world.ingest(&[&path]).await.unwrap();
+        assert!(report.bad == 0 && report.notes[0].ends_with(reason), "{name}: {:?}", report.notes);
+    }
     assert_eq!(world.count().await, 0, "nothing of a batch with a bad record is written");
     let mut request = world.request(&[world.dir.path()]);
     request.skip_bad = true;
     let report = world.run(request).await.unwrap();
     assert_eq!(report.bad, BAD.len() as u64, "{:?}", report.bad_records);
-    assert_eq!((report.bad_records.len(), report.new), (BAD.len(), 2));
+    assert_eq!((report.bad_records.len(), report.new, report.notes.len()), (BAD.len(), 2, EMPTY.len()));
 }
 
 #[tokio::test]

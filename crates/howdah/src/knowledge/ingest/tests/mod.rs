@@ -2,8 +2,12 @@
 
 mod bad;
 mod formats;
+mod hostile;
+mod limits;
 mod repeat;
 mod trouble;
+mod types;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
