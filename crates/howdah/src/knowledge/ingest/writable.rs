@@ -257,7 +257,7 @@ fn columns(resolved: &Resolved, live: &[Live]) -> Result<Columns, Problem> {
                 Kind::Usage,
                 format!("field `{name}` has type `{}`, which ingest cannot fill", column.sql),
             )
-            .hint(format!("Declare it as one of {}, or as a list of one, `text[]`.", FIELD_TYPES.join(", ")))
+            .hint(format!("Declare it as one of: {}.", FIELD_TYPES.join(", ")))
         })?;
         columns.push(Column {
             name: name.clone(),

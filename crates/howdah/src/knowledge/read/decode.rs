@@ -91,18 +91,16 @@ pub(super) fn open(
     packing: Option<Packing>,
     said: Option<&'static Encoding>,
 ) -> io::Result<Bytes> {
-    let packing = match packing {
-        Some(packing) => Some(packing),
-        None => Packing::seen(beginning(&mut input)?),
-    };
-    if let Some(packing) = packing {
-        input = packing.unpack(input)?;
+    let mut first = beginning(&mut input)?;
+    if let Some(packing) = packing.or_else(|| Packing::seen(&first)) {
+        input = packing.unpack(Box::new(io::Cursor::new(first).chain(input)))?;
+        first = beginning(&mut input)?;
     }
-    let (encoding, mark) = match Encoding::for_bom(beginning(&mut input)?) {
+    let (encoding, mark) = match Encoding::for_bom(&first) {
         Some((encoding, mark)) => (encoding, mark),
         None => (said.unwrap_or(UTF_8), 0),
     };
-    input.consume(mark);
+    let input: Bytes = Box::new(io::Cursor::new(first.split_off(mark)).chain(input));
     if encoding == UTF_8 {
         return Ok(input);
     }
@@ -112,16 +110,11 @@ pub(super) fn open(
     Ok(Box::new(BufReader::with_capacity(PIECE, decoded)))
 }
 
-/// The bytes that come first, as many as arrive together.
-fn beginning(input: &mut Bytes) -> io::Result<&[u8]> {
-    loop {
-        match input.fill_buf() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-            Ok(_) => break,
-        }
-    }
-    input.fill_buf()
+/// The first four bytes, or all there are: what is packed and what is marked is known by them.
+fn beginning(input: &mut Bytes) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(4);
+    input.take(4).read_to_end(&mut first)?;
+    Ok(first)
 }
 
 /// Counts what is read.

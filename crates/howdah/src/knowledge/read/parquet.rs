@@ -5,8 +5,9 @@ use std::fs::File;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -68,6 +69,10 @@ fn raw(batch: &RecordBatch, row: usize) -> Result<Raw, String> {
             raw.embedding = Some(floats(column, row).ok_or("`embedding` is no list of floats")?);
             continue;
         }
+        if let Some(number) = number(column, row) {
+            raw.set(key, number)?;
+            continue;
+        }
         let value =
             value(column, row).ok_or_else(|| format!("column `{key}` has a type that ingest cannot read"))?;
         let value = match &value {
@@ -80,6 +85,18 @@ fn raw(batch: &RecordBatch, row: usize) -> Result<Raw, String> {
     }
     raw.settle_text()?;
     Ok(raw)
+}
+
+/// A decimal or a float with the digits it has; what is no number is text, `NaN`.
+fn number(column: &ArrayRef, row: usize) -> Option<Json> {
+    let text = if let Some(decimals) = column.as_primitive_opt::<Decimal128Type>() {
+        decimals.value_as_string(row)
+    } else if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        floats.value(row).to_string()
+    } else {
+        column.as_primitive_opt::<Float32Type>()?.value(row).to_string()
+    };
+    Some(Json::parse(&text).unwrap_or_else(|_| Json::text(&text)))
 }
 
 fn list(column: &ArrayRef, row: usize) -> Option<ArrayRef> {
@@ -128,10 +145,29 @@ fn scalar(column: &ArrayRef, row: usize) -> Option<Value> {
         let date = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(days.value(row))).ok()?;
         return Some(date.to_string().into());
     }
+    if let Some(time) = time(column, row) {
+        return Some(time.into());
+    }
     if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
         return Some(floats.value(row).into());
     }
     column.as_primitive_opt::<Float32Type>().map(|floats| f64::from(floats.value(row)).into())
+}
+
+/// A time in UTC.
+fn time(column: &ArrayRef, row: usize) -> Option<String> {
+    macro_rules! first_of {
+        ($($kind:ty),*) => { $(if let Some(times) = column.as_primitive_opt::<$kind>() {
+            return times.value_as_datetime(row).map(|time| time.to_string());
+        })* };
+    }
+    first_of!(
+        TimestampMicrosecondType,
+        TimestampMillisecondType,
+        TimestampNanosecondType,
+        TimestampSecondType
+    );
+    None
 }
 
 fn whole(column: &ArrayRef, row: usize) -> Option<Value> {

@@ -95,6 +95,8 @@ pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, (u64, String)> {
 
 /// Open elements at which a text is not parsed at all: each new one is looked for among all that are open.
 const HTML_OPEN: usize = 5_000;
+/// Most tags of a text: an element takes some hundred bytes of memory while it is converted.
+const HTML_TAGS: usize = 1_000_000;
 /// Elements that are never open for long: they have no content, or end by themselves where the next begins.
 const HTML_BRIEF: &[&str] = &[
     "area", "base", "body", "br", "caption", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html",
@@ -123,6 +125,9 @@ fn html(text: &str) -> Result<String, String> {
     let deep = || format!("the HTML is nested deeper than {HTML_DEPTH} levels");
     if open_elements(text) > HTML_OPEN {
         return Err(deep());
+    }
+    if text.bytes().filter(|byte| *byte == b'<').count() > HTML_TAGS {
+        return Err(format!("the HTML has more than {HTML_TAGS} tags"));
     }
     let converter = HtmlToMarkdown::builder()
         .skip_tags(vec!["head", "script", "style", "noscript", "template", "svg", "iframe"])
@@ -210,6 +215,7 @@ mod tests {
         assert!(html(&"<div>".repeat(100_000)).unwrap_err().contains("deeper than"));
         assert!(html(&"<div>".repeat(HTML_DEPTH)).unwrap_err().contains("deeper than"));
         assert_eq!(html(&format!("{}x", "<div>".repeat(200))).unwrap().trim(), "x");
+        assert!(html(&"<b>x</b>".repeat(HTML_TAGS)).unwrap_err().contains("tags"));
         assert_eq!(open_elements(&"<ul><li>a<br></ul><b>b</b>".repeat(9_000)), 1);
     }
 

@@ -132,14 +132,16 @@ impl Reader {
 
     fn open_file(&mut self, path: &Path, format: Format) -> Result<(), Refusal> {
         self.files += 1;
-        let shown = path.display().to_string();
-        let bad = |reason: String| Refusal::Bad(BadRecord::new(&shown, None, reason));
-        let name = source_name(path, self.base.as_deref())
-            .ok_or_else(|| bad("its name is not valid UTF-8".to_owned()))?;
+        let unnamed = || {
+            let shown = path.display().to_string();
+            Refusal::Bad(BadRecord::new(&shown, None, "its name is not valid UTF-8"))
+        };
+        let name = source_name(path, self.base.as_deref()).ok_or_else(unnamed)?;
+        let bad = |reason: String| Refusal::Bad(BadRecord::new(&name, None, reason));
         let file = File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
         let facts = file.metadata().map_err(|e| bad(format!("cannot be read: {e}")))?;
         if facts.is_file() && facts.len() == 0 {
-            return Err(Refusal::Empty(BadRecord::new(&shown, None, "the file is empty")));
+            return Err(Refusal::Empty(BadRecord::new(&name, None, "the file is empty")));
         }
         let packing = Packing::of(path);
         if packing.is_some() && matches!(format, Format::Npy | Format::Parquet) {

@@ -6,7 +6,7 @@ use crate::spec::place::{item, join};
 use crate::spec::resolve::{nearest, split_table};
 use crate::spec::{Column, Spec, Table, TableIndex};
 
-/// Types that a declared field can have, and arrays of them: those that a filter compares.
+/// Types that a declared field can have: those that a filter compares.
 pub const FIELD_TYPES: [&str; 24] = [
     "smallint",
     "int2",

@@ -123,18 +123,30 @@ async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     for path in paths {
         for part in documents(path)?.chunks(PART) {
             let mut input = asked.input.clone();
-            input["documents"] = part.into();
+            input["documents"] = part.iter().map(|(_, document)| document.clone()).collect();
             let fits: Result<Ingest, _> = endpoint::typed(asked.skill, &input);
             let input = fits.map_err(|problem| Problem {
                 message: format!("a record of `{}` does not fit", path.display()),
                 ..problem
             })?;
             let answer = endpoint.call(asked.skill.name, json!(input)).await?;
-            let report = IngestReport::deserialize(&answer).map_err(|error| {
+            let mut report = IngestReport::deserialize(&answer).map_err(|error| {
                 Problem::new(Kind::Internal, "the server answered something that is no report of an ingest")
                     .detail(error.to_string())
                     .hint("What it wrote stays; see whether both are of the same version with `howdah version`.")
             })?;
+            // The server knows their places in the request; a person looks for them in the file.
+            for bad in &mut report.bad_records {
+                let line =
+                    bad.index.and_then(|index| part.get(usize::try_from(index).ok()?)).map(|(line, _)| *line);
+                if line.is_some() {
+                    *bad = read::BadRecord::new(
+                        &path.display().to_string(),
+                        line,
+                        std::mem::take(&mut bad.reason),
+                    );
+                }
+            }
             whole.add(report);
         }
     }
@@ -143,8 +155,8 @@ async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The documents of a file of JSON Lines.
-fn documents(path: &Path) -> Result<Vec<Value>, Problem> {
+/// The documents of a file of JSON Lines, each with its line.
+fn documents(path: &Path) -> Result<Vec<(u64, Value)>, Problem> {
     let mut text = String::new();
     let shown = path.display();
     let read = if path.as_os_str() == "-" {
@@ -155,15 +167,13 @@ fn documents(path: &Path) -> Result<Vec<Value>, Problem> {
     read.map_err(|error| {
         Problem::new(Kind::Usage, format!("cannot read `{shown}`")).detail(error.to_string())
     })?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
-            read::json::exact(line).map_err(|reason| {
-                Problem::new(Kind::Usage, format!("bad record at `{shown}:{}`", number + 1))
-                    .detail(reason)
-                    .hint(
-                        "With `--url` documents go as JSON Lines: `{\"source\": …, \"content\": …}` a line.",
-                    )
+            read::json::exact(line).map(|document| (number, document)).map_err(|reason| {
+                Problem::new(Kind::Usage, format!("bad record at `{shown}:{number}`")).detail(reason).hint(
+                    "With `--url` documents go as JSON Lines: `{\"source\": …, \"content\": …}` a line.",
+                )
             })
         })
         .collect()

@@ -152,14 +152,21 @@ async fn ready_made_vectors_come_in_blocks_with_the_lines_beside_them() {
 #[tokio::test]
 async fn parquet_columns_are_the_keys_of_json_lines() {
     use arrow_array::builder::{FixedSizeListBuilder, Float32Builder};
-    use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+    use arrow_array::{
+        ArrayRef, Decimal128Array, Float32Array, Int32Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    };
     let world = World::without_embedder("vector(4)").await;
     let mut vectors = FixedSizeListBuilder::new(Float32Builder::new(), 4);
     for x in [1.0, 2.0] {
         vectors.values().append_slice(&[x, 0.0, 0.0, 1.0]);
         vectors.append(true);
     }
-    let columns: [(&str, ArrayRef); 4] = [
+    let price = Decimal128Array::from(vec![150, -5]).with_precision_and_scale(10, 2).unwrap();
+    let columns: [(&str, ArrayRef); 7] = [
+        ("price", Arc::new(price)),
+        ("weight", Arc::new(Float32Array::from(vec![0.1, f32::NAN]))),
+        ("seen", Arc::new(TimestampMicrosecondArray::from(vec![1_700_000_000_000_000, 0]))),
         ("id", Arc::new(Int32Array::from(vec![1, 2]))),
         ("text", Arc::new(StringArray::from(vec![Some("one"), None]))),
         ("lang", Arc::new(StringArray::from(vec!["en", "de"]))),
@@ -173,7 +180,12 @@ async fn parquet_columns_are_the_keys_of_json_lines() {
     writer.close().unwrap();
     world.ingest(&[&path]).await.unwrap();
     let rows = world.rows().await;
-    assert_eq!((&rows[0]["content"], &rows[0]["metadata"]), (&json!("one"), &json!({"lang": "en"})));
+    let known = json!({"price": 1.5, "weight": 0.1, "seen": "2023-11-14 22:13:20", "lang": "en"});
+    assert_eq!((&rows[0]["content"], &rows[0]["metadata"]), (&json!("one"), &known));
+    assert_eq!(
+        (&rows[1]["metadata"]["price"], &rows[1]["metadata"]["weight"]),
+        (&json!(-0.05), &json!("NaN"))
+    );
     assert_eq!(rows[1]["embedding"], "[2,0,0,1]");
     assert_eq!(world.ingest(&[&path]).await.unwrap().unchanged, 2);
 }

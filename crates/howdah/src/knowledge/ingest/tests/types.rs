@@ -1,4 +1,5 @@
-//! Every type that a field can be declared with is filled from every format, and filtered on.
+//! Every type that a field can be declared with is filled from every format, and filtered on. So are lists of them, which
+//! tables of others have.
 
 use howdah_plan::search::filter::{self, Scope};
 use howdah_plan::search::param::Params;
