@@ -19,6 +19,7 @@ mod adopt;
 mod build_memory;
 mod collection;
 mod column;
+mod fill;
 mod grant;
 mod index;
 mod inside;

@@ -6,6 +6,7 @@ mod adopted;
 mod broken_off;
 mod converge;
 mod drift;
+mod fill;
 mod internal_schema;
 mod own_index;
 mod portrait;

@@ -121,6 +121,33 @@ async fn csv_columns_are_the_keys_of_json_lines() {
     assert_eq!(rows[2]["content"], "tabbed");
 }
 
+#[tokio::test]
+async fn front_matter_gives_title_metadata_and_fields() {
+    let world = World::new(&[("owner", "text"), ("year", "integer")]).await;
+    world.file("a.md", "---\ntitle: Runbook\nowner: ops\ntags: [a, b]\n---\n\n# Power\n\nTurn it off and on.\n");
+    world.file("b.md", "+++\ntitle = \"T\"\nyear = 2026\n+++\ntext");
+    world.ingest(&[world.dir.path()]).await.unwrap();
+    let rows = world.rows().await;
+    assert_eq!((&rows[0]["title"], &rows[0]["content"]), (&json!("Runbook > Power"), &json!("# Power\n\nTurn it off and on.")));
+    assert_eq!((&rows[0]["owner"], &rows[0]["metadata"]), (&json!("ops"), &json!({"owner": "ops", "tags": ["a", "b"]})));
+    assert_eq!((&rows[1]["title"], &rows[1]["year"]), (&json!("T"), &json!(2026)));
+    let bad = world.file("c.md", "---\nyear: soon\n---\ntext");
+    let problem = world.ingest(&[&bad]).await.unwrap_err();
+    assert!(problem.message.contains("c.md:1") && problem.message.contains("`year`"), "{problem}");
+}
+
+#[tokio::test]
+async fn another_encoding_is_read_when_it_is_said() {
+    let world = World::new(&[]).await;
+    let path = world.file("latin.md", b"caf\xe9 au lait");
+    let problem = world.ingest(&[&path]).await.unwrap_err();
+    assert!(problem.hint.unwrap().contains("`--encoding latin1`"));
+    let mut request = world.request(&[&path]);
+    request.encoding = Some(crate::knowledge::read::encoding("latin1").unwrap());
+    world.run(request).await.unwrap();
+    assert_eq!(world.texts().await[0].2, "café au lait");
+}
+
 /// A NumPy file of halves.
 pub(super) fn npy(rows: &[[f32; 4]]) -> Vec<u8> {
     let header = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({}, 4), }}\n", rows.len());

@@ -143,6 +143,9 @@ async fn records_in_memory_are_those_of_files() {
 async fn a_line_beside_a_vector_names_its_document() {
     let world = World::without_embedder("vector(4)").await;
     let path = world.file("v.npy", super::formats::npy(&[[1.0; 4], [2.0; 4], [3.0; 4]]));
+    // Rows that were the block's before their lines named documents are not there twice.
+    world.ingest(&[&path]).await.unwrap();
+    assert_eq!(world.count().await, 3);
     world.file(
         "v.jsonl",
         "{\"source\":\"a.md\",\"content\":\"one\"}\n{\"source\":\"b.md\",\"id\":7,\"content\":\"two\"}\n{\"content\":\"three\"}\n",
