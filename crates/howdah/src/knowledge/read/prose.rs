@@ -150,7 +150,7 @@ fn html(text: &str) -> Result<String, String> {
 
 /// A heading on one line, whatever breaks it has: in Markdown a second line would not belong to it.
 fn heading(handlers: &dyn Handlers, element: Element) -> Option<HandlerResult> {
-    let level = element.tag.bytes().nth(1).map_or(1, |digit| usize::from(digit - b'0'));
+    let level = element.tag.as_bytes().get(1).map_or(1, |digit| usize::from(digit - b'0'));
     let content = handlers.walk_children(element.node).content;
     let line = content.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.is_empty() {

@@ -138,14 +138,14 @@ impl Shape {
     ///
     /// # Errors
     /// Why not, in one sentence.
-    pub fn extras(&self, mut metadata: Values) -> Result<(String, Vec<Option<Vec<u8>>>), String> {
+    pub fn extras(&self, mut metadata: Values) -> Result<(String, Fields), String> {
         settle(&mut metadata, &Values::new())?;
         let fields = self.take_fields(&mut Values::new(), &metadata)?;
         Ok((object(&metadata), fields))
     }
 
     /// The declared fields, out of the record or else of its metadata.
-    fn take_fields(&self, rest: &mut Values, metadata: &Values) -> Result<Vec<Option<Vec<u8>>>, String> {
+    fn take_fields(&self, rest: &mut Values, metadata: &Values) -> Result<Fields, String> {
         let mut fields = Vec::with_capacity(self.fields.len());
         for (name, kind) in &self.fields {
             let own = rest.shift_remove(name);
@@ -180,6 +180,9 @@ fn settle(rest: &mut Values, metadata: &Values) -> Result<(), String> {
 fn object(values: &Values) -> String {
     serde_json::to_string(values).unwrap_or_else(|_| "{}".to_owned())
 }
+
+/// The declared fields in their order, in PostgreSQL's binary format.
+pub type Fields = Vec<Option<Vec<u8>>>;
 
 /// Values by their names, in the order they were written in.
 pub type Values = IndexMap<String, Json>;

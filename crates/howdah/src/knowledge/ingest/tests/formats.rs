@@ -124,12 +124,21 @@ async fn csv_columns_are_the_keys_of_json_lines() {
 #[tokio::test]
 async fn front_matter_gives_title_metadata_and_fields() {
     let world = World::new(&[("owner", "text"), ("year", "integer")]).await;
-    world.file("a.md", "---\ntitle: Runbook\nowner: ops\ntags: [a, b]\n---\n\n# Power\n\nTurn it off and on.\n");
+    world.file(
+        "a.md",
+        "---\ntitle: Runbook\nowner: ops\ntags: [a, b]\n---\n\n# Power\n\nTurn it off and on.\n",
+    );
     world.file("b.md", "+++\ntitle = \"T\"\nyear = 2026\n+++\ntext");
     world.ingest(&[world.dir.path()]).await.unwrap();
     let rows = world.rows().await;
-    assert_eq!((&rows[0]["title"], &rows[0]["content"]), (&json!("Runbook > Power"), &json!("# Power\n\nTurn it off and on.")));
-    assert_eq!((&rows[0]["owner"], &rows[0]["metadata"]), (&json!("ops"), &json!({"owner": "ops", "tags": ["a", "b"]})));
+    assert_eq!(
+        (&rows[0]["title"], &rows[0]["content"]),
+        (&json!("Runbook > Power"), &json!("# Power\n\nTurn it off and on."))
+    );
+    assert_eq!(
+        (&rows[0]["owner"], &rows[0]["metadata"]),
+        (&json!("ops"), &json!({"owner": "ops", "tags": ["a", "b"]}))
+    );
     assert_eq!((&rows[1]["title"], &rows[1]["year"]), (&json!("T"), &json!(2026)));
     let bad = world.file("c.md", "---\nyear: soon\n---\ntext");
     let problem = world.ingest(&[&bad]).await.unwrap_err();

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use super::super::{IngestRequest, Input};
 use super::World;
 
-/// A file, and the title, the text and the metadata of its rows.
-const KEPT: &[(&str, &str, &[(&str, &str, &str)])] = &[
+/// The source, the text and the metadata of a row.
+type Kept = (&'static str, &'static str, &'static str);
+
+/// A file, and its rows.
+const KEPT: &[(&str, &str, &[Kept])] = &[
     (
         "both.csv",
         "content,text,source\nC,T,1\n,T,2\nC,,3\n",
