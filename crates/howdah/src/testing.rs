@@ -28,6 +28,7 @@ pub(crate) fn context(database: &TestDatabase, spec: Spec) -> Arc<Context> {
         seed: Seed::new(Secret::new(database.name.clone())),
         gate: Gate::new(0, None),
         jobs: Jobs::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
         started: Instant::now(),
         rest: None,
         tuned: Vec::new(),

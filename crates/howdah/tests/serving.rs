@@ -88,6 +88,23 @@ impl World {
         howdah_postgres::connect::connect(&target).await.unwrap()
     }
 
+    /// Who was connected beside the administrator while `work` ran, and whether as a superuser.
+    async fn roles_beside(&self, work: impl Future<Output = ()>) -> BTreeMap<String, bool> {
+        let administrator = self.administrator().await;
+        let sql = "SELECT DISTINCT usename::text, usesuper FROM pg_stat_activity JOIN pg_user USING (usename)
+                   WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        let mut seen = BTreeMap::new();
+        tokio::pin!(work);
+        loop {
+            let rows = administrator.query(sql, &[]).await.unwrap();
+            seen.extend(rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, bool>(1))));
+            tokio::select! {
+                () = &mut work => return seen,
+                () = tokio::time::sleep(Duration::from_millis(2)) => {}
+            }
+        }
+    }
+
     fn server(&self) -> i32 {
         i32::try_from(self.story.running()["process"]["pid"].as_i64().unwrap()).unwrap()
     }
@@ -100,6 +117,12 @@ impl World {
             assert!(begun.elapsed() < Duration::from_secs(20), "{what}: not in force");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Brings the database to the declaration in the file, by a program of its own.
+    async fn applies(&self) {
+        let mut command = self.story.command(&["apply"]);
+        tokio::task::spawn_blocking(move || assert!(command.status().unwrap().success())).await.unwrap();
     }
 
     fn hang_up(&self) {
@@ -169,6 +192,40 @@ fn a_locked_table_is_nobody_elses_trouble() {
 }
 
 #[test]
+fn who_waits_for_a_connection_when_the_server_stops_hears_that_it_stops() {
+    let world = World::up(TWO);
+    run(async {
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        let administrator = world.administrator().await;
+        administrator.batch_execute("BEGIN; LOCK TABLE vecs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let search = async || {
+            let body = json!({"vector": [1, 0, 0], "limit": 2, "timeout_ms": 25_000});
+            let answer = world.post("/v1/collections/vecs/search", body).await;
+            let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+            let body: Value = answer.json().await.unwrap();
+            (status, retry, body["error"]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let waiting = futures_util::future::join_all((0..40).map(|_| search()));
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            kill(Pid::from_raw(world.server()), Signal::SIGTERM).unwrap();
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            administrator.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let (answers, ()) = tokio::join!(waiting, ending);
+        let told = answers.iter().filter(|(status, _, _)| *status == 503).count();
+        assert!(told > 10 && told < 40, "some wait for a connection and some have one: {told}");
+        for (status, retry, message) in answers {
+            match status {
+                200 => {}
+                503 => assert!(retry && message == "this server of howdah is stopping", "{message}"),
+                _ => panic!("{status}: {message}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_request_that_is_dropped_ends_in_the_server() {
     let world = World::up(TWO);
     run(async {
@@ -226,7 +283,6 @@ fn many_clients_get_answers_or_hear_honestly_that_all_is_busy() {
 fn the_service_is_no_superuser_and_reads_nothing_but_its_collections() {
     let world = World::up(TWO);
     run(async {
-        let administrator = world.administrator().await;
         for _ in 0..5 {
             assert_eq!(world.search("vecs", 5000).await.0, 200);
             let document = json!({"source": "x", "content": "Written.", "embedding": [0, 0, 1]});
@@ -235,11 +291,29 @@ fn the_service_is_no_superuser_and_reads_nothing_but_its_collections() {
             assert_eq!(written.status(), 200);
             world.get("/health").await;
         }
-        let sql = "SELECT DISTINCT usename::text, usesuper FROM pg_stat_activity JOIN pg_user USING (usename)
-                   WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
-        let seen: Vec<(String, bool)> =
-            administrator.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
-        assert!(!seen.is_empty() && seen.iter().all(|(_, superuser)| !superuser), "{seen:?}");
+        // Plans and checks of the server's health too, while they run.
+        let seen = world.roles_beside(async {
+            for _ in 0..3 {
+                let plan = world.get("/v1/plan").await;
+                assert_eq!(plan["empty"], true, "{plan}");
+                let report = world.post("/v1/doctor", json!({})).await;
+                assert_eq!(report.status(), 200);
+                let report: Value = report.json().await.unwrap();
+                let denied: Vec<&Value> = report["not_run"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|one| {
+                        let reason = one["reason"].as_str().unwrap();
+                        reason.contains("missing right") || reason.contains("permission denied")
+                    })
+                    .collect();
+                assert!(denied.is_empty(), "{denied:?}");
+            }
+        });
+        let seen = seen.await;
+        assert!(seen.contains_key("howdah_story_inspect"), "{seen:?}");
+        assert!(seen.values().all(|superuser| !superuser), "{seen:?}");
         // What a search could be talked into, said as the role that searches.
         for statement in [
             "SELECT * FROM secrets",
@@ -284,9 +358,16 @@ fn a_hang_up_changes_each_key_that_can_change() {
         let too_large =
             async || world.post("/v1/collections/other/search", large.clone()).await.status() == 413;
         world.comes("max_body_bytes", too_large).await;
-        write(&api("requests_per_second = 0\nmax_pool = 7"));
+        write(&api("requests_per_second = 0\ncors = [\"https://app.example.com\"]"));
+        let asks = async || {
+            let request = world.client.request(reqwest::Method::OPTIONS, format!("{}/v1/status", world.base));
+            let request = request.header("origin", "https://app.example.com");
+            request.header("access-control-request-method", "GET").send().await.unwrap().status() == 200
+        };
+        world.comes("cors", asks).await;
+        write(&api("requests_per_second = 0\nmax_pool = 9"));
         let log = world.story.instance().join("howdah.log");
-        let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 7");
+        let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 9");
         world.comes("max_pool", divided).await;
         write(&TWO.replace("[collections.other]\ndimensions = 3\ndocuments = [\"notes.jsonl\"]\n", ""));
         world.comes("collections", async || search(Some(&world.key)).await.unwrap().status() == 404).await;
@@ -314,6 +395,77 @@ fn a_hang_up_changes_each_key_that_can_change() {
     world.story.ok(&["up"]);
     assert_ne!(world.server(), before, "`up` saw that the server is not what is declared");
     assert_eq!(world.story.value("current_setting('max_connections')"), "30");
+}
+
+#[test]
+fn a_hang_up_changes_as_whom_the_service_works() {
+    let world = World::up(TWO);
+    let as_superuser = async || {
+        let searches = async {
+            for _ in 0..10 {
+                assert_eq!(world.search("vecs", 5000).await.0, 200);
+            }
+        };
+        world.roles_beside(searches).await.values().any(|superuser| *superuser)
+    };
+    run(async {
+        assert!(!as_superuser().await);
+        world.story.write("howdah.toml", &TWO.replace("[api]\n", "[api]\nroles = \"off\"\n"));
+        world.comes("api.roles off", &as_superuser).await;
+        world.story.write("howdah.toml", TWO);
+        world.comes("api.roles auto", async || !as_superuser().await).await;
+    });
+}
+
+#[test]
+fn a_hang_up_changes_where_keys_are_kept() {
+    let declared = |keys: &str| {
+        let placed = TWO.replace("dimensions = 3\n", "dimensions = 3\ndatabase = \"app\"\n");
+        placed.replace("[api]\n", &format!("[databases.second]\n\n[api]\ndatabase = \"{keys}\"\n"))
+    };
+    let world = World::up(&declared("app"));
+    run(async {
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        world.story.write("howdah.toml", &declared("second"));
+        world.applies().await;
+        world.comes("api.database", async || world.search("vecs", 5000).await.0 == 401).await;
+        world.story.write("howdah.toml", &declared("app"));
+        world.applies().await;
+        world.comes("api.database back", async || world.search("vecs", 5000).await.0 == 200).await;
+    });
+}
+
+/// A service of the kind `tei` that answers every text with the same vector.
+async fn embedding(vector: Value) -> wiremock::MockServer {
+    let server = wiremock::MockServer::start().await;
+    let answer = wiremock::ResponseTemplate::new(200).set_body_json(json!([vector]));
+    wiremock::Mock::given(wiremock::matchers::path("/embed")).respond_with(answer).mount(&server).await;
+    server
+}
+
+#[test]
+fn a_hang_up_changes_the_embedder() {
+    run(async {
+        let (one, other) = (embedding(json!([1, 0, 0])).await, embedding(json!([0, 1, 0])).await);
+        let declared = |url: &str| {
+            let embedder = format!(
+                "[embedders.ours]\nkind = \"tei\"\nmodel = \"any\"\nurl = \"{url}\"\ndimensions = 3\n"
+            );
+            let with = TWO.replace("dimensions = 3\n", "embedder = \"ours\"\n");
+            format!("{with}\n{embedder}")
+        };
+        let text = declared(&one.uri());
+        let world = tokio::task::spawn_blocking(move || World::up(&text)).await.unwrap();
+        let nearest = async || {
+            let body = json!({"text": "whatever", "mode": "vector", "limit": 1});
+            let answer = world.post("/v1/collections/vecs/search", body).await;
+            let answer: Value = answer.json().await.unwrap();
+            answer["results"][0]["source"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        };
+        assert_eq!(nearest().await, "elephants");
+        world.story.write("howdah.toml", &declared(&other.uri()));
+        world.comes("the embedder", async || nearest().await == "backups").await;
+    });
 }
 
 #[test]

@@ -7,8 +7,9 @@
 
 /// Connections that PostgreSQL keeps for other programs: a quarter of those that are not reserved for superusers.
 const OTHERS: u32 = 4;
-/// Fewest connections that the service can work with: one to look, two to load, two for keys and jobs, one to probe.
-pub const FEWEST: u32 = 6;
+/// Fewest connections that the service can work with: one to search, two to load, two for keys and jobs, one to
+/// probe, two to look at the server.
+pub const FEWEST: u32 = 8;
 
 /// What the server says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Budget {
     pub control_each: u32,
     /// Probes.
     pub probe: u32,
+    /// Plans and checks of the server's health.
+    pub inspect: u32,
     /// Most of `read` that one collection may have.
     pub read_each: u32,
     /// Most of `write` that one collection may have.
@@ -43,7 +46,7 @@ pub struct Budget {
 impl Budget {
     /// All parts together.
     pub fn total(&self) -> u32 {
-        self.read + self.write + self.control + self.probe
+        self.read + self.write + self.control + self.probe + self.inspect
     }
 }
 
@@ -55,9 +58,11 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
     let total = most.min(fair).max(FEWEST);
     let probe = 1;
     let control = 2;
+    let inspect = 2;
+    let rest = total - control - probe - inspect;
     // An ingest works with three: one reads, two write in turns.
-    let write = if total < 8 { 2 } else { ((total - control - probe) / 3).max(3) };
-    let read = total - control - probe - write;
+    let write = if rest < 5 { 2 } else { (rest / 3).max(3) };
+    let read = rest - write;
     // Half, where there is somebody else to leave the other half to.
     let each =
         |part: u32, least: u32| if collections > 1 { part.div_ceil(2).max(least).min(part) } else { part };
@@ -77,6 +82,7 @@ pub fn divide(server: Server, most: u32, collections: usize) -> Budget {
         control,
         control_each: control - 1,
         probe,
+        inspect,
         read_each: each(read, 1),
         write_each: each(write, 3),
         reason,
@@ -94,9 +100,9 @@ mod tests {
 
     #[test]
     fn the_budget_is_what_the_server_allows_and_the_declaration_wants() {
-        assert_eq!(of(25, 20, 2), (10, 4, 2, 5, 3));
-        assert_eq!(of(100, 20, 2), (12, 5, 2, 6, 3));
-        assert_eq!(of(100, 20, 1), (12, 5, 2, 12, 5), "nobody else is there");
+        assert_eq!(of(25, 20, 2), (8, 4, 2, 4, 3));
+        assert_eq!(of(100, 20, 2), (10, 5, 2, 5, 3));
+        assert_eq!(of(100, 20, 1), (10, 5, 2, 10, 5), "nobody else is there");
         assert_eq!(of(5, 20, 3), (1, 2, 2, 1, 2), "never less than it can work with");
     }
 

@@ -12,6 +12,7 @@ pub mod migrate;
 pub mod platform;
 pub mod preset;
 pub mod problem;
+pub mod removal;
 pub mod search;
 pub mod service;
 pub mod settings;

@@ -20,11 +20,13 @@ pub enum Purpose {
     Write,
     /// Keys and jobs.
     Control,
+    /// Comparing the server with the declaration, and checking its health.
+    Inspect,
 }
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Purpose; 3] = [Purpose::Read, Purpose::Write, Purpose::Control];
+    pub const ALL: [Purpose; 4] = [Purpose::Read, Purpose::Write, Purpose::Control, Purpose::Inspect];
 
     /// Its name, as the role's name ends.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Purpose {
             Purpose::Read => "read",
             Purpose::Write => "write",
             Purpose::Control => "control",
+            Purpose::Inspect => "inspect",
         }
     }
 
@@ -42,6 +45,7 @@ impl Purpose {
             Purpose::Read => "HOWDAH_SERVICE_PASSWORD_READ",
             Purpose::Write => "HOWDAH_SERVICE_PASSWORD_WRITE",
             Purpose::Control => "HOWDAH_SERVICE_PASSWORD_CONTROL",
+            Purpose::Inspect => "HOWDAH_SERVICE_PASSWORD_INSPECT",
         }
     }
 
@@ -83,7 +87,7 @@ pub fn role_name(spec: &Spec, purpose: Purpose) -> String {
 }
 
 /// Names of all of them.
-pub fn role_names(spec: &Spec) -> [(Purpose, String); 3] {
+pub fn role_names(spec: &Spec) -> [(Purpose, String); 4] {
     Purpose::ALL.map(|purpose| (purpose, role_name(spec, purpose)))
 }
 
@@ -142,6 +146,6 @@ mod tests {
                 roles.insert(role);
             }
         }
-        assert_eq!(roles.len(), names.len() * 3);
+        assert_eq!(roles.len(), names.len() * Purpose::ALL.len());
     }
 }

@@ -94,16 +94,20 @@ async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem>
     let mut client = pools.get(maintenance).await?;
     let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
     transaction.batch_execute(BEGIN).await.map_err(|e| from_pg(&e, DOING))?;
+    // Of the role that would carry the plan out, which is not always the one that asks.
+    let user = quote_literal(&pools.target().user);
     let server: Server = document(
         &transaction,
-        "SELECT jsonb_build_object(
+        &format!(
+            "SELECT jsonb_build_object(
             'version', current_setting('server_version_num')::int,
-            'user', current_user,
+            'user', rolname,
             'superuser', rolsuper,
             'alter_system', rolsuper AND coalesce(current_setting('allow_alter_system', true), 'on') = 'on',
             'template_encoding', coalesce((SELECT pg_encoding_to_char(encoding) FROM pg_database
                                            WHERE datname = 'template1'), ''))
-         FROM pg_roles WHERE rolname = current_user",
+         FROM pg_roles WHERE rolname = {user}"
+        ),
     )
     .await?;
     // Who may become a role is a right of its own since 16.
@@ -115,7 +119,7 @@ async fn whole_server(pools: &Pools, maintenance: &str) -> Result<Live, Problem>
                 'login', r.rolcanlogin,
                 'connection_limit', r.rolconnlimit,
                 'comment', shobj_description(r.oid, 'pg_authid'),
-                'settable', pg_has_role(current_user, r.oid, '{set}'),
+                'settable', pg_has_role({user}, r.oid, '{set}'),
                 'attributes', array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
                                              CASE WHEN r.rolinherit THEN 'INHERIT' END,
                                              CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
@@ -186,6 +190,7 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
         tables: document(&transaction, &tables()).await?,
         sequences: document(&transaction, &sequences()).await?,
         default_acl: document(&transaction, &default_acl()).await?,
+        sees_files: document(&transaction, SEES_FILES).await?,
         ..Inside::default()
     };
     memory(&transaction, &mut inside).await?;
@@ -353,6 +358,17 @@ fn sequences() -> String {
         own_object("pg_class", "c.oid")
     )
 }
+
+/// Roles with every right on what shows the lines of the configuration files.
+const SEES_FILES: &str = "SELECT coalesce(jsonb_agg(role), '[]') FROM (
+    SELECT pg_get_userbyid(acl.grantee) AS role FROM (
+        SELECT proacl AS acl FROM pg_proc
+        WHERE oid IN ('pg_show_all_file_settings()'::regprocedure, 'pg_hba_file_rules()'::regprocedure)
+        UNION ALL SELECT relacl FROM pg_class
+        WHERE oid IN ('pg_file_settings'::regclass, 'pg_hba_file_rules'::regclass)
+    ) AS granted, LATERAL aclexplode(granted.acl) AS acl
+    WHERE acl.grantee <> 0 AND acl.privilege_type IN ('EXECUTE', 'SELECT')
+    GROUP BY 1 HAVING count(*) = 4) AS sees";
 
 fn default_acl() -> String {
     format!(

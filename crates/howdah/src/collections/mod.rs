@@ -11,4 +11,4 @@ pub mod rows;
 mod tests;
 
 pub use describe::{Description, describe, list};
-pub use rows::{DeleteRequest, Deleted, GetRequest, StoredRow, delete, get};
+pub use rows::{DeleteRequest, Deleted, GetRequest, StoredRow, UpdateRequest, delete, get, update};

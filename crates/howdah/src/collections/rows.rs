@@ -71,6 +71,18 @@ pub struct StoredRow {
     pub updated_at: Option<String>,
 }
 
+/// What to change of a row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRequest {
+    /// Collection.
+    pub collection: String,
+    /// Id of the row.
+    pub id: RowId,
+    /// A merge patch for the metadata (RFC 7386): a key that is null is taken away, objects are merged, other values replace.
+    pub metadata: serde_json::Map<String, Value>,
+}
+
 /// Which rows have to go: by `ids`, by `source`, or by `filter`. Exactly one of them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -123,6 +135,80 @@ pub async fn get(pools: &Pools, resolved: &Resolved, request: &GetRequest) -> Re
     match rows.first() {
         Some(row) => stored(row).map_err(|e| from_pg(&e, "read a row")),
         None => Err(no_such_row(resolved, &request.id)),
+    }
+}
+
+/// Changes the metadata of one row by a merge patch (RFC 7386) and gives the row as it is then. What it was loaded from is
+/// not changed: loading a changed document anew brings the document's own metadata back.
+///
+/// # Errors
+/// `not_found` when there is no such row; `usage` when the collection has no metadata or the id does not fit the key.
+pub async fn update(
+    pools: &Pools,
+    resolved: &Resolved,
+    request: &UpdateRequest,
+) -> Result<StoredRow, Problem> {
+    let Some(column) = &resolved.columns.metadata else {
+        return Err(Problem::new(Kind::Usage, format!("collection `{}` has no metadata", resolved.name))
+            .hint("Name the column under `adopt.metadata` in howdah.toml."));
+    };
+    if request.metadata.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)) {
+        return Err(Problem::new(Kind::Usage, "the metadata holds a NUL character"));
+    }
+    let facts = facts::of(pools, resolved).await?;
+    let id = check_id(&request.id, &facts.id_type)?;
+    let (table, column) = (resolved.qualified(), quote_ident(column));
+    let failed = |e: tokio_postgres::Error| from_pg(&e, "update a row");
+    let mut client = pools.get(&resolved.database).await?;
+    let transaction = client.transaction().await.map_err(failed)?;
+    let mut params = Params::default();
+    let condition = id_condition(std::slice::from_ref(&id), resolved, &facts.id_type, &mut params);
+    let sql = format!("SELECT t.{column}::jsonb FROM {table} AS t WHERE {condition} FOR UPDATE");
+    let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
+    let Some(row) = rows.first() else { return Err(no_such_row(resolved, &request.id)) };
+    let mut metadata = row.try_get::<_, Option<Value>>(0).map_err(failed)?.unwrap_or_default();
+    merge(&mut metadata, &request.metadata);
+    let mut params = Params::default();
+    let condition = id_condition(std::slice::from_ref(&id), resolved, &facts.id_type, &mut params);
+    let value = params.bind(Param::Text(metadata.to_string()));
+    let stamp = if resolved.adopted { "" } else { ", updated_at = now()" };
+    let sql = format!(
+        "UPDATE {table} AS t SET {column} = {value}::text::jsonb{stamp} WHERE {condition} RETURNING {}",
+        stored_columns(resolved, false)
+    );
+    let rows = transaction.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
+    let Some(row) = rows.first() else { return Err(no_such_row(resolved, &request.id)) };
+    let stored = stored(row).map_err(|e| from_pg(&e, "read a row"))?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(stored)
+}
+
+/// PostgreSQL keeps no NUL character in text.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(all) => all.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// RFC 7386: what is null goes, objects are merged, everything else is replaced.
+fn merge(into: &mut Value, patch: &serde_json::Map<String, Value>) {
+    if !into.is_object() {
+        *into = Value::Object(serde_json::Map::new());
+    }
+    let Some(fields) = into.as_object_mut() else { return };
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                fields.shift_remove(name);
+            }
+            Value::Object(inner) => merge(fields.entry(name.clone()).or_insert(Value::Null), inner),
+            value => {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use howdah_plan::spec::{Spec, read};
 use serde_json::{Value, json};
 
 use super::describe::State;
-use super::{DeleteRequest, delete, describe, facts, get, list};
+use super::{DeleteRequest, UpdateRequest, delete, describe, facts, get, list, update};
 use howdah_postgres::testing::{TestDatabase, database};
 
 const TABLES: &str = "
@@ -167,4 +167,40 @@ async fn what_is_not_there_is_not_found() {
 async fn remembered(db: &TestDatabase) -> Vec<String> {
     let sql = "SELECT collection || '/' || source FROM howdah.sources ORDER BY 1";
     db.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn metadata_is_changed_by_a_merge_patch_and_nothing_else_is() {
+    let (db, _, resolved) = corpus().await;
+    let request = |id: i64, metadata: Value| UpdateRequest {
+        collection: "docs".into(),
+        id: serde_json::from_value(json!(id)).unwrap(),
+        metadata: metadata.as_object().cloned().unwrap(),
+    };
+    let before =
+        get(&db.pools, &resolved, &serde_json::from_value(json!({"collection": "docs", "id": 1})).unwrap())
+            .await
+            .unwrap();
+    let patch = json!({"k": null, "lang": "it's", "deep": {"a": {"b": 1}, "c": null}});
+    let row = update(&db.pools, &resolved, &request(1, patch)).await.unwrap();
+    assert_eq!(row.metadata, Some(json!({"lang": "it's", "deep": {"a": {"b": 1}}})));
+    let row = update(&db.pools, &resolved, &request(1, json!({"deep": {"a": {"d": [2]}}}))).await.unwrap();
+    assert_eq!(row.metadata, Some(json!({"lang": "it's", "deep": {"a": {"b": 1, "d": [2]}}})));
+    assert_eq!((&row.content, &row.fields, row.has_embedding), (&before.content, &before.fields, true));
+    assert!(row.updated_at > before.updated_at);
+    assert_eq!(remembered(&db).await, ["docs/a.md", "docs/b.md", "other/a.md"], "documents stay known");
+    let problem = update(&db.pools, &resolved, &request(99, json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::NotFound);
+    let problem = update(&db.pools, &resolved, &request(1, json!({"a": "\0"}))).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Usage);
+    let without = Resolved {
+        columns: {
+            let mut columns = resolved.columns.clone();
+            columns.metadata = None;
+            columns
+        },
+        ..resolved
+    };
+    let problem = update(&db.pools, &without, &request(1, json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(problem.message, "collection `docs` has no metadata");
 }

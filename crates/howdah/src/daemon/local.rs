@@ -57,6 +57,7 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
         pools: Pools::new(target, CONNECTIONS),
         gate: Gate::new(0, None),
         jobs: Jobs::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
         started: Instant::now(),
         rest: None,
         tuned: directory.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
@@ -145,28 +146,3 @@ pub async fn stop_rest(
 /// Environment variable by which `howdah env` says that `HOWDAH_URL` names the server of the declaration itself: a command
 /// in the same shell finds that one by its declaration, with the owner's token, also after it has moved to another port.
 pub const OWN_REST_VARIABLE: &str = "HOWDAH_OWN_URL";
-
-/// What programs need to connect, as environment variables, the password included.
-///
-/// # Errors
-/// As [`target`].
-pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, String)>, Problem> {
-    let home = home()?;
-    let spec = &declaration.spec;
-    let mut target = target(declaration, &home)?;
-    let directory = InstanceDirectory::existing(declaration, &home.instances());
-    let own = find::declared(&spec.server)?.is_none();
-    if own && let Some(directory) = &directory {
-        target = Layout::new(&home, &directory.id, &spec.server).tcp_target()?;
-    }
-    let url = target.with_database(database(spec)).url_with_password();
-    let mut variables = vec![(find::URL_VARIABLE, url.clone())];
-    if own {
-        variables.push((find::OWN_URL_VARIABLE, url));
-    }
-    if let Some(running) = directory.and_then(|directory| directory.record()) {
-        variables.push(("HOWDAH_URL", running.rest.clone()));
-        variables.push((OWN_REST_VARIABLE, running.rest));
-    }
-    Ok(variables)
-}

@@ -253,6 +253,8 @@ impl Daemon {
         let watch = serving.watch();
         let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
+        serving.context().runtime.ending.cancel();
+        context.runtime.pools.stop();
         serving.stop().await;
         jobs.stop().await;
         // It ends with the jobs.
@@ -372,6 +374,7 @@ impl Daemon {
             seed,
             gate,
             jobs: Jobs::default(),
+            ending: tokio_util::sync::CancellationToken::new(),
             started: Instant::now(),
             rest: Some(rest),
             tuned,

@@ -10,11 +10,11 @@ use howdah_plan::platform::Platform;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::resolve::quote_ident;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::facts::Server;
 use super::report::Options;
-use howdah_postgres::{Pools, Target, connect, preflight, problem};
+use howdah_postgres::{Own, Pools, Target, preflight, problem};
 
 /// What came of a check.
 pub(super) enum Answered {
@@ -28,7 +28,7 @@ pub(super) enum Answered {
 
 /// A connection of the doctor's own.
 pub(super) struct Inquiry {
-    client: Client,
+    client: Own,
     timeout_ms: u64,
     samples: u32,
     /// What pgvector's library did when it was tried: an error in its own words.
@@ -57,15 +57,17 @@ const INDEX_TARGETS: &str = "SELECT format('%I.%I', n.nspname, c.relname) AS obj
 impl Inquiry {
     /// Opens one to `database`.
     pub(super) async fn open(pools: &Pools, database: &str, options: &Options) -> Result<Inquiry, Problem> {
-        let mut target = pools.target().with_database(database);
-        target.application_name = "howdah doctor".into();
-        let client = connect::connect(&target).await?;
         Ok(Inquiry {
-            client,
+            client: pools.own(database).await?,
             timeout_ms: options.timeout_seconds.clamp(1, 86_400) * 1_000,
             samples: options.recall_samples.clamp(1, 1_000),
             broken: None,
         })
+    }
+
+    /// Closes it.
+    pub(super) fn finish(self) {
+        self.client.finish();
     }
 
     /// On whose PostgreSQL we are.

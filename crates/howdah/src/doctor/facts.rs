@@ -24,6 +24,8 @@ pub(super) struct Server<'a> {
     pub superuser: bool,
     /// Whether we are a member of `pg_monitor`.
     pub monitor: bool,
+    /// Whether we see the lines of its configuration files.
+    pub config_files: bool,
     /// Whether it is a replica.
     pub recovery: bool,
     /// Whether it is reached over loopback or a socket.
@@ -42,6 +44,8 @@ const QUESTION: &str = "SELECT current_setting('server_version_num')::int AS ver
      current_setting('server_version') AS version, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS today, \
      (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser, \
      pg_has_role(current_user, 'pg_monitor', 'MEMBER') AS monitor, pg_is_in_recovery() AS recovery, \
+     has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE') \
+     AND has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE') AS config_files, \
      (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn AND NOT datistemplate \
      AND has_database_privilege(oid, 'CONNECT')) AS databases";
 
@@ -65,6 +69,7 @@ impl<'a> Server<'a> {
             today: row.text("today").to_owned(),
             superuser: row.is("superuser"),
             monitor: row.is("monitor"),
+            config_files: row.is("config_files"),
             recovery: row.is("recovery"),
             local: target.is_local(),
             platform,
@@ -89,6 +94,7 @@ impl<'a> Server<'a> {
             extensions,
             superuser: self.superuser,
             monitor: self.monitor,
+            config_files: self.config_files,
             recovery: self.recovery,
             local: self.local,
             platform: &self.platform,

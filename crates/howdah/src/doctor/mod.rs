@@ -166,6 +166,7 @@ async fn ask_all(
             Answered::NotRun(reason) => gathered.not_run.push(NotRun { check: id, database, reason }),
         }
     }
+    inquiry.finish();
     let pgvector = extensions.get("vector").cloned();
     (gathered, pgvector)
 }

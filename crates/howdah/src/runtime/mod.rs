@@ -17,6 +17,7 @@ use howdah_plan::budget;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::tune::{Machine, Tuned};
+use tokio_util::sync::CancellationToken;
 
 pub use declared::{Declared, Limits};
 pub use host::{Health, Host};
@@ -50,6 +51,8 @@ pub struct Runtime {
     pub gate: Gate,
     /// Work that outlives its request.
     pub jobs: Jobs,
+    /// Cancelled when the server is told to stop.
+    pub ending: CancellationToken,
     /// When the server started.
     pub started: Instant,
     /// Address of the REST face, where this is a server.
@@ -182,6 +185,10 @@ impl Host for Context {
 
     fn limits(&self) -> Limits {
         self.declared.limits
+    }
+
+    fn cors(&self) -> &[String] {
+        &self.declared.spec.api.cors
     }
 
     fn ask(

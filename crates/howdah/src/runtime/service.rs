@@ -1,6 +1,6 @@
 //! As whom does the service work?
 //!
-//! Where the declared connection is a superuser, `apply` makes three login roles (`howdah_plan::service`), and the service
+//! Where the declared connection is a superuser, `apply` makes four login roles (`howdah_plan::service`), and the service
 //! connects as those: a search as one that can read the declared collections and nothing else. Nobody types their
 //! passwords. They follow from a seed that only whoever may be the superuser has: the superuser's own password where it has
 //! one, so that every server of the deployment finds the same, else a file beside the instance's data.
@@ -31,7 +31,13 @@ impl Seed {
         Seed(secret)
     }
 
-    /// The password of a role.
+    /// The password of a role of the service: what the environment gives, else what follows from the seed.
+    pub fn password_of(&self, role: Role, name: &str) -> Secret {
+        let given = std::env::var(role.password_variable()).ok().filter(|value| !value.is_empty());
+        given.map_or_else(|| self.password(name), Secret::new)
+    }
+
+    /// What follows from the seed for a role.
     fn password(&self, role: &str) -> Secret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose().as_bytes())
             .expect("HMAC takes keys of every length");
@@ -48,6 +54,7 @@ fn purpose(role: Role) -> Purpose {
         Role::Read => Purpose::Read,
         Role::Write => Purpose::Write,
         Role::Control => Purpose::Control,
+        Role::Inspect => Purpose::Inspect,
     }
 }
 
@@ -64,15 +71,10 @@ impl Context {
     /// The passwords of the service's roles, by the variables that a plan names for them: those of the environment, so that
     /// servers which know no common secret can be given one, else what follows from the seed.
     pub fn service_passwords(&self) -> BTreeMap<String, Secret> {
-        let given = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
-        service::role_names(self.spec())
-            .into_iter()
-            .map(|(role, name)| {
-                let variable = role.password_variable();
-                let password = given(variable).map_or_else(|| self.runtime.seed.password(&name), Secret::new);
-                (variable.to_owned(), password)
-            })
-            .collect()
+        let variable = |(role, name): (Role, String)| {
+            (role.password_variable().to_owned(), self.runtime.seed.password_of(role, &name))
+        };
+        service::role_names(self.spec()).into_iter().map(variable).collect()
     }
 
     /// Works as the service's own roles from now on, where there are any.
@@ -154,7 +156,7 @@ impl Context {
 pub fn other_passwords() -> Problem {
     Problem::new(Kind::Conflict, "another server works as the roles of this deployment, with other passwords")
         .hint(
-            "Give all of them the same HOWDAH_SERVICE_PASSWORD_READ, _WRITE and _CONTROL, or the declared role a password.",
+            "Give all of them the same HOWDAH_SERVICE_PASSWORD_READ, _WRITE, _CONTROL and _INSPECT, or the declared role a password.",
         )
         .do_now(DoNow::FixMachine)
 }

@@ -48,7 +48,7 @@ pub enum Lasts {
 /// otherwise the body is the input.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// `GET`, `POST`, `DELETE`.
+    /// `GET`, `POST`, `PATCH`, `DELETE`.
     pub method: &'static str,
     /// Path with `{parameters}`.
     pub path: &'static str,

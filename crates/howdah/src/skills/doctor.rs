@@ -11,7 +11,7 @@ use crate::runtime::Context;
 use howdah_postgres::Purpose;
 
 async fn look(context: Arc<Context>, call: Call, options: Options) -> Result<Report, Problem> {
-    let pools = context.pools(&call, Purpose::Operate);
+    let pools = context.pools(&call, Purpose::Inspect);
     doctor::run(&pools, Some(context.spec()), context.runtime.machine.as_ref(), &options).await
 }
 

@@ -24,10 +24,12 @@ use crate::runtime::Context;
 /// All skills, in the order people meet them.
 pub static SKILLS: &[Skill<Context>] = &[
     search::SEARCH,
+    search::BATCH,
     ingest::INGEST,
     collections::LIST,
     collections::DESCRIBE,
     collections::GET,
+    collections::UPDATE,
     collections::DELETE,
     plan::PLAN,
     plan::APPLY,

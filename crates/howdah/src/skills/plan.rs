@@ -68,7 +68,7 @@ impl Context {
 
 async fn plan(context: Arc<Context>, call: Call, _: Nothing) -> Result<Planned, Problem> {
     let plan = apply::plan(
-        &context.pools(&call, Purpose::Operate),
+        &context.pools(&call, Purpose::Inspect),
         context.spec(),
         &context.planning(Apply::default()),
     )

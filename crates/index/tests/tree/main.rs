@@ -97,7 +97,9 @@ fn every_crate_is_read() {
         .iter()
         .map(|folder| folder.strip_prefix(crates).unwrap().display().to_string())
         .collect();
-    for name in ["index", "plan", "bundle", "howdah", "extension", "extension/stories"] {
+    for name in
+        ["index", "plan", "bundle", "postgres", "embed", "bench", "howdah", "extension", "extension/stories"]
+    {
         assert!(
             read.iter().any(|folder| Path::new(folder) == Path::new(name)),
             "{name} is not among {read:?}"

@@ -157,6 +157,8 @@ pub enum Need {
     Primary,
     /// Superuser, since no weaker right shows it.
     Superuser,
+    /// The right to see the lines of the server's configuration files, or superuser.
+    ConfigFiles,
     /// `pg_monitor`, or superuser.
     Monitor,
     /// Facts about the machine, which only a local server gives.
@@ -362,6 +364,8 @@ pub struct CheckFacts<'a> {
     pub superuser: bool,
     /// Whether we are a member of `pg_monitor`.
     pub monitor: bool,
+    /// Whether we see the lines of the server's configuration files.
+    pub config_files: bool,
     /// Whether the server is a replica.
     pub recovery: bool,
     /// Whether the server is reached over loopback or a unix socket only.

@@ -41,6 +41,9 @@ pub fn cannot(check: &Check, facts: &CheckFacts<'_>) -> Option<String> {
         }
         Need::Primary if facts.recovery => Some("the server is a replica".into()),
         Need::Superuser if !facts.superuser => Some("only a superuser sees it".into()),
+        Need::ConfigFiles if !(facts.superuser || facts.config_files) => {
+            Some("only a superuser, or whom one lets, sees the lines of the configuration files".into())
+        }
         Need::Monitor if !(facts.superuser || facts.monitor) => {
             Some("needs membership in `pg_monitor` (`GRANT pg_monitor TO …`)".into())
         }

@@ -98,6 +98,8 @@ pub struct Inside {
     pub sequences: BTreeMap<String, Sequence>,
     /// Default privileges.
     pub default_acl: Vec<DefaultAcl>,
+    /// Roles that were given the right to see the lines of the server's configuration files in this database.
+    pub sees_files: BTreeSet<String>,
 }
 
 impl Inside {

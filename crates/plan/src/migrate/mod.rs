@@ -120,6 +120,7 @@ fn database(work: &mut Work, name: &str) {
     inside::extensions_gone(work, name);
     let service = service::grantees(work, name);
     grant::grants(work, name, &service);
+    service::files(work, name);
     inside::schemas_gone(work, name);
     inside::strangers(work, name);
 }

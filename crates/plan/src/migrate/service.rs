@@ -9,14 +9,27 @@ use super::live::Role as LiveRole;
 use super::server;
 use super::step::{Step, StepKind};
 use super::work::Work;
-use crate::internal_schema::SCHEMA;
+use crate::internal_schema::{self, SCHEMA};
 use crate::problem::{Kind, Problem};
 use crate::service::{self, Purpose};
 use crate::spec::resolve::quote_ident;
 use crate::spec::{Role, ServiceRoles};
 
 /// What a created role says of itself: nothing but to log in.
-const ATTRIBUTES: &str = "LOGIN NOINHERIT NOCREATEDB NOCREATEROLE NOSUPERUSER NOREPLICATION NOBYPASSRLS";
+const ATTRIBUTES: &str = "LOGIN NOCREATEDB NOCREATEROLE NOSUPERUSER NOREPLICATION NOBYPASSRLS";
+
+/// Role of PostgreSQL's that the one for looking at the server belongs to: it sees every setting and statistic, and changes
+/// none. Not `pg_read_all_data`, which reads the verifiers of passwords too.
+const INSPECTS: &str = "pg_monitor";
+
+/// Howdah's own tables that do not concern who looks at the server: the hashes of keys, and what callers gave to jobs.
+const PRIVATE: [&str; 2] = ["api_keys", "jobs"];
+
+/// What shows the lines of the configuration files; PostgreSQL keeps it to superusers until it is granted.
+const FILES: [&str; 2] = [
+    "GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings(), pg_catalog.pg_hba_file_rules() TO ",
+    "GRANT SELECT ON pg_catalog.pg_file_settings, pg_catalog.pg_hba_file_rules TO ",
+];
 
 /// What one of these roles may do with a table.
 const READS: &[&str] = &["SELECT"];
@@ -53,13 +66,16 @@ pub(super) fn settle(work: &mut Work) {
 pub(super) fn roles(work: &mut Work) {
     for (purpose, name) in work.service.clone() {
         let variable = purpose.password_variable().to_owned();
-        let role = Role { login: true, password_env: Some(variable), ..Role::default() };
+        let inspects = purpose == Purpose::Inspect;
+        let member_of = if inspects { vec![INSPECTS.to_owned()] } else { Vec::new() };
+        let role = Role { login: true, password_env: Some(variable), member_of, ..Role::default() };
         match work.live.roles.get(&name) {
             None => {
                 let reason = format!("the service works as role `{name}` to {}", duty(purpose));
-                server::create_role(work, &name, &role, ATTRIBUTES, reason);
+                let attributes = format!("{ATTRIBUTES} {}", if inspects { "INHERIT" } else { "NOINHERIT" });
+                server::create_role(work, &name, &role, &attributes, reason);
             }
-            Some(live) => alter(work, &name, &role, live),
+            Some(live) => alter(work, &name, &role, live, inspects),
         }
         server::memberships(work, &name, &role);
     }
@@ -70,13 +86,22 @@ fn duty(purpose: Purpose) -> &'static str {
         Purpose::Read => "read collections",
         Purpose::Write => "fill collections",
         Purpose::Control => "keep keys and jobs",
+        Purpose::Inspect => "look at the server",
     }
 }
 
-fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
+fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole, inherits: bool) {
     server::attributes(work, name, role, live);
-    if !live.attributes.is_empty() {
-        let extra: Vec<&str> = live.attributes.iter().map(String::as_str).collect();
+    let inherit = "INHERIT";
+    let extra: Vec<&str> =
+        live.attributes.iter().map(String::as_str).filter(|it| !(inherits && *it == inherit)).collect();
+    if inherits && !live.attributes.contains(inherit) {
+        let reason =
+            format!("role `{name}` looks at the server by the rights of roles that it is a member of");
+        let change = format!("ALTER ROLE {} {inherit}", quote_ident(name));
+        work.step(Step::new(StepKind::Role, &format!("role:{name}:attributes:inherit"), reason).sql(change));
+    }
+    if !extra.is_empty() {
         let reason = format!("role `{name}` has {}, which it does not serve with", extra.join(", "));
         let change = format!("ALTER ROLE {} NO{}", quote_ident(name), extra.join(" NO"));
         work.step(Step::new(StepKind::Role, &format!("role:{name}:attributes:revoke"), reason).sql(change));
@@ -104,6 +129,9 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
                 }
                 may(SCHEMA, "collections", privileges);
                 may(SCHEMA, "sources", privileges);
+                if *purpose == Purpose::Write {
+                    may(SCHEMA, "embedded", WRITES);
+                }
                 for schema in extension_schemas(work, database) {
                     rights.entry(schema).or_default();
                 }
@@ -116,11 +144,40 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
                 may(SCHEMA, "jobs", WRITES);
             }
             Purpose::Control => {}
+            Purpose::Inspect => {
+                let declared = work.wanted.tables.iter().filter(|table| table.database == database);
+                for table in declared {
+                    may(&table.schema, &table.name, READS);
+                }
+                for (schema, table) in collection_tables(work, database) {
+                    may(&schema, &table, READS);
+                }
+                for table in internal_schema::tables().filter(|name| !PRIVATE.contains(name)) {
+                    may(SCHEMA, table, READS);
+                }
+                for schema in extension_schemas(work, database) {
+                    rights.entry(schema).or_default();
+                }
+            }
         }
         let on_database = on_database.into_iter().map(str::to_owned).collect();
         Grantee { role: role.clone(), rights, on_database: Some(on_database) }
     };
     work.service.iter().map(grantee).collect()
+}
+
+/// Lets the role that looks at the server see the lines of its configuration files.
+pub(super) fn files(work: &mut Work, database: &str) {
+    let inspects = work.service.iter().find(|(purpose, _)| *purpose == Purpose::Inspect);
+    let Some((_, name)) = inspects.cloned() else { return };
+    if work.inside(database).is_some_and(|inside| inside.sees_files.contains(&name)) {
+        return;
+    }
+    let reason = format!("role `{name}` looks at the server, its configuration files too");
+    let step = Step::new(StepKind::Grant, &format!("role:{name}:files:{database}"), reason);
+    let role = quote_ident(&name);
+    let step = FILES.iter().fold(step, |step, grant| step.sql(format!("{grant}{role}")));
+    work.in_database(database, step);
 }
 
 /// Schema and name of the tables that declared collections have in a database. An adopted one that is not there is a problem

@@ -19,7 +19,8 @@ table = "archive.docs"
 adopt = { id = "id", content = "body", embedding = "embedding" }
 "#;
 
-const NAMES: [&str; 3] = ["howdah_shop_read", "howdah_shop_write", "howdah_shop_control"];
+const NAMES: [&str; 4] =
+    ["howdah_shop_read", "howdah_shop_write", "howdah_shop_control", "howdah_shop_inspect"];
 
 fn notes() -> Spec {
     with_service(NOTES)
@@ -100,7 +101,11 @@ fn with_roles(mut live: Live) -> Live {
     for name in NAMES {
         let comment = Some(mark("shop"));
         let databases = ["app".to_owned(), "other".to_owned()].into();
-        let role = Role { login: true, connection_limit: -1, comment, databases, ..Role::default() };
+        let mut role = Role { login: true, connection_limit: -1, comment, databases, ..Role::default() };
+        if name.ends_with("_inspect") {
+            role.attributes = ["INHERIT".to_owned()].into();
+            role.member_of = ["pg_monitor".to_owned()].into();
+        }
         live.roles.insert(name.into(), role);
     }
     live
@@ -190,10 +195,11 @@ fn their_passwords_are_set_again_only_when_the_service_asks() {
         [
             ("howdah_shop_read", "HOWDAH_SERVICE_PASSWORD_READ"),
             ("howdah_shop_write", "HOWDAH_SERVICE_PASSWORD_WRITE"),
-            ("howdah_shop_control", "HOWDAH_SERVICE_PASSWORD_CONTROL")
+            ("howdah_shop_control", "HOWDAH_SERVICE_PASSWORD_CONTROL"),
+            ("howdah_shop_inspect", "HOWDAH_SERVICE_PASSWORD_INSPECT")
         ]
     );
-    assert_eq!(again.steps.len(), 3, "{again}");
+    assert_eq!(again.steps.len(), 4, "{again}");
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn switched_off_they_go_without_being_allowed_to_destroy() {
     live.server.superuser = false;
     let cannot = diff(&declared, &live, &Options::default());
     assert_eq!(theirs(&cannot), "-- nothing to do: the server is as declared\n");
-    assert_eq!(cannot.notes.iter().filter(|note| note.text.contains("no longer works as")).count(), 3);
+    assert_eq!(cannot.notes.iter().filter(|note| note.text.contains("no longer works as")).count(), 4);
 }
 
 #[test]

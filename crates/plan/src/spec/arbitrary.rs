@@ -206,10 +206,20 @@ fn api() -> impl Strategy<Value = Api> {
         0u32..10_000,
         1u32..100,
         any::<bool>(),
+        subsequence(vec!["*", "https://app.example.com", "http://localhost:5173"], 0..=2),
         select(vec![ServiceRoles::Auto, ServiceRoles::Off]),
     )
         .prop_map(
-            |(listen, max_body_bytes, timeout_seconds, requests_per_second, max_pool, require_key, roles)| {
+            |(
+                listen,
+                max_body_bytes,
+                timeout_seconds,
+                requests_per_second,
+                max_pool,
+                require_key,
+                cors,
+                roles,
+            )| {
                 Api {
                     listen: listen.to_owned(),
                     database: None,
@@ -218,6 +228,7 @@ fn api() -> impl Strategy<Value = Api> {
                     requests_per_second,
                     max_pool,
                     require_key,
+                    cors: cors.into_iter().map(str::to_owned).collect(),
                     roles,
                 }
             },
@@ -343,6 +354,7 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
                 chunking: Chunking { max_tokens, overlap },
                 index,
                 documents: if documents { vec!["docs".to_owned()] } else { Vec::new() },
+                max_removed: documents.then(|| format!("{max_tokens}")),
             }
         },
     );

@@ -103,6 +103,12 @@ pub struct Collection {
     #[serde(default)]
     #[schemars(example = vec!["docs"])]
     pub documents: Vec<String>,
+    /// How many of a folder's documents, or of a file's records, `howdah up` and `ingest --prune` remove at once because
+    /// they are gone from there: a share of those that were loaded, or a number. 20 % when absent; up to five may go under
+    /// any share. Beyond the limit, and where nothing at all is left, nothing is removed and the command says so.
+    #[serde(default)]
+    #[schemars(example = &"20%")]
+    pub max_removed: Option<String>,
 }
 
 fn english() -> String {

@@ -127,6 +127,9 @@ pub struct Api {
     pub max_pool: u32,
     /// Whether requests need a key. Off only on loopback.
     pub require_key: bool,
+    /// Origins whose pages may ask from a browser, as the browser says them; none when empty, `*` for all.
+    #[schemars(example = vec!["https://app.example.com"])]
+    pub cors: Vec<String>,
     /// Which roles Howdah works as in PostgreSQL while it serves.
     pub roles: ServiceRoles,
 }
@@ -135,8 +138,8 @@ pub struct Api {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceRoles {
-    /// Where the declared connection is a superuser's, three login roles of the service's own: one reads collections, one
-    /// fills them, one keeps keys and jobs. Elsewhere the declared connection.
+    /// Where the declared connection is a superuser's, four login roles of the service's own: one reads collections, one
+    /// fills them, one keeps keys and jobs, one looks at the server. Elsewhere the declared connection.
     #[default]
     Auto,
     /// The declared connection; roles of the service's own that are there are dropped.
@@ -153,6 +156,7 @@ impl Default for Api {
             requests_per_second: 200,
             max_pool: 20,
             require_key: true,
+            cors: Vec::new(),
             roles: ServiceRoles::Auto,
         }
     }

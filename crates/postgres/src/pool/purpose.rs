@@ -11,6 +11,8 @@ pub enum Purpose {
     Control,
     /// Whether the server answers: one place of its own, as the role for keys and jobs, so that health never waits for others.
     Probe,
+    /// Looks at the whole server: plans and checks of its health.
+    Inspect,
     /// Changes of the server, as the role of the declared address; never kept while a service has roles of its own.
     Operate,
 }
@@ -23,6 +25,7 @@ impl Purpose {
             Purpose::Write => "write",
             Purpose::Control => "control",
             Purpose::Probe => "probe",
+            Purpose::Inspect => "inspect",
             Purpose::Operate => "operate",
         }
     }

@@ -8,9 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::purpose::Purpose;
 
-/// Places of the declared role, for changes of the server: one run of `apply` beside one look of the doctor. A superuser has
-/// those that PostgreSQL reserves.
+/// Places of the declared role, for changes of the server. A superuser has those that PostgreSQL reserves.
 const OPERATE: u32 = 8;
+/// Places that a look at the whole server takes: one for the server, one for its databases in turn.
+const INSPECT: u32 = 2;
 /// Most accounts whose places are remembered while nobody has one.
 const ACCOUNTS: usize = 1024;
 
@@ -60,10 +61,18 @@ impl Slots {
     /// `most` places for every purpose, all of which one account may have; for changes of the server never fewer than those
     /// take.
     pub fn even(most: u32) -> Self {
-        let all = [Purpose::Read, Purpose::Write, Purpose::Control, Purpose::Probe, Purpose::Operate];
+        let all = [
+            Purpose::Read,
+            Purpose::Write,
+            Purpose::Control,
+            Purpose::Probe,
+            Purpose::Inspect,
+            Purpose::Operate,
+        ];
         let part = |purpose| match purpose {
             Purpose::Operate => Part::new(most.max(OPERATE), most.max(OPERATE)),
             Purpose::Probe => Part::new(1, 1),
+            Purpose::Inspect => Part::new(most.max(INSPECT), most.max(INSPECT)),
             Purpose::Read | Purpose::Write | Purpose::Control => Part::new(most, most),
         };
         let parts = all.into_iter().map(|purpose| (purpose, part(purpose))).collect();
@@ -77,6 +86,7 @@ impl Slots {
             (Purpose::Write, budget.write, budget.write_each),
             (Purpose::Control, budget.control, budget.control_each),
             (Purpose::Probe, budget.probe, budget.probe),
+            (Purpose::Inspect, budget.inspect, budget.inspect),
             (Purpose::Operate, OPERATE, OPERATE),
         ];
         let mut state = self.lock();

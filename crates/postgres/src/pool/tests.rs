@@ -60,6 +60,26 @@ async fn a_connection_of_ones_own_that_is_dropped_ends_in_the_server_too() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_left_running_ends_by_itself() {
+    let database = empty_database().await;
+    let (target, name) = (database.target.clone(), database.name.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let own = Pools::new(target, 1).own(&name).await.unwrap();
+            let sleeping = own.batch_execute("SELECT pg_sleep(60), 'killed'");
+            assert!(tokio::time::timeout(Duration::from_millis(200), sleeping).await.is_err());
+            // Nothing is cancelled: the socket is closed with the runtime, as with a process that is killed.
+            std::mem::forget(own);
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!(running(&database, "'killed'").await, 1);
+    comes_true("the statement ends", async || running(&database, "'killed'").await == 0).await;
+}
+
+#[tokio::test]
 async fn what_ended_comes_back_errors_included() {
     let database = empty_database().await;
     let pools = pools(&database, 1);
@@ -114,6 +134,7 @@ fn divided(pools: &Pools) {
         control: 1,
         control_each: 1,
         probe: 1,
+        inspect: 1,
         read_each: 2,
         write_each: 2,
         reason: String::new(),
@@ -136,6 +157,30 @@ async fn one_account_never_has_all_places_and_who_waits_in_vain_hears_that_all_a
     let other = reading.account("other").until(soon.map(|at| at + Duration::from_secs(5)));
     other.get(&database.name).await.unwrap();
     pools.purpose(Purpose::Control).get(&database.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_connection_while_the_program_stops_hears_that_and_not_that_all_are_busy() {
+    let database = empty_database().await;
+    let pools = pools(&database, 8);
+    divided(&pools);
+    let locked = pools.purpose(Purpose::Read).account("locked");
+    let mut held = vec![locked.get(&database.name).await.unwrap(), locked.get(&database.name).await.unwrap()];
+    let begun = Instant::now();
+    let waits = locked.until(Some(begun + Duration::from_secs(60)));
+    let name = database.name.clone();
+    let waiting = tokio::spawn(async move { waits.get(&name).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    pools.stop();
+    let problem = waiting.await.unwrap().unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!((problem.kind, problem.message.as_str()), (Kind::Busy, "this server of howdah is stopping"));
+    let soon = Some(Instant::now() + Duration::from_millis(100));
+    let problem = locked.until(soon).get(&database.name).await.unwrap_err();
+    assert_eq!(problem.message, "this server of howdah is stopping");
+    // Whoever gets one in time is served.
+    held.pop();
+    locked.until(soon.map(|at| at + Duration::from_secs(5))).get(&database.name).await.unwrap();
 }
 
 #[tokio::test]

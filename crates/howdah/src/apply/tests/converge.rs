@@ -74,7 +74,8 @@ async fn the_plan_is_a_script_that_psql_runs() {
     assert!(output.status.success(), "{said}\n{script}");
     let plan = server.plan(&shop).await;
     let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
-    let without = ["shop_app", "howdah_shop_read", "howdah_shop_write", "howdah_shop_control"];
+    let without =
+        ["shop_app", "howdah_shop_read", "howdah_shop_write", "howdah_shop_control", "howdah_shop_inspect"];
     assert_eq!(ids, without.map(|role| format!("role:{role}:password")), "no script holds a password");
 }
 

@@ -116,12 +116,28 @@ async fn each_role_may_what_it_serves_with_and_nothing_else() {
         Purpose::Read => reads.contains(&sql) || sql.starts_with("CREATE TEMPORARY"),
         Purpose::Write => reads.contains(&sql) || writes.contains(&sql),
         Purpose::Control => control.contains(&sql) || sql.starts_with("CREATE TEMPORARY"),
+        // It sees what is declared, not the keys, and changes nothing.
+        Purpose::Inspect => {
+            reads.contains(&sql)
+                || sql == "SELECT * FROM howdah.managed"
+                || sql.starts_with("CREATE TEMPORARY")
+        }
     };
     for purpose in Purpose::ALL {
         for sql in writes.iter().chain(&reads).chain(&control).chain(&FORBIDDEN) {
             let expected = if may(purpose, sql) { "ok" } else { "42501" };
             assert_eq!(told(&server, &spec, purpose, "library", sql).await, expected, "{purpose:?}: {sql}");
         }
+    }
+    for (sql, expected) in [
+        ("SELECT * FROM pg_file_settings, pg_hba_file_rules", "ok"),
+        ("SELECT * FROM pg_stat_activity, pg_settings", "ok"),
+        ("SELECT * FROM pg_authid", "42501"),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", "57P01"),
+        ("SELECT pg_reload_conf()", "42501"),
+        ("BEGIN; LOCK TABLE papers IN SHARE MODE", "42501"),
+    ] {
+        assert_eq!(told(&server, &spec, Purpose::Inspect, "library", sql).await, expected, "{sql}");
     }
     // Keys and jobs are kept in one database.
     for (purpose, sql, expected) in [
@@ -132,7 +148,7 @@ async fn each_role_may_what_it_serves_with_and_nothing_else() {
         assert_eq!(told(&server, &spec, purpose, "second", sql).await, expected, "{purpose:?}: {sql}");
     }
     let unlike = "SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname ~ '^howdah_library_1_' \
-                  AND (rolsuper OR rolinherit OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)";
+                  AND (rolsuper OR (rolinherit AND rolname !~ '_inspect$') OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)";
     assert_eq!(server.value("postgres", unlike).await, "");
     let plan = server.plan(&spec).await;
     assert!(plan.is_empty(), "{plan}");
@@ -163,7 +179,7 @@ async fn where_everybody_lost_a_right_the_service_keeps_what_it_needs() {
 #[tokio::test]
 async fn what_somebody_gave_them_is_taken_away() {
     let (server, spec) = library().await;
-    let role = role_name(&spec, Purpose::Read);
+    let (role, inspect) = (role_name(&spec, Purpose::Read), role_name(&spec, Purpose::Inspect));
     for change in [
         format!("GRANT SELECT ON secrets TO {role}"),
         format!("GRANT SELECT ON howdah.api_keys TO {role}"),
@@ -173,6 +189,9 @@ async fn what_somebody_gave_them_is_taken_away() {
         format!("GRANT pg_read_all_data TO {role}"),
         format!("ALTER ROLE {role} SUPERUSER CREATEDB INHERIT"),
         format!("ALTER ROLE {role} NOLOGIN CONNECTION LIMIT 1"),
+        format!("ALTER ROLE {inspect} SUPERUSER NOINHERIT"),
+        format!("GRANT pg_write_all_data TO {inspect}; REVOKE pg_monitor FROM {inspect}"),
+        format!("REVOKE EXECUTE ON FUNCTION pg_hba_file_rules() FROM {inspect}"),
         format!("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {role}"),
     ] {
         server.sql("library", &change).await;
@@ -206,7 +225,7 @@ async fn a_removed_collection_and_a_removed_database_end_their_rights() {
 async fn switched_off_they_are_dropped_and_switched_on_they_are_back() {
     let (server, declared) = library().await;
     let count = "SELECT count(*) FROM pg_roles WHERE rolname ~ '^howdah_library_1_'";
-    assert_eq!(server.value("postgres", count).await, "3");
+    assert_eq!(server.value("postgres", count).await, "4");
     // A table that one of them came to own is nobody's loss.
     let write = role_name(&declared, Purpose::Write);
     server.sql("library", &format!("CREATE TABLE kept (id int); ALTER TABLE kept OWNER TO {write}")).await;
@@ -233,8 +252,8 @@ async fn a_password_that_nobody_gives_is_one_that_nobody_knows_until_the_service
     let mut options = with_passwords();
     options.plan.set_service_passwords = true;
     let outcome = server.try_apply(&declared, &options).await.unwrap();
-    assert_eq!(outcome.done.len(), 3, "{:?}", outcome.done);
+    assert_eq!(outcome.done.len(), 4, "{:?}", outcome.done);
     assert_eq!(told(&server, &declared, Purpose::Control, "library", sql).await, "ok");
     let seen = "SELECT count(*) FROM pg_authid WHERE rolname ~ '^howdah_library_1_' AND rolpassword ~ '^SCRAM-SHA-256'";
-    assert_eq!(server.value("postgres", seen).await, "3");
+    assert_eq!(server.value("postgres", seen).await, "4");
 }

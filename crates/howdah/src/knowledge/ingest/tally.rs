@@ -1,14 +1,14 @@
 //! Counting what was done, and how fast.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use howdah_plan::problem::Problem;
 
-use super::report::{IngestReport, LISTED};
+use super::report::{Ignored, IngestReport, Kept, LISTED};
 use super::write;
-use crate::knowledge::read::BadRecord;
+use crate::knowledge::read::{BadRecord, Passed, PassedOver};
 use crate::observe::progress::{Event, Progress};
 
 /// Rates are taken over so long.
@@ -30,6 +30,8 @@ struct State {
     /// Files with nothing in them.
     empty: u64,
     samples: VecDeque<(Instant, u64, u64, u64)>,
+    /// Suffixes that say no format, and how many files have them.
+    suffixes: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -38,7 +40,12 @@ impl Tally {
         let report = IngestReport { collection: collection.to_owned(), ..IngestReport::default() };
         let start = Instant::now();
         let samples = VecDeque::from([(start, 0, 0, 0)]);
-        Tally { start, total, progress, state: Mutex::new(State { report, empty: 0, samples }) }
+        Tally {
+            start,
+            total,
+            progress,
+            state: Mutex::new(State { report, empty: 0, samples, suffixes: BTreeMap::new() }),
+        }
     }
 
     /// Tells those who watch.
@@ -67,18 +74,48 @@ impl Tally {
         }
     }
 
-    /// So many files were read, so many left out.
-    pub fn files(&self, (read, ignored): (u64, u64)) {
-        let report = &mut self.lock().report;
-        report.files = read;
-        report.ignored_files = ignored;
+    /// So many files were read.
+    pub fn files(&self, read: u64) {
+        self.lock().report.files = read;
     }
 
-    /// Documents that are gone were removed.
-    pub fn removed(&self, documents: u64, rows: u64) {
+    /// Something in a directory was not read.
+    pub fn passed_over(&self, passed: &PassedOver) {
+        let mut state = self.lock();
+        if passed.why == Passed::NoFormat {
+            let suffix = passed.path.extension().map(|suffix| format!(".{}", suffix.to_string_lossy()));
+            *state.suffixes.entry(suffix.unwrap_or_default()).or_default() += 1;
+        }
+        let report = &mut state.report;
+        report.ignored_files += 1;
+        if report.ignored.len() < LISTED {
+            let (path, reason) = (passed.path.display().to_string(), passed.why.reason(&passed.path));
+            report.ignored.push(Ignored { path, reason });
+        }
+    }
+
+    /// Documents were removed.
+    pub fn removed(&self, documents: &[String], rows: u64) {
         let report = &mut self.lock().report;
-        report.removed += documents;
+        report.removed += documents.len() as u64;
         report.rows_removed += rows;
+        let room = LISTED.saturating_sub(report.removed_documents.len());
+        report.removed_documents.extend(documents.iter().take(room).cloned());
+    }
+
+    /// Documents that are gone were kept.
+    pub fn kept(&self, kept: Kept) {
+        let report = &mut self.lock().report;
+        report.kept += kept.gone;
+        report.kept_places.push(kept);
+    }
+
+    /// Something a person should know.
+    pub fn note(&self, note: String) {
+        let report = &mut self.lock().report;
+        if !report.notes.contains(&note) && report.notes.len() < LISTED {
+            report.notes.push(note);
+        }
     }
 
     /// A batch is done.
@@ -90,6 +127,7 @@ impl Tally {
             report.new += batch.new;
             report.changed += batch.changed;
             report.unchanged += batch.unchanged;
+            report.renamed += batch.renamed;
             report.rows_written += batch.rows_written;
             report.rows_unchanged += batch.rows_unchanged;
             report.rows_removed += batch.rows_removed;
@@ -145,13 +183,14 @@ impl Tally {
 
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
-        let (mut report, empty) = {
+        let (mut report, empty, suffixes) = {
             let state = self.lock();
-            (state.report.clone(), state.empty)
+            (state.report.clone(), state.empty, unread(&state.suffixes))
         };
         if empty > EMPTY_LISTED {
             report.notes.push(format!("{} more files have nothing in them", empty - EMPTY_LISTED));
         }
+        report.notes.extend(suffixes);
         report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {
@@ -163,7 +202,27 @@ impl Tally {
         report
     }
 
+    /// Rows written and removed so far.
+    pub fn changed_rows(&self) -> u64 {
+        let state = self.lock();
+        state.report.rows_written + state.report.rows_removed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of suffixes that say no format: the most frequent ones.
+fn unread(suffixes: &BTreeMap<String, u64>) -> Option<String> {
+    let all: u64 = suffixes.values().sum();
+    let mut by_count: Vec<(&String, &u64)> = suffixes.iter().collect();
+    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let name =
+        |suffix: &String| if suffix.is_empty() { "without a suffix".to_owned() } else { suffix.clone() };
+    let listed: Vec<String> =
+        by_count.iter().take(8).map(|(suffix, count)| format!("{count} {}", name(suffix))).collect();
+    let more = if by_count.len() > listed.len() { ", and others" } else { "" };
+    let files = if all == 1 { "1 file was" } else { &format!("{all} files were") };
+    (all > 0).then(|| format!("{files} passed over, whose format is not known: {}{more}", listed.join(", ")))
 }

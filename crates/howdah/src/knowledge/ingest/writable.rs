@@ -8,8 +8,8 @@ use howdah_plan::spec::Chunking;
 use howdah_plan::spec::check::FIELD_TYPES;
 use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
 
+use super::connection::Connection;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
 use crate::knowledge::remembered;
@@ -78,7 +78,7 @@ impl WritableTable {
     /// `not_found` without the table, `usage` when it lacks what ingest needs, `conflict` when dimensions, model or
     /// normalisation are not those the collection was filled with.
     pub async fn read(
-        client: &Client,
+        client: &Connection,
         resolved: &Resolved,
         facts: Option<&ModelFacts>,
     ) -> Result<Self, Problem> {
@@ -93,6 +93,7 @@ impl WritableTable {
             _ => return Err(no_vector(resolved, embedding)),
         };
         let dimensions = dimensions(resolved, embedding, facts)?;
+        up_to_date(client).await?;
         let remembered = is_remembered(client, resolved, dimensions, facts).await?;
         Ok(WritableTable {
             collection: resolved.name.clone(),
@@ -189,7 +190,7 @@ fn adoptable(resolved: &Resolved) -> Result<(), Problem> {
     )))
 }
 
-async fn live(client: &Client, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
+async fn live(client: &Connection, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
     let rows = client
         .query(
             "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod,
@@ -348,8 +349,17 @@ fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&ModelFacts>)
     }
 }
 
+/// Refuses Howdah's own tables of before origins were noted, with the command that brings them up to date.
+async fn up_to_date(client: &Connection) -> Result<(), Problem> {
+    let sql = "SELECT origin FROM howdah.sources LIMIT 0";
+    client.query(sql, &[]).await.map(|_| ()).map_err(|e| {
+        from_pg(&e, "read which documents are there")
+            .hint("Create Howdah's own tables, or bring them up to this version: `howdah apply`.")
+    })
+}
+
 async fn is_remembered(
-    client: &Client,
+    client: &Connection,
     resolved: &Resolved,
     dimensions: u32,
     facts: Option<&ModelFacts>,

@@ -1,9 +1,9 @@
 //! Writing: whole documents, several in a transaction.
 //!
 //! The rows of `howdah.sources` go first: inserting a new one or updating one *from the hash it was seen with* locks the
-//! document against everybody else who ingests it. Then the table's rows: deletions, moves, rows written over, rows that
-//! are new (binary COPY, into the table itself or through a staging table of this session). A transaction that does not
-//! commit leaves nothing.
+//! document against everybody else who ingests it. Before them come documents that only change their name or origin. Then
+//! the table's rows: deletions, moves, rows written over, rows that are new (binary COPY, into the table itself or through a
+//! staging table of this session). A transaction that does not commit leaves nothing.
 //!
 //! What PostgreSQL refuses of a batch (a text over its full-text limit, a row too large, a value against a constraint) is
 //! looked for by halves, so that one document is named and left out, and the others are written.
@@ -11,20 +11,20 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, stream};
 use howdah_plan::problem::{Kind, Problem};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::connection::Connection;
 use super::encode::{self, Copy};
+use super::older::Renames;
 use super::plan::Change;
 use super::writable::{Role, WritableTable};
 use crate::knowledge::read::BadRecord;
-use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
 pub(super) struct Batch {
+    names: Names,
     changes: Vec<Change>,
     /// What is done whether or not its documents can be written.
     base: Tally,
@@ -49,6 +49,7 @@ pub(super) struct Tally {
     pub new: u64,
     pub changed: u64,
     pub unchanged: u64,
+    pub renamed: u64,
     pub rows_written: u64,
     pub rows_unchanged: u64,
     pub rows_removed: u64,
@@ -56,9 +57,26 @@ pub(super) struct Tally {
     pub bytes: u64,
 }
 
+/// What changes of documents whose text is as it was.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Documents that came from another file, or from none that was known: their names, and where they come from.
+    pub sources: Vec<String>,
+    pub origins: Vec<String>,
+    /// Documents named by an older rule.
+    pub renames: Renames,
+}
+
+impl Names {
+    fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.renames.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct Changed {
     sources: Vec<String>,
+    origins: Vec<String>,
     was: Vec<Vec<u8>>,
     hashes: Vec<Vec<u8>>,
     rows: Vec<i32>,
@@ -78,16 +96,21 @@ struct Moves {
 }
 
 impl Batch {
-    /// Encodes changes. `base` says what is known already: unchanged documents, bytes, texts embedded.
-    pub fn new(target: &WritableTable, changes: Vec<Change>, base: Tally) -> Self {
+    /// Encodes changes. `base` says what is known already: unchanged documents and their bytes, texts embedded.
+    pub fn new(target: &WritableTable, names: Names, changes: Vec<Change>, base: Tally) -> Self {
         let mut tally = base;
         let encoded = Encoded::new(target, &changes, &mut tally);
-        Batch { changes, base, encoded, tally }
+        Batch { names, changes, base, encoded, tally }
     }
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.names.is_empty() && self.changes.is_empty()
+    }
+
+    /// Documents that are removed because they are there under another name.
+    pub fn duplicates(&self) -> &[String] {
+        &self.names.renames.duplicates
     }
 }
 
@@ -97,14 +120,16 @@ impl Encoded {
         let (mut changed, mut deletes, mut moves) = (Changed::default(), Places::default(), Moves::default());
         for change in changes {
             let Change { source, hash, was, rows, .. } = change;
+            tally.bytes += change.bytes;
             match was {
                 None => {
                     tally.new += 1;
-                    encode::source(&mut sources, &target.collection, source, hash, *rows);
+                    encode::source(&mut sources, &target.collection, change);
                 }
                 Some(was) => {
                     tally.changed += 1;
                     changed.sources.push(source.clone());
+                    changed.origins.push(change.file.as_deref().unwrap_or_default().to_owned());
                     changed.was.push(was.clone());
                     changed.hashes.push(hash.to_vec());
                     changed.rows.push(*rows);
@@ -162,7 +187,7 @@ fn of_data(code: &SqlState) -> bool {
 
 /// A connection that writes.
 pub(super) struct Writer {
-    client: Own,
+    client: Connection,
     target: WritableTable,
     /// Whether the session has its staging table.
     staged: bool,
@@ -171,8 +196,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer on a connection of its own.
-    pub fn new(client: Own, target: WritableTable) -> Self {
+    /// A writer on a connection.
+    pub fn new(client: Connection, target: WritableTable) -> Self {
         Writer { client, target, staged: false, open: false }
     }
 
@@ -186,21 +211,25 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        if !batch.encoded.updates.is_empty() && !self.staged {
-            self.stage().await?;
+        // A session that goes back gets its staging table within the transaction, and loses it with that.
+        if !batch.encoded.updates.is_empty() && !self.staged && !self.client.is_lent() {
+            self.stage("DELETE ROWS").await?;
+            self.staged = true;
         }
         let doing = self.doing();
-        self.client.batch_execute("BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        self.client.begin().await.map_err(|e| from_pg(&e, &doing))?;
         self.open = true;
+        self.stage_within(batch).await?;
         let work = Work { client: &self.client, target: &self.target, doing: &doing };
         if first {
             work.remember().await?;
         }
+        work.names(&batch.names).await?;
         work.write(&batch.encoded).await
     }
 
-    /// Writes what can be written of a batch that was refused, in one transaction that is left open. `refuse` gets each
-    /// document that PostgreSQL refuses, and says whether to go on.
+    /// Writes what can be written of a batch that was refused, in one transaction that is left open: its names, and the
+    /// documents that PostgreSQL takes. `refuse` gets each one that it refuses, and says whether to go on.
     ///
     /// # Errors
     /// What `refuse` says; what PostgreSQL says otherwise.
@@ -211,11 +240,13 @@ impl Writer {
         mut refuse: impl FnMut(BadRecord) -> Result<(), Problem>,
     ) -> Result<Tally, Problem> {
         let doing = self.doing();
-        self.client.batch_execute("ROLLBACK; BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        self.client.begin_again().await.map_err(|e| from_pg(&e, &doing))?;
+        self.stage_within(batch).await?;
         let work = Work { client: &self.client, target: &self.target, doing: &doing };
         if first {
             work.remember().await.map_err(|refused| refused.problem)?;
         }
+        work.names(&batch.names).await.map_err(|refused| refused.problem)?;
         let mut tally = batch.base;
         let mut parts = halves(0..batch.changes.len());
         while let Some(part) = parts.pop() {
@@ -224,7 +255,10 @@ impl Writer {
             match work.attempt(&Encoded::new(&self.target, changes, &mut done)).await {
                 Ok(()) => tally.add(&done),
                 Err(refused) if refused.of_data => match changes {
-                    [one] => refuse(one.origin.bad(refused.reason()))?,
+                    [one] => {
+                        tally.bytes += one.bytes;
+                        refuse(one.place.bad(refused.reason()))?;
+                    }
                     _ => parts.extend(halves(part)),
                 },
                 Err(refused) => return Err(refused.problem),
@@ -241,7 +275,7 @@ impl Writer {
         if !std::mem::take(&mut self.open) {
             return Ok(());
         }
-        self.client.batch_execute("COMMIT").await.map_err(|e| from_pg(&e, &self.doing()))
+        self.client.commit().await.map_err(|e| from_pg(&e, &self.doing()))
     }
 
     /// Closes the connection; nothing is open on it.
@@ -253,18 +287,24 @@ impl Writer {
         format!("write into collection `{}`", self.target.collection)
     }
 
-    /// Makes the session's staging table, outside the transaction, so that it stays.
-    async fn stage(&mut self) -> Result<(), Problem> {
+    /// Makes the staging table that ends with the transaction, where the session is lent.
+    async fn stage_within(&self, batch: &Batch) -> Result<(), Problem> {
+        if batch.encoded.updates.is_empty() || !self.client.is_lent() {
+            return Ok(());
+        }
+        self.stage("DROP").await
+    }
+
+    /// Makes the session's staging table.
+    async fn stage(&self, on_commit: &str) -> Result<(), Problem> {
         let WritableTable { table, collection, .. } = &self.target;
         let columns = self.target.column_list();
         self.client
             .batch_execute(&format!(
-                "CREATE TEMP TABLE howdah_staging ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} WITH NO DATA"
+                "CREATE TEMP TABLE howdah_staging ON COMMIT {on_commit} AS SELECT {columns} FROM {table} WITH NO DATA"
             ))
             .await
-            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))?;
-        self.staged = true;
-        Ok(())
+            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))
     }
 }
 
@@ -277,11 +317,21 @@ fn halves(range: Range<usize>) -> Vec<Range<usize>> {
 impl Tally {
     fn add(&mut self, other: &Tally) {
         // Field by field, so that a new one is not forgotten.
-        let Tally { new, changed, unchanged, rows_written, rows_unchanged, rows_removed, embedded, bytes } =
-            other;
+        let Tally {
+            new,
+            changed,
+            unchanged,
+            renamed,
+            rows_written,
+            rows_unchanged,
+            rows_removed,
+            embedded,
+            bytes,
+        } = other;
         self.new += new;
         self.changed += changed;
         self.unchanged += unchanged;
+        self.renamed += renamed;
         self.rows_written += rows_written;
         self.rows_unchanged += rows_unchanged;
         self.rows_removed += rows_removed;
@@ -304,7 +354,7 @@ impl Refused {
 }
 
 struct Work<'a> {
-    client: &'a Client,
+    client: &'a Connection,
     target: &'a WritableTable,
     doing: &'a str,
 }
@@ -372,18 +422,62 @@ impl Work<'_> {
         .map(|_| ())
     }
 
-    async fn sources(&self, batch: &Encoded) -> Result<(), Refused> {
-        self.copy("howdah.sources (collection, source, content_hash, chunks)", &batch.new_sources).await?;
-        let Changed { sources, was, hashes, rows } = &batch.changed;
+    async fn names(&self, names: &Names) -> Result<(), Refused> {
+        if !names.sources.is_empty() {
+            self.execute(
+                "UPDATE howdah.sources s SET origin = n.origin FROM unnest($2::text[], $3::text[]) AS n (source, origin)
+                 WHERE s.collection = $1 AND s.source = n.source",
+                &[&self.target.collection, &names.sources, &names.origins],
+            )
+            .await?;
+        }
+        let renames = &names.renames;
+        let (table, column) = (&self.target.table, self.target.column(Role::Source));
+        if !renames.duplicates.is_empty() {
+            let parameters: &[&(dyn postgres_types::ToSql + Sync)] = &[&renames.duplicates];
+            self.execute(
+                "DELETE FROM howdah.sources WHERE collection = $1 AND source = ANY ($2)",
+                &[&self.target.collection, &renames.duplicates],
+            )
+            .await?;
+            self.execute(&format!("DELETE FROM {table} WHERE {column} = ANY ($1)"), parameters).await?;
+        }
+        if renames.old.is_empty() {
+            return Ok(());
+        }
+        let renamed = self
+            .execute(
+                "UPDATE howdah.sources s SET source = n.new, origin = n.origin
+                 FROM unnest($2::text[], $3::text[], $4::text[]) AS n (old, new, origin)
+                 WHERE s.collection = $1 AND s.source = n.old",
+                &[&self.target.collection, &renames.old, &renames.new, &renames.origins],
+            )
+            .await?;
+        if renamed != renames.old.len() as u64 {
+            return Err(raced(&self.target.collection).into());
+        }
+        let sql = format!(
+            "UPDATE {table} t SET {column} = n.new FROM unnest($1::text[], $2::text[]) AS n (old, new)
+             WHERE t.{column} = n.old"
+        );
+        self.execute(&sql, &[&renames.old, &renames.new]).await.map(|_| ())
+    }
+
+    async fn sources(&self, part: &Encoded) -> Result<(), Refused> {
+        self.copy("howdah.sources (collection, source, content_hash, chunks, origin)", &part.new_sources)
+            .await?;
+        let Changed { sources, origins, was, hashes, rows } = &part.changed;
         if sources.is_empty() {
             return Ok(());
         }
         let updated = self
             .execute(
-                "UPDATE howdah.sources s SET content_hash = n.hash, chunks = n.rows, ingested_at = now()
-                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[]) AS n (source, was, hash, rows)
+                "UPDATE howdah.sources s
+                 SET content_hash = n.hash, chunks = n.rows, origin = n.origin, ingested_at = now()
+                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[], $6::text[])
+                      AS n (source, was, hash, rows, origin)
                  WHERE s.collection = $1 AND s.source = n.source AND s.content_hash = n.was",
-                &[&self.target.collection, sources, was, hashes, rows],
+                &[&self.target.collection, sources, was, hashes, rows, origins],
             )
             .await?;
         if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection).into()) }
@@ -455,11 +549,7 @@ impl Work<'_> {
             return Ok(());
         }
         let sql = format!("COPY {into} FROM STDIN (FORMAT binary)");
-        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(|e| self.fail(&e))?;
-        let mut sink = Box::pin(sink);
-        let mut messages = stream::iter(messages.iter().cloned().map(Ok));
-        sink.send_all(&mut messages).await.map_err(|e| self.fail(&e))?;
-        sink.as_mut().finish().await.map(|_| ()).map_err(|e| self.fail(&e))
+        self.client.copy_in(&sql, messages).await.map(|_| ()).map_err(|e| self.fail(&e))
     }
 }
 

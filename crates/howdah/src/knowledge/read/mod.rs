@@ -6,7 +6,8 @@
 //! cannot be taken in is a [`BadRecord`] with its file and line; reading goes on behind it where that is possible.
 //!
 //! # Names of documents
-//! A file is its path from the working directory (`docs/guide.md`), or as given when it is not below that. A record is its `source`, or its `id`, or `source#id` where it has both;
+//! A file is its path from the directory of the declaration (`docs/guide.md`), or its absolute path when it is not below that
+//! ([`Naming`]). A record is its `source`, or its `id`, or `source#id` where it has both;
 //! one with neither is `file#` and the beginning of its hash, so that reordering a file changes nothing. A block of ready-made
 //! vectors is `file#block`; rows that follow one another and whose lines beside them name the same `source` are that document.
 
@@ -16,6 +17,7 @@ mod format;
 mod front;
 pub mod json;
 mod lines;
+mod name;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -35,8 +37,10 @@ use serde::{Deserialize, Serialize};
 
 pub use decode::encoding;
 pub use format::Limits;
-pub use reader::{Input, Reader, Totals, source_name, totals};
+pub use name::{Naming, older_names};
+pub use reader::{Input, PassedOver, Reader, Totals, totals};
 pub use record::{Record, Shape, Values};
+pub use walk::{Passed, Selection};
 
 /// A record that cannot be taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +99,16 @@ pub enum Refusal {
     Empty(BadRecord),
     /// Nothing more can be read.
     Fatal(Problem),
+}
+
+impl Refusal {
+    /// The problem that ends an ingest which does not go on.
+    pub fn problem(self) -> Problem {
+        match self {
+            Refusal::Bad(bad) | Refusal::Empty(bad) => bad.problem(),
+            Refusal::Fatal(problem) => problem,
+        }
+    }
 }
 
 impl From<BadRecord> for Refusal {

@@ -34,7 +34,7 @@ pub static CHECKS: &[Check] = &[
          JOIN pg_am am ON am.oid = c.relam CROSS JOIN LATERAL howdah_index_check(CASE WHEN am.amname = 'howdah' AND \
          i.indisvalid AND c.relkind = 'i' THEN c.oid::regclass END) AS problem GROUP BY 1 ORDER BY 1",
     )
-    .needs(&[EXTENSION, Need::Superuser, Need::Primary, Need::Request])
+    .needs(&[EXTENSION, Need::Primary, Need::Request])
     .error_counts()
     .each(|_, row| {
         let problems = row.int("problems")?;

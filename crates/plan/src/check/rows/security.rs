@@ -17,7 +17,7 @@ pub static CHECKS: &[Check] = &[
         HBA,
     )
     .server()
-    .needs(&[Need::Superuser])
+    .needs(&[Need::ConfigFiles])
     .each(|_, row| {
         let error = row.text("error");
         (!error.is_empty()).then(|| Found::new(error).about(format!("line {}", row.int("line").unwrap_or(0))))
@@ -33,7 +33,7 @@ pub static CHECKS: &[Check] = &[
         HBA,
     )
     .server()
-    .needs(&[Need::Superuser])
+    .needs(&[Need::ConfigFiles])
     .each(trust)
     .advice("Write `scram-sha-256` in its place (`hostssl` for other machines), then `SELECT pg_reload_conf()`."),
     Check::new(

@@ -99,7 +99,7 @@ pub static CHECKS: &[Check] = &[
          ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam WHERE am.amname = 'btree' AND c.relkind = 'i' \
          AND c.relpersistence <> 't' AND i.indisready AND i.indisvalid ORDER BY c.relpages DESC LIMIT 200) x",
     )
-    .needs(&[Need::Extension("amcheck"), Need::Superuser])
+    .needs(&[Need::Extension("amcheck")])
     .error_counts()
     .all(|_, _| vec![])
     .command("pg_amcheck --heapallindexed <database>  # names them; then REINDEX INDEX CONCURRENTLY each"),

@@ -4,6 +4,7 @@ use super::mistakes::Mistakes;
 use super::names;
 use super::tables::{FIELD_TYPES, place_of_table, type_known};
 use crate::problem::{Kind, Problem};
+use crate::removal::Limit;
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{Columns, known_dimensions, nearest, quote_ident, split_table};
 use crate::spec::{Adopt, Collection, Embedder, EmbedderKind, Spec};
@@ -162,9 +163,23 @@ impl Rules<'_> {
         self.chunking(mistakes);
         self.fields(mistakes);
         self.documents(mistakes);
+        self.max_removed(mistakes);
         match &self.collection.adopt {
             Some(adopt) => self.adopted(adopt, mistakes),
             None => self.index_names(mistakes),
+        }
+    }
+
+    fn max_removed(&self, mistakes: &mut Mistakes) {
+        let Some(limit) = self.collection.max_removed.as_deref() else { return };
+        if Limit::parse(limit).is_none() {
+            let key = self.at("max_removed");
+            let message = format!("`{key}` is neither a share nor a number: `{limit}`");
+            mistakes.say(
+                &key,
+                message,
+                "Write a share as in `\"20%\"`, or a number of documents as in `\"50\"`.",
+            );
         }
     }
 

@@ -4,11 +4,14 @@
 //! line here.
 
 pub mod apply;
+pub mod batch;
 pub mod collections;
 pub mod doctor;
 pub mod documents;
+pub mod explain;
 pub mod filter;
 pub mod ingest;
+pub mod jobs;
 pub mod keys;
 pub mod plain;
 pub mod plan;
@@ -21,6 +24,7 @@ pub use presenter::{Asked, Flag, Presenter, Whom, switch_in};
 /// The rows.
 pub static PRESENTERS: &[Presenter] = &[
     search::SEARCH,
+    batch::BATCH,
     ingest::INGEST,
     collections::LIST,
     collections::DESCRIBE,
@@ -30,6 +34,9 @@ pub static PRESENTERS: &[Presenter] = &[
     apply::APPLY,
     doctor::DOCTOR,
     status::STATUS,
+    jobs::LIST,
+    jobs::SHOW,
+    jobs::CANCEL,
     keys::CREATE,
     keys::LIST,
     keys::REVOKE,
@@ -75,13 +82,16 @@ pub const ORDER: &[&str] = &[
     "apply",
     "ingest",
     "search",
+    "search-batch",
     "collections",
     "get",
+    "update",
     "delete",
     "doctor",
     "jobs",
     "keys",
     "config",
+    "psql",
     "env",
     "openapi",
     "completions",

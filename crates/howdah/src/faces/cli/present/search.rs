@@ -10,6 +10,7 @@ use super::super::common::{Common, Format};
 use super::super::endpoint::{self, HttpCall};
 use super::super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
 use super::super::refusal::Refusal;
+use super::explain;
 use super::filter;
 use super::presenter::{Asked, Flag, Presenter};
 use crate::daemon::declaration::Declaration;
@@ -95,18 +96,17 @@ fn curl(asked: &Asked) -> Result<String, Refusal> {
     ))
 }
 
+/// The rows, or with `--sql` the statement alone, so that it can be piped into psql. What explains either goes where the
+/// other data does not.
 fn show(common: &Common, answer: &Value, hits: &[Value]) {
-    let mut text = String::new();
-    for hit in hits {
-        text.push_str(&one(hit));
-    }
-    if let Some(explain) = answer.get("explain") {
-        text.push_str(&explained(answer, explain));
-    }
+    let explained = answer.get("explain").map(|explain| explained(answer, explain)).unwrap_or_default();
     if let Some(sql) = answer.get("sql").and_then(Value::as_str) {
-        text.push_str(&format!("{}\n{sql}\n", paint_out("SQL", BOLD)));
+        print::out(&format!("{sql}\n"));
+        print::err(&explained);
+    } else {
+        let rows: String = hits.iter().map(one).collect();
+        print::out(&format!("{rows}{explained}"));
     }
-    print::out(&text);
     if common.quiet {
         return;
     }
@@ -121,7 +121,7 @@ fn show(common: &Common, answer: &Value, hits: &[Value]) {
 }
 
 /// One row: where it is from, why it is here, what it says.
-fn one(hit: &Value) -> String {
+pub fn one(hit: &Value) -> String {
     let mut head = format!("{:>2}  ", cell(field(hit, "rank")));
     let title = [field(hit, "source"), field(hit, "title")]
         .into_iter()
@@ -129,6 +129,8 @@ fn one(hit: &Value) -> String {
         .map(cell)
         .collect::<Vec<_>>()
         .join(" › ");
+    // A row that came without a source has its id for a name.
+    let title = if title.is_empty() { format!("id {}", cell(field(hit, "id"))) } else { title };
     head.push_str(&paint_out(&title, BOLD));
     let legs: Vec<String> = [("vector", "legs.vector.rank"), ("text", "legs.text.rank")]
         .into_iter()
@@ -176,7 +178,8 @@ fn indented(text: &str) -> String {
     lines
 }
 
-fn footer(answer: &Value, count: usize) -> String {
+/// What there is to say of an answer as a whole.
+pub fn footer(answer: &Value, count: usize) -> String {
     let rows = if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
     let mut parts = vec![
         rows,
@@ -224,6 +227,6 @@ fn explained(answer: &Value, explain: &Value) -> String {
             lines.push(format!("  {name} = {}", cell(value)));
         }
     }
-    let plan = print::pretty(field(explain, "plan"));
+    let plan = explain::plan(field(explain, "plan"));
     format!("{}\n{}\n{}\n{plan}", paint_out("Explain", BOLD), lines.join("\n"), paint_out("Plan", BOLD))
 }

@@ -1,10 +1,17 @@
 //! Ingest against a real server.
 
 mod bad;
+mod connections;
 mod formats;
 mod hostile;
 mod limits;
+mod names;
+mod progress;
+mod removal;
 mod repeat;
+mod selection;
+mod sequences;
+mod statistics;
 mod trouble;
 mod types;
 mod values;
@@ -103,7 +110,9 @@ impl World {
 
     /// A request for paths.
     pub fn request(&self, paths: &[&Path]) -> IngestRequest {
-        IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection())
+        let request =
+            IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection());
+        IngestRequest { base: Some(self.dir.path().to_owned()), ..request }
     }
 
     /// Ingests paths.
@@ -137,7 +146,12 @@ impl World {
     }
 
     pub async fn count(&self) -> i64 {
-        self.database.client().await.query_one("SELECT count(*) FROM notes", &[]).await.unwrap().get(0)
+        self.value("SELECT count(*) FROM notes").await
+    }
+
+    /// One number.
+    pub async fn value(&self, sql: &str) -> i64 {
+        self.database.client().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// Texts that the provider has embedded.
@@ -185,7 +199,7 @@ pub(super) async fn provider() -> MockServer {
 }
 
 /// Some unit vector for a text.
-fn vector(text: &str) -> [f64; 4] {
+pub(super) fn vector(text: &str) -> [f64; 4] {
     let sum = text.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let angle = f64::from(sum % 10_000) / 10_000.0;
     [angle.cos(), angle.sin(), 0.0, 0.0]
