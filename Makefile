@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test fuzz quick lint build extension install prerequisites bench bench-index deny deny-install clean
+.PHONY: help up down test fuzz languages quick lint build extension install prerequisites bench bench-index deny deny-install clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ test: prerequisites ## Every test, with real PostgreSQL servers, from a clean cl
 
 fuzz: prerequisites ## A hundred thousand requests that nobody means; HOWDAH_FUZZ_SEED for others.
 	HOWDAH_FUZZ=100000 $(CARGO) test -p howdah --test fuzz -- --nocapture
+
+languages: prerequisites build ## Text in ten languages out of Debian's packages: cut, embedded, found by words.
+	@HOWDAH=$(HOWDAH) tests/languages.sh
 
 quick: ## The everyday loop: what needs no server, in seconds.
 	$(CARGO) test -p howdah-plan -p howdah-index

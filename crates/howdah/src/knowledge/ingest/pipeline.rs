@@ -1,10 +1,12 @@
 //! The four stages, and the queues between them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::direction::comparable;
+use howdah_plan::spec::{Metric, Storage};
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 
@@ -14,7 +16,7 @@ use super::request::IngestRequest;
 use super::tally::Tally;
 use super::writable::{Role, WritableTable};
 use super::write::{self, Batch, Writer};
-use crate::knowledge::chunk::{Cut, embedded_text};
+use crate::knowledge::chunk::{Cut, embedded_text, needs_characters};
 use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
 use crate::observe::progress::Event;
 use howdah_embed::{Embedder, Purpose};
@@ -178,7 +180,8 @@ async fn plan_batch(
     read: Read,
 ) -> Result<Planned, Problem> {
     let mut tally = write::Tally { bytes: read.bytes, ..write::Tally::default() };
-    let documents = names.once(job, read.documents, &mut tally)?;
+    let mut documents = names.once(job, read.documents, &mut tally)?;
+    documents.iter_mut().for_each(cut_anew);
     let sources: Vec<String> = documents.iter().map(|document| document.source.clone()).collect();
     if job.request.prune {
         prune::note(client, &sources, false).await?;
@@ -202,7 +205,8 @@ async fn plan_batch(
         let change = |(document, was): (Document, Option<Vec<u8>>)| {
             let there = there.remove(&document.source).unwrap_or_default();
             let (source, hash) = (document.source.clone(), document.hash);
-            Change { source, hash, was, ..Change::between(&there, rows(&job, document)) }
+            let (file, line) = (document.file.clone(), document.line);
+            Change { source, file, line, hash, was, ..Change::between(&there, rows(&job, document)) }
         };
         fresh.into_iter().map(change).collect()
     };
@@ -291,6 +295,20 @@ fn short(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
+/// A text that was cut by its spaces alone, and has to be cut by its characters, counts as changed once.
+fn cut_anew(document: &mut Document) {
+    use sha2::{Digest, Sha256};
+    let text = match &document.body {
+        Body::Text { text, .. } => text,
+        Body::Record(record) if record.embedding.is_none() => &record.content,
+        Body::Record(_) | Body::Rows(_) => return,
+    };
+    if needs_characters(text) {
+        document.hash =
+            Sha256::new().chain_update(document.hash).chain_update(b"by characters").finalize().into();
+    }
+}
+
 /// The rows of a document.
 fn rows(job: &Job, document: Document) -> Vec<Row> {
     let context = job.target.row_context();
@@ -334,6 +352,10 @@ fn cut(
         max_tokens: chunking.max_tokens as usize,
         overlap: chunking.overlap as usize,
         reads: job.target.facts.as_ref().and_then(|facts| facts.max_tokens),
+        max_characters: match &job.embedder {
+            Some(embedder) => embedder.max_characters(chunking.max_tokens as usize),
+            None => howdah_embed::default_characters(chunking.max_tokens as usize),
+        },
         count: &count,
     };
     pieces(&cut).into_iter().map(|piece| (piece.title, piece.content)).collect()
@@ -414,17 +436,41 @@ async fn fill_batch(job: &Arc<Job>, planned: Planned) -> Result<Batch, Problem> 
     if let Some(embedder) = &job.embedder {
         tally.embedded = embed(job, embedder, &mut changes).await?;
     }
+    if job.shape.metric == Metric::Cosine {
+        let storage = if job.target.half { Storage::Halfvec } else { Storage::Vector };
+        let vectors = changes.iter_mut().flat_map(Change::written).filter_map(|row| row.embedding.as_mut());
+        vectors.for_each(|vector| comparable(vector, storage));
+    }
     let job = Arc::clone(job);
     blocking(move || Batch::encode(&job.target, changes, tally)).await
 }
 
-async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result<u64, Problem> {
-    let mut rows: Vec<&mut Row> =
-        changes.iter_mut().flat_map(Change::written).filter(|row| row.embedding.is_none()).collect();
+/// Fills in the vectors. A document with a text that the embedder refuses is a bad record: it is left out as a whole.
+async fn embed(job: &Job, embedder: &Embedder, changes: &mut Vec<Change>) -> Result<u64, Problem> {
+    let mut refused: BTreeMap<usize, (i32, Problem)> = BTreeMap::new();
+    let mut rows: Vec<(usize, &mut Row)> = changes
+        .iter_mut()
+        .enumerate()
+        .flat_map(|(at, change)| change.written().map(move |row| (at, row)))
+        .filter(|(_, row)| row.embedding.is_none())
+        .collect();
+    let mut embedded = rows.len() as u64;
     for part in rows.chunks_mut(embedder.preferred_batch()) {
-        let texts: Vec<String> = part.iter().map(|row| text_of(row)).collect();
-        let vectors = embedder.embed(&texts, Purpose::Document).await?;
-        for (row, vector) in part.iter_mut().zip(vectors) {
+        let texts: Vec<String> = part.iter().map(|(_, row)| text_of(row)).collect();
+        let answers = embedder.embed_each(&texts, Purpose::Document).await?;
+        texts
+            .iter()
+            .filter_map(|text| embedder.unknown_script(text))
+            .for_each(|script| job.tally.unknown(script));
+        for ((at, row), answer) in part.iter_mut().zip(answers) {
+            let vector = match answer {
+                Ok(vector) => vector,
+                Err(problem) => {
+                    refused.entry(*at).or_insert((row.chunk, problem));
+                    embedded -= 1;
+                    continue;
+                }
+            };
             job.shape.check_vector(&vector).map_err(|reason| {
                 Problem::new(
                     Kind::Failed,
@@ -434,8 +480,34 @@ async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result
             })?;
             row.embedding = Some(vector);
         }
+        if !refused.is_empty() && !job.request.skip_bad {
+            break;
+        }
     }
-    Ok(rows.len() as u64)
+    for (at, (chunk, problem)) in refused.into_iter().rev() {
+        let bad = refused_text(&changes.remove(at), chunk, problem);
+        if !job.request.skip_bad {
+            return Err(bad.problem());
+        }
+        job.tally.bad(bad);
+    }
+    Ok(embedded)
+}
+
+/// The embedder does not take a chunk of a document.
+fn refused_text(change: &Change, chunk: i32, problem: Problem) -> BadRecord {
+    let row = change.updates.iter().chain(&change.inserts).find(|row| row.chunk == chunk);
+    let content = row.map_or("", |row| row.content.as_str());
+    let detail = problem.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let reason = format!(
+        "{}{detail}: chunk {} of `{}`, {} characters, which begins `{:.60}`",
+        problem.message,
+        chunk + 1,
+        change.source,
+        content.chars().count(),
+        content.trim_start(),
+    );
+    BadRecord::new(&change.file, change.line, reason)
 }
 
 fn text_of(row: &Row) -> String {

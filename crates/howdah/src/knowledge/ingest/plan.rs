@@ -26,6 +26,9 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Change {
     pub source: String,
+    /// Where the document was read, for messages.
+    pub file: String,
+    pub line: Option<u64>,
     /// Hash of the document as it is now.
     pub hash: Hash,
     /// Hash it had; none when it was not there.

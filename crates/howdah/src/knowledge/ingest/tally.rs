@@ -1,6 +1,6 @@
 //! Counting what was done, and how fast.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub(super) struct Tally {
 
 struct State {
     report: IngestReport,
+    /// Texts that the model does not know enough of, by script.
+    unknown: BTreeMap<&'static str, u64>,
     samples: VecDeque<(Instant, u64, u64, u64)>,
 }
 
@@ -33,7 +35,12 @@ impl Tally {
         let report = IngestReport { collection: collection.to_owned(), ..IngestReport::default() };
         let start = Instant::now();
         let samples = VecDeque::from([(start, 0, 0, 0)]);
-        Tally { start, total, progress, state: Mutex::new(State { report, samples }) }
+        Tally {
+            start,
+            total,
+            progress,
+            state: Mutex::new(State { report, unknown: BTreeMap::new(), samples }),
+        }
     }
 
     /// Tells those who watch.
@@ -51,6 +58,11 @@ impl Tally {
             }
         }
         self.tell(Event::LeftOut { place: bad.place(), reason: bad.reason });
+    }
+
+    /// A text is in a script that the model does not know.
+    pub fn unknown(&self, script: &'static str) {
+        *self.lock().unknown.entry(script).or_default() += 1;
     }
 
     /// So many files were read, so many left out.
@@ -131,7 +143,17 @@ impl Tally {
 
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
-        let mut report = self.lock().report.clone();
+        let (mut report, unknown) = {
+            let state = self.lock();
+            (state.report.clone(), state.unknown.clone())
+        };
+        for (script, texts) in unknown {
+            let texts = if texts == 1 { "1 text".to_owned() } else { format!("{texts} texts") };
+            report.notes.push(format!(
+                "the model does not know the {script} script of {texts}: vectors do not tell such texts apart, words \
+                 find them; a multilingual model does both"
+            ));
+        }
         report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {

@@ -83,6 +83,12 @@ impl<'a> TimedLease<'a> {
         Ok(first_json(&rows)?.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default())
     }
 
+    /// The first column of each row, a list of texts.
+    pub(crate) async fn texts(&self, statement: &Statement) -> Result<Vec<Vec<String>>, Problem> {
+        let rows = self.rows(statement).await.map_err(failed)?;
+        rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+    }
+
     fn begin(&self, decision: &Decision) -> Option<String> {
         if decision.settings.is_empty() && self.timeout_ms.is_none() {
             return None;
