@@ -1,7 +1,7 @@
 //! Which vector index does each collection get, and what is checked of an adopted one?
 
 use super::live::Table;
-use super::wanted::WantedIndex;
+use super::wanted::{WantedIndex, adopted_text_index};
 use super::work::Work;
 use super::{adopt, index, table, vector};
 use crate::spec::resolve::{Resolved, resolve};
@@ -72,15 +72,29 @@ pub(super) fn adopt(work: &mut Work, adopted: &Resolved) {
         adopted,
         &vector::EmbeddingFacts { extension, table: Some(live), storage, dimensions },
     );
-    if let Some(index) = &index
-        && live
-            .indexes
-            .iter()
-            .any(|there| there.valid && there.name != index.name && index::fits(index, there))
-        && !live.indexes.iter().any(|there| there.name == index.name)
-    {
-        return;
+    // An index of another name that does the same is as good.
+    let served = |index: &WantedIndex| {
+        let same =
+            |there: &super::live::Index| there.valid && there.name != index.name && index::fits(index, there);
+        live.indexes.iter().any(same) && !live.indexes.iter().any(|there| there.name == index.name)
+    };
+    let text = adopted_text_index(adopted).filter(|index| !served(index));
+    if let Some(index) = text.as_ref().filter(|_| !adopted.text_index && live.has_rows) {
+        work.note(
+            Some(&adopted.database),
+            format!(
+                "a search of collection `{}` by words reads every row of `{}.{}`: no index is on {}; `text_index = true` \
+                 below `[collections.{}.adopt]` has one built, concurrently",
+                adopted.name,
+                adopted.schema,
+                adopted.table,
+                index.expression.as_deref().unwrap_or_default(),
+                adopted.name
+            ),
+        );
     }
+    let vector = index.filter(|index| !served(index));
+    let wanted: Vec<WantedIndex> = vector.into_iter().chain(text.filter(|_| adopted.text_index)).collect();
     let taken = table::Taken::default();
     let on = index::On {
         database: &adopted.database,
@@ -90,5 +104,5 @@ pub(super) fn adopt(work: &mut Work, adopted: &Resolved) {
         inside,
         taken: &taken,
     };
-    index::indexes(work, &on, index.as_slice());
+    index::indexes(work, &on, &wanted);
 }

@@ -77,7 +77,11 @@ fn alter_generated(
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
-        format!("column `{}` is generated otherwise than declared; the table is rewritten", column.name),
+        format!(
+            "column `{}` is generated otherwise than declared; {}its indexes are built again",
+            column.name,
+            rewritten(live)
+        ),
     )
     .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&column.name)))
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))
@@ -89,6 +93,15 @@ fn alter_generated(
     if work.in_database(&table.database, step) {
         taken.columns.insert(column.name.clone());
         taken.indexes.extend(indexes_on(live, &column.name));
+    }
+}
+
+/// What it costs to fill a column.
+fn rewritten(live: &Table) -> String {
+    match live.estimated_rows {
+        _ if !live.has_rows => String::new(),
+        0 => "the table is rewritten under a lock and ".to_owned(),
+        rows => format!("the table, about {rows} rows, is rewritten under a lock and "),
     }
 }
 

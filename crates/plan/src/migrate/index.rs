@@ -92,12 +92,27 @@ pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
         (Some(wanted), Some(there)) => normal_expression(wanted) == normal_expression(there),
         _ => false,
     };
+    let columns = match &wanted.expression {
+        None => unquoted == wanted.columns,
+        Some(expression) => {
+            matches!(there.columns.as_slice(), [only] if same_expression(expression, only))
+        }
+    };
     wanted.method == there.method
         && wanted.unique == there.unique
-        && unquoted == wanted.columns
+        && columns
         && opclass
         && predicate
         && options(wanted, there)
+}
+
+/// Whether two expressions differ in casts, quotes and parentheses only.
+fn same_expression(wanted: &str, there: &str) -> bool {
+    let bare = |text: &str| {
+        let normal = normal_expression(text);
+        normal.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '(' | ')')).collect::<String>()
+    };
+    bare(wanted) == bare(there)
 }
 
 pub(super) fn unquote(column: &str) -> String {

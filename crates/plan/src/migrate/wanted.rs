@@ -4,7 +4,8 @@
 //! comparison knows only one kind of table. Adopted tables are not here: only their vector index is Howdah's.
 
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::{Resolved, quote_ident, quote_literal, resolve, split_table};
+use crate::search::text;
+use crate::spec::resolve::{Resolved, quote_ident, resolve, split_table};
 use crate::spec::{IdType, Spec, Table};
 
 /// A table as it should be.
@@ -90,6 +91,8 @@ pub(super) struct WantedIndex {
     pub(super) method: String,
     pub(super) unique: bool,
     pub(super) columns: Vec<String>,
+    /// What it is on instead of columns.
+    pub(super) expression: Option<String>,
     /// Operator class of the (only) column, where it is not the default one.
     pub(super) opclass: Option<String>,
     /// Options to build it with.
@@ -108,6 +111,7 @@ impl WantedIndex {
             method: method.into(),
             unique: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            expression: None,
             opclass: None,
             options: Vec::new(),
             predicate: None,
@@ -118,14 +122,12 @@ impl WantedIndex {
 
     /// The statement that builds it as `name` on the quoted `table`.
     pub(super) fn create(&self, name: &str, table: &str, concurrently: bool) -> String {
-        let columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| match &self.opclass {
-                Some(opclass) => format!("{} {opclass}", quote_ident(column)),
-                None => quote_ident(column),
-            })
-            .collect();
+        let expression = self.expression.iter().map(|expression| format!("({expression})"));
+        let columns = self.columns.iter().map(|column| match &self.opclass {
+            Some(opclass) => format!("{} {opclass}", quote_ident(column)),
+            None => quote_ident(column),
+        });
+        let columns: Vec<String> = columns.chain(expression).collect();
         let options: Vec<String> =
             self.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let mut sql = format!(
@@ -201,11 +203,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
     };
     id.identity = id_type == IdType::Bigint;
     let mut tsv = WantedColumn::new("tsv", "tsvector");
-    let language = quote_literal(&resolved.language);
-    tsv.generated = Some(format!(
-        "setweight(to_tsvector({language}::regconfig, coalesce(title, '')), 'A') || \
-         setweight(to_tsvector({language}::regconfig, content), 'B')"
-    ));
+    tsv.generated = Some(text::own_document(&resolved.language));
     let mut columns = vec![
         id,
         WantedColumn::new("source", "text").not_null(),
@@ -249,6 +247,15 @@ fn own_indexes(resolved: &Resolved) -> Vec<WantedIndex> {
         WantedIndex::new(format!("{table}_{name}_idx"), "btree", &[name], "filters on the field read it")
     });
     [tsv, metadata].into_iter().chain(fields).collect()
+}
+
+/// The index on the words of an adopted table.
+pub(super) fn adopted_text_index(resolved: &Resolved) -> Option<WantedIndex> {
+    let content = resolved.columns.content.as_deref()?;
+    let name = format!("{}_{content}_words_idx", resolved.table);
+    let mut index = WantedIndex::new(name, "gin", &[], "a search by words reads it instead of every row");
+    index.expression = Some(text::plain_document(&resolved.language, &quote_ident(content)));
+    Some(index)
 }
 
 /// Whether B-tree can order the type.

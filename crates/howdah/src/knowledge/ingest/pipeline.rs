@@ -11,14 +11,15 @@ use super::connection::Connection;
 use super::fill::{fill, fill_batch};
 use super::gather::{Read, STACK, read};
 use super::job::{Feed, Job, Planned, Queue, Taken, blocking};
-use super::older::Older;
+use super::older::{Older, Renames};
 use super::plan::Change;
 use super::prune;
 use super::request::SMALL;
 use super::rows::rows;
 use super::writable::Role;
 use super::write::{self, Batch, Names, Writer};
-use crate::knowledge::read::{BadRecord, Document, Input};
+use crate::knowledge::chunk::needs_characters;
+use crate::knowledge::read::{BadRecord, Body, Document, Input};
 use crate::observe::progress::Event;
 use howdah_postgres::problem::from_pg;
 
@@ -151,7 +152,8 @@ async fn plan_batch(
         tally.renamed = written.renames.old.len() as u64;
     }
     let mut fresh = Vec::new();
-    for (document, origin) in documents {
+    for (mut document, origin) in documents {
+        cut_anew(&mut document);
         match known.remove(&document.source) {
             Some((hash, from)) if hash == document.hash => {
                 tally.unchanged += 1;
@@ -170,7 +172,7 @@ async fn plan_batch(
         return Ok(Planned { names: written, changes: Vec::new(), tally });
     }
     let sources: Vec<&str> = fresh.iter().map(|(document, ..)| document.source.as_str()).collect();
-    let mut there = rows_there(job, client, &sources).await?;
+    let mut there = rows_there(job, client, &sources, &written).await?;
     let job = Arc::clone(job);
     let work = move || {
         let change = |(document, file, was): (Document, Option<Arc<str>>, Option<Vec<u8>>)| {
@@ -199,9 +201,16 @@ async fn known(job: &Job, client: &Connection, sources: &[&str]) -> Result<Known
 
 type There = HashMap<String, Vec<(i32, Vec<u8>)>>;
 
-/// The rows of these documents that are in: place and hash.
-async fn rows_there(job: &Job, client: &Connection, sources: &[&str]) -> Result<There, Problem> {
+/// The rows of these documents that are in: place and hash. Those that get their names by this batch have older ones still.
+async fn rows_there(
+    job: &Job,
+    client: &Connection,
+    sources: &[&str],
+    written: &Names,
+) -> Result<There, Problem> {
     let target = &job.target;
+    let Renames { old, new, .. } = &written.renames;
+    let sources: Vec<&str> = sources.iter().copied().chain(old.iter().map(String::as_str)).collect();
     let sql = format!(
         "SELECT {source}::text, {chunk}::integer, coalesce({hash}, '') FROM {table} WHERE {source} = ANY($1)",
         source = target.column(Role::Source),
@@ -217,7 +226,24 @@ async fn rows_there(job: &Job, client: &Connection, sources: &[&str]) -> Result<
     for row in rows {
         there.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
+    let moved: Vec<_> =
+        old.iter().zip(new).filter_map(|(old, new)| Some((new.clone(), there.remove(old)?))).collect();
+    there.extend(moved);
     Ok(there)
+}
+
+/// A text that was cut by its spaces alone, and has to be cut by its characters, counts as changed once.
+fn cut_anew(document: &mut Document) {
+    use sha2::{Digest, Sha256};
+    let text = match &document.body {
+        Body::Text { text, .. } => text,
+        Body::Record(record) if record.embedding.is_none() => &record.content,
+        Body::Record(_) | Body::Rows(_) => return,
+    };
+    if needs_characters(text) {
+        document.hash =
+            Sha256::new().chain_update(document.hash).chain_update(b"by characters").finalize().into();
+    }
 }
 
 /// Names that came already in this run.

@@ -45,6 +45,10 @@ fn cut(job: &Job, pieces: impl FnOnce(&Cut<'_>) -> Vec<Piece>) -> Vec<(Option<St
         max_tokens: chunking.max_tokens as usize,
         overlap: chunking.overlap as usize,
         reads: job.target.facts.as_ref().and_then(|facts| facts.max_tokens),
+        max_characters: match &job.embedder {
+            Some(embedder) => embedder.max_characters(chunking.max_tokens as usize),
+            None => howdah_embed::default_characters(chunking.max_tokens as usize),
+        },
         count: &count,
     };
     pieces(&cut).into_iter().map(|piece| (piece.title, piece.content)).collect()

@@ -100,6 +100,12 @@ impl<'a> TimedLease<'a> {
         rows.iter().map(read).collect::<Result<_, Error>>().map_err(failed)
     }
 
+    /// The first column of each row, a list of texts.
+    pub(crate) async fn texts(&self, statement: &Statement) -> Result<Vec<Vec<String>>, Problem> {
+        let rows = self.rows(statement).await.map_err(failed)?;
+        rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+    }
+
     fn begin(&self, decision: &Decision) -> Option<String> {
         if decision.settings.is_empty() && self.timeout_ms.is_none() {
             return None;

@@ -25,6 +25,7 @@ fn resolved() -> Resolved {
         storage: Storage::Vector,
         storage_reason: String::new(),
         language: "english".into(),
+        text_index: false,
         fields: fields.map(|(name, kind)| (name.to_owned(), kind.to_owned())).into(),
         index: Index::default(),
     }

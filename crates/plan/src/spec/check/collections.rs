@@ -330,6 +330,11 @@ impl Rules<'_> {
                 mistakes.say(&key, message, "Each of them is a column of its own.");
             }
         }
+        if adopt.text_index && adopt.content.is_none() {
+            let key = join(&self.at("adopt"), "text_index");
+            let message = format!("`{key}`: there is no text to index");
+            mistakes.say(&key, message, "Name the text column: `content = \"…\"`.");
+        }
         let needed = [
             ("content", &adopt.content),
             ("source", &adopt.source),
