@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test adopt-libraries fuzz sequences quick lint build extension install prerequisites bench bench-index deny deny-install clean
+.PHONY: help up down test adopt-libraries fuzz sequences languages quick lint build extension install prerequisites bench bench-index deny deny-install clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ fuzz: prerequisites ## A hundred thousand requests that nobody means; HOWDAH_FUZ
 
 sequences: prerequisites ## A thousand random sequences of changed files and interrupted ingests; HOWDAH_SEQUENCES_SEED for others.
 	HOWDAH_SEQUENCES=1000 $(CARGO) test -p howdah --lib ingest::tests::sequences -- --nocapture
+
+languages: prerequisites build ## Text in ten languages out of Debian's packages: cut, embedded, found by words.
+	@HOWDAH=$(HOWDAH) tests/languages.sh
 
 quick: ## The everyday loop: what needs no server, in seconds.
 	$(CARGO) test -p howdah-plan -p howdah-index

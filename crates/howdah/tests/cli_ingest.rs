@@ -115,10 +115,12 @@ fn what_is_not_read(story: &Story) {
         story.write(name, "Some text.");
     }
     story.write("mixed/empty.md", "");
+    fs::write(story.project.join("mixed/latin.txt"), b"caf\xe9").unwrap();
     let mixed = story.run(&["ingest", "lib", "mixed"]);
     assert_eq!(mixed.status.code(), Some(7), "{}", told(&mixed));
     assert!(told(&mixed).contains("2 documents, 2 new, 1 bad"), "{}", told(&mixed));
-    assert!(told(&mixed).contains("empty.md: the file is empty"), "{}", told(&mixed));
+    assert!(told(&mixed).contains("mixed/latin.txt:1: invalid UTF-8"), "{}", told(&mixed));
+    assert!(told(&mixed).contains("`mixed/empty.md` is left out: the file is empty"), "{}", told(&mixed));
     assert_eq!(story.run(&["ingest", "lib", "mixed", "--skip-bad"]).status.code(), Some(0));
     let packed = story.run(&["ingest", "lib", "packed", "--verbose"]);
     assert_eq!(packed.status.code(), Some(7), "{}", told(&packed));
@@ -132,7 +134,7 @@ fn what_is_not_read(story: &Story) {
     let report = json(&story.run(&only).stdout);
     assert_eq!(
         (&report["documents"], &report["dry_run"], &report["ignored_files"]),
-        (&json!(1), &json!(true), &json!(2)),
+        (&json!(1), &json!(true), &json!(3)),
         "{report}"
     );
     let wrong = story.run(&["ingest", "lib", "docs", "--prune", "--max-removed", "some"]);

@@ -559,3 +559,78 @@ fn a_job_survives_the_kill_of_its_server_and_is_done_once() {
     });
     assert_eq!(world.story.value("SELECT count(*) FROM vecs WHERE source LIKE 'job-%'"), "50");
 }
+
+/// A collection with declared fields, and a directory with an empty file.
+const RECORDED: &str = r#"name = "story"
+
+[databases.app]
+extensions = { vector = "*" }
+
+[collections.items]
+dimensions = 3
+fields = { kind = "text", price = "numeric" }
+documents = ["items.jsonl", "empty.jsonl"]
+"#;
+
+const ITEM: &str = "{\"source\": \"a\", \"content\": \"x\", \"kind\": \"note\", \"price\": 1.50, \"embedding\": [1, 0, 0]}\n";
+
+#[test]
+fn the_records_of_a_file_come_in_over_rest_and_a_filter_that_tests_nothing_deletes_none() {
+    let story = Story::new();
+    story.write("howdah.toml", RECORDED);
+    story.write("items.jsonl", ITEM);
+    story.write("empty.jsonl", "");
+    let up = story.run(&["up"]);
+    assert!(up.status.success(), "an empty file is no trouble: {}", common::told(&up));
+    assert!(
+        common::told(&up).contains("`empty.jsonl` is left out: the file is empty"),
+        "{}",
+        common::told(&up)
+    );
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let key = story.ok(&["keys", "create", "admin", "--scope", "admin"]).trim().to_owned();
+    let world = World { base: story.rest(), story, client, key };
+    run(async {
+        let documents = "/v1/collections/items/documents";
+        let record: Value = serde_json::from_str(ITEM).unwrap();
+        let answer = world.post(documents, json!({"documents": [record]})).await;
+        let report: Value = answer.json().await.unwrap();
+        assert_eq!((&report["bad"], &report["documents"]), (&json!(0), &json!(1)), "{report}");
+        let several = json!([
+            {"source": "b", "content": "y", "kind": "task", "extra": {"deep": true}, "embedding": [0, 1, 0]},
+            {"source": "c", "content": "z"},
+            {"id": 7, "text": "w", "price": "12345678901234567890.5", "embedding": [0, 0, 1]},
+            {"source": "e", "content": "z", "price": "dear", "embedding": [0, 0, 1]},
+        ]);
+        let refused = world.post(documents, json!({"documents": several})).await;
+        assert_eq!(refused.status(), 422);
+        let problem: Value = refused.json().await.unwrap();
+        assert!(problem["error"]["message"].as_str().unwrap().contains("`documents[1]`"), "{problem}");
+        assert!(problem["error"]["hint"].as_str().unwrap().contains("\"skip_bad\": true"), "{problem}");
+        let answer = world.post(documents, json!({"documents": several, "skip_bad": true})).await;
+        let report: Value = answer.json().await.unwrap();
+        let bad: Vec<&Value> =
+            report["bad_records"].as_array().unwrap().iter().map(|bad| &bad["index"]).collect();
+        assert_eq!((bad, &report["new"]), (vec![&json!(1), &json!(3)], &json!(2)), "{report}");
+        let twice = r#"{"documents": [{"content": "x", "k": 1, "k": 2}]}"#;
+        let request = world.client.post(format!("{}{documents}", world.base)).bearer_auth(&world.key);
+        let refused = request.header("content-type", "application/json").body(twice).send().await.unwrap();
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["error"]["detail"], "`documents[0].k` stands twice", "{problem}");
+        for filter in [json!({"and": []}), json!({"or": [{}]}), json!({"not": {"not": {}}})] {
+            let answer = world.post(&format!("{documents}/delete"), json!({"filter": filter})).await;
+            assert_eq!(answer.status(), 400, "{filter}");
+            let text = filter.to_string();
+            assert_eq!(
+                world.story.run(&["delete", "items", "--filter", &text]).status.code(),
+                Some(2),
+                "{filter}"
+            );
+        }
+        let gone = world.post(&format!("{documents}/delete"), json!({"source": "nope"})).await;
+        assert_eq!(gone.status(), 404);
+        assert_eq!(world.story.run(&["delete", "items", "--source", "nope"]).status.code(), Some(1));
+    });
+    assert_eq!(world.story.value("SELECT count(*) FROM items"), "3");
+}

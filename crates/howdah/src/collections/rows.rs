@@ -18,7 +18,7 @@ use tokio_postgres::Row;
 
 use super::facts;
 use howdah_postgres::problem::from_pg;
-use howdah_postgres::{Pools, param};
+use howdah_postgres::{Lease, Pools, param};
 
 /// Most ids of one deletion.
 pub const MAX_IDS: usize = 10_000;
@@ -97,7 +97,7 @@ pub struct DeleteRequest {
     /// A document: all its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// A filter as in a search; an empty one is refused.
+    /// A filter as in a search; one that holds for every row whatever is in it, such as an empty one, is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     pub filter: Option<Value>,
@@ -220,7 +220,8 @@ fn merge(into: &mut Value, patch: &serde_json::Map<String, Value>) {
 /// Deletes rows.
 ///
 /// # Errors
-/// `usage` unless exactly one of `ids`, `source` and `filter` is given and fits.
+/// `usage` unless exactly one of `ids`, `source` and `filter` is given and fits; `not_found` when there is no row of these
+/// ids, and nothing of this source.
 pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest) -> Result<Deleted, Problem> {
     let facts = facts::of(pools, resolved).await?;
     writable(resolved, &facts, "Delete the rows from the tables it is made of.")?;
@@ -239,6 +240,9 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
         );
         let row = client.query_typed(&sql, &param::typed(&params.0)).await.map_err(failed)?;
         let count = |at: usize| row.first().map_or(0, |row| row.get::<_, i64>(at));
+        if count(0) == 0 && !is_remembered(&client, resolved, request).await.map_err(failed)? {
+            there(request, resolved)?;
+        }
         return Ok(Deleted { rows: whole(count(0)), documents: whole(count(1)), dry_run: true });
     }
     let transaction = client.transaction().await.map_err(failed)?;
@@ -256,10 +260,11 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
     let (count, mut sources): (i64, Vec<String>) =
         rows.first().map_or((0, Vec::new()), |row| (row.get(0), row.get(1)));
     let documents = sources.len() as u64;
+    let mut forgotten = 0;
     if own.get(0) {
         // A document may be remembered although none of its rows was left.
         sources.extend(request.source.clone());
-        transaction
+        forgotten = transaction
             .execute(
                 "DELETE FROM howdah.sources WHERE collection = $1 AND source = ANY ($2)",
                 &[&resolved.name, &sources],
@@ -268,6 +273,9 @@ pub async fn delete(pools: &Pools, resolved: &Resolved, request: &DeleteRequest)
             .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
+    if count == 0 && forgotten == 0 {
+        there(request, resolved)?;
+    }
     Ok(Deleted { rows: whole(count), documents, dry_run: false })
 }
 
@@ -276,6 +284,46 @@ fn writable(resolved: &Resolved, facts: &TableFacts, instead: &str) -> Result<()
     Err(Problem::new(Kind::Usage, format!("collection `{}` is {relation}, and is only read", resolved.name))
         .detail(format!("`{}.{}` in database `{}`", resolved.schema, resolved.table, resolved.database))
         .hint(instead))
+}
+
+/// Whether ingest remembers the document that is to go, although none of its rows is there.
+async fn is_remembered(
+    client: &Lease,
+    resolved: &Resolved,
+    request: &DeleteRequest,
+) -> Result<bool, tokio_postgres::Error> {
+    let Some(source) = &request.source else { return Ok(false) };
+    let own = client.query_one("SELECT to_regclass('howdah.sources') IS NOT NULL", &[]).await?;
+    if !own.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let sql = "SELECT EXISTS (SELECT FROM howdah.sources WHERE collection = $1 AND source = $2)";
+    Ok(client.query_one(sql, &[&resolved.name, source]).await?.get(0))
+}
+
+/// Rows that were named and are not there. A filter that fits none has been answered.
+fn there(request: &DeleteRequest, resolved: &Resolved) -> Result<(), Problem> {
+    let name = &resolved.name;
+    match (&request.source, &request.ids) {
+        (Some(source), _) => {
+            Err(Problem::new(Kind::NotFound, format!("no document `{source}` in collection `{name}`")).hint(
+                format!("See which there are: `howdah search` shows the `source` of each row of `{name}`."),
+            ))
+        }
+        (None, Some(ids)) if !ids.is_empty() => {
+            let shown: Vec<String> = ids.iter().take(5).map(|id| format!("`{id}`")).collect();
+            let more = if ids.len() > shown.len() {
+                format!(" and {} more", ids.len() - shown.len())
+            } else {
+                String::new()
+            };
+            Err(Problem::new(
+                Kind::NotFound,
+                format!("no row of these ids in collection `{name}`: {}{more}", shown.join(", ")),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn which(
@@ -307,15 +355,23 @@ fn which(
             Ok(format!("t.{} = {}", quote_ident(column), params.bind(Param::Text(source.clone()))))
         }
         (None, None, Some(filter)) => {
-            if filter.as_object().is_some_and(serde_json::Map::is_empty) {
-                return Err(usage("an empty filter would delete every row")
-                    .hint("Say which rows; for all of them, `{\"id\": {\"exists\": true}}`."));
-            }
             let expr = filter::parse(filter, &Scope::new(resolved, id_type))?;
+            narrows(&expr)?;
             Ok(filter::condition(&expr, "t", params))
         }
         _ => Err(usage("which rows?").hint("Give exactly one of `ids`, `source` and `filter`.")),
     }
+}
+
+/// Refuses a filter that chooses no rows: one that holds for all of them, and one that tests nothing.
+fn narrows(expr: &filter::Expr) -> Result<(), Problem> {
+    let message = match expr.constant() {
+        Some(true) => "this filter holds for every row, and would delete them all",
+        Some(false) if !expr.has_tests() => "this filter tests nothing",
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Kind::Usage, message)
+        .hint("Say which rows; for all of them, `{\"id\": {\"exists\": true}}`."))
 }
 
 fn id_condition(ids: &[RowId], resolved: &Resolved, id_type: &str, params: &mut Params) -> String {

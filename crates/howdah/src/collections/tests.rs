@@ -111,6 +111,59 @@ async fn what_is_deleted_can_be_ingested_again() {
     facts::forget(&db.pools, &resolved);
 }
 
+/// Filters that hold for every row, whatever is in it, and those that test nothing.
+#[tokio::test]
+async fn a_filter_that_tests_nothing_deletes_nothing() {
+    let (db, _spec, resolved) = corpus().await;
+    let nothing = json!({"not": {}});
+    for filter in [
+        json!({}),
+        json!({"and": []}),
+        json!({"or": [{}]}),
+        json!({"or": []}),
+        json!({"not": {"not": {}}}),
+        json!({"not": {"or": []}}),
+        json!({"and": [{"or": [{"and": []}]}, {"not": nothing}]}),
+        json!({"or": [{"year": 2020}, {}]}),
+        json!({"year": {"not_in": []}}),
+        json!({"not": {"id": {"in": []}}}),
+    ] {
+        for dry_run in [true, false] {
+            let request = DeleteRequest { filter: Some(filter.clone()), dry_run, ..DeleteRequest::default() };
+            match delete(&db.pools, &resolved, &request).await {
+                Err(problem) => {
+                    assert_eq!(problem.kind, Kind::Usage, "{filter}");
+                    assert!(problem.hint.unwrap().contains("\"exists\": true"), "{filter}");
+                }
+                Ok(deleted) => panic!("{filter}: {deleted:?}"),
+            }
+        }
+    }
+    let request = DeleteRequest { filter: Some(json!({"id": {"in": []}})), ..DeleteRequest::default() };
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap().rows, 0);
+    let left = db.client().await.query_one("SELECT count(*) FROM docs", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 3);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let (db, _spec, resolved) = corpus().await;
+    for dry_run in [true, false] {
+        for request in
+            [json!({"source": "nope", "dry_run": dry_run}), json!({"ids": [77, 78], "dry_run": dry_run})]
+        {
+            let request: DeleteRequest = serde_json::from_value(request).unwrap();
+            let problem = delete(&db.pools, &resolved, &request).await.unwrap_err();
+            assert_eq!(problem.kind, Kind::NotFound, "{problem:?}");
+        }
+    }
+    // A document without rows is still remembered; forgetting it is something done.
+    db.client().await.batch_execute("DELETE FROM docs WHERE source = 'b.md'").await.unwrap();
+    let request = DeleteRequest { source: Some("b.md".into()), ..DeleteRequest::default() };
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap().rows, 0);
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap_err().kind, Kind::NotFound);
+}
+
 async fn remembered(db: &TestDatabase) -> Vec<String> {
     let sql = "SELECT collection || '/' || source FROM howdah.sources ORDER BY 1";
     db.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()

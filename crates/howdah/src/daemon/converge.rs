@@ -78,6 +78,9 @@ pub async fn documents(
         for bad in &done.bad_records {
             report.tell(Event::LeftOut { place: bad.place(), reason: bad.reason.clone() });
         }
+        for note in &done.notes {
+            report.tell(Event::Note { text: note.clone() });
+        }
         loaded += done.documents;
         more += done.bad - done.bad_records.len() as u64;
         left_out.extend(done.bad_records);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use howdah_plan::problem::{DoNow, Kind, Problem};
+use howdah_plan::search::request::RowId;
 use howdah_plan::spec::resolve::resolve;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,34 +32,36 @@ pub struct Ingest {
     /// The collection.
     pub collection: String,
     /// The documents, 1 to 10000.
-    #[schemars(length(min = 1, max = 10000))]
-    pub documents: Vec<Document>,
-    /// Whether documents that cannot be taken in are counted and left out. Without it the first one ends the request.
+    #[schemars(length(min = 1, max = 10000), with = "Vec<Document>")]
+    pub documents: Vec<Value>,
+    /// Whether documents that cannot be taken in are counted, listed by their index and left out. Without it the first one
+    /// ends the request.
     #[serde(default)]
     pub skip_bad: bool,
 }
 
-/// A document. One with a `source` that is there already replaces it; an unchanged one writes nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A document: the same record that a line of JSON Lines is. One with a name that is there already replaces it; an unchanged
+/// one writes nothing. Keys that are not named here are the collection's declared fields, and else metadata.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // It is read by `knowledge::read`; this says its shape to people and programs.
 pub struct Document {
-    /// What tells it from others: a path, an address, an id.
-    #[schemars(length(min = 1, max = 2000), regex(pattern = r"^[^\u0000]+$"))]
-    pub source: String,
+    /// What tells it from others: a path, an address. Without it and `id` its name is made of its content.
+    #[schemars(length(max = 2000), regex(pattern = r"^[^\u0000]*$"))]
+    source: Option<String>,
+    /// Its own name, or its name within `source`.
+    #[schemars(with = "Option<RowId>")]
+    id: Option<RowId>,
     /// Its text. Long texts are cut into chunks.
-    #[schemars(length(min = 1), regex(pattern = r"[^\s\u0000]"))]
-    pub content: String,
+    content: Option<String>,
+    /// Its text, where there is no `content`.
+    text: Option<String>,
     /// Its title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[^\u0000]*$"))]
-    pub title: Option<String>,
-    /// What is known besides; declared fields are taken from here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    title: Option<String>,
+    /// What is known besides; declared fields are looked for here too.
+    metadata: Option<Map<String, Value>>,
     /// A ready-made vector, for collections whose callers embed themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16000))]
-    pub embedding: Option<Vec<f32>>,
+    embedding: Option<Vec<f32>>,
 }
 
 impl Context {
@@ -102,12 +105,7 @@ async fn ingest(context: Arc<Context>, call: Call, input: Ingest) -> Result<Inge
             .hint("Send them in several requests, or use `howdah ingest` for files."));
     }
     let many = input.documents.len();
-    let records = input
-        .documents
-        .into_iter()
-        .map(|document| serde_json::to_value(document).unwrap_or_default())
-        .collect();
-    let inputs = vec![Input::Records("documents".into(), records)];
+    let inputs = vec![Input::Records("documents".into(), input.documents)];
     let skip_bad = input.skip_bad;
     let stop = call.cancel.child_token();
     let change = |request: &mut IngestRequest| {

@@ -1,7 +1,7 @@
 //! Which vector index does each collection get, and what is checked of an adopted one?
 
 use super::live::{Index, Table};
-use super::wanted::WantedIndex;
+use super::wanted::{WantedIndex, adopted_text_index};
 use super::work::Work;
 use super::{adopt, index, table, vector};
 use crate::service::Purpose;
@@ -96,6 +96,11 @@ pub(super) fn adopt(work: &mut Work, sharing: &[&Resolved]) {
             work.note(Some(&adopted.database), note);
         }
         row_security(work, adopted, live);
+        if let Some(index) = text_index(work, adopted, live)
+            && !wanted.iter().any(|other| other.name == index.name)
+        {
+            wanted.push(index);
+        }
         if !live.relation.indexable() || embedding.dimensions.is_none() {
             continue;
         }
@@ -152,4 +157,32 @@ fn row_security(work: &mut Work, adopted: &Resolved, live: &Table) {
         roles.join(", ")
     );
     work.note(Some(&adopted.database), note);
+}
+
+/// The index on the words of an adopted table, where it is declared and none there does the same; where it is not declared,
+/// that a search by words reads every row is said.
+fn text_index(work: &mut Work, adopted: &Resolved, live: &Table) -> Option<WantedIndex> {
+    if !live.relation.indexable() {
+        return None;
+    }
+    let index = adopted_text_index(adopted)?;
+    let same = |there: &Index| there.valid && there.name != index.name && index::fits(&index, there);
+    if live.indexes.iter().any(same) && !live.indexes.iter().any(|there| there.name == index.name) {
+        return None;
+    }
+    if !adopted.text_index && live.has_rows {
+        work.note(
+            Some(&adopted.database),
+            format!(
+                "a search of collection `{}` by words reads every row of `{}.{}`: no index is on {}; `text_index = true` \
+                 below `[collections.{}.adopt]` has one built, concurrently",
+                adopted.name,
+                adopted.schema,
+                adopted.table,
+                index.expression.as_deref().unwrap_or_default(),
+                adopted.name
+            ),
+        );
+    }
+    adopted.text_index.then_some(index)
 }

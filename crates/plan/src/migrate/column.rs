@@ -77,7 +77,11 @@ fn alter_generated(
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
-        format!("column `{}` is generated otherwise than declared{}", column.name, rewritten(live)),
+        format!(
+            "column `{}` is generated otherwise than declared, and its indexes are built again{}",
+            column.name,
+            rewritten(live)
+        ),
     )
     .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&column.name)))
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))

@@ -8,7 +8,7 @@ use super::memory::{forget, remember};
 use super::ownership::owner;
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
-use super::types::{cast_of, same_condition, unquote};
+use super::types::{cast_of, normal_expression, same_condition, unquote};
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
@@ -125,11 +125,14 @@ pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
 
 /// The same, whichever rows the index covers.
 pub(super) fn serves(wanted: &WantedIndex, there: &Index) -> bool {
-    let columns = match &wanted.cast {
-        Some(cast) => wanted.columns.first().is_some_and(|column| {
+    let columns = match (&wanted.cast, &wanted.expression) {
+        (_, Some(expression)) => {
+            matches!(there.columns.as_slice(), [only] if same_expression(expression, only))
+        }
+        (Some(cast), None) => wanted.columns.first().is_some_and(|column| {
             there.columns.len() == 1 && cast_of(&there.columns[0]) == Some((column.clone(), cast.clone()))
         }),
-        None => there.columns.iter().map(|column| unquote(column)).eq(wanted.columns.iter().cloned()),
+        (None, None) => there.columns.iter().map(|column| unquote(column)).eq(wanted.columns.iter().cloned()),
     };
     let opclass = match &wanted.opclass {
         Some(opclass) => there.opclasses.first() == Some(opclass),
@@ -140,6 +143,15 @@ pub(super) fn serves(wanted: &WantedIndex, there: &Index) -> bool {
         && columns
         && opclass
         && options(wanted, there)
+}
+
+/// Whether two expressions differ in casts, quotes and parentheses only.
+fn same_expression(wanted: &str, there: &str) -> bool {
+    let bare = |text: &str| {
+        let normal = normal_expression(text);
+        normal.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '(' | ')')).collect::<String>()
+    };
+    bare(wanted) == bare(there)
 }
 
 /// Whether the options have the same effect. Undeclared lists are whatever they were built with.

@@ -20,6 +20,7 @@ mod build_memory;
 mod claims;
 mod collection;
 mod column;
+mod fill;
 mod grant;
 mod imagined;
 mod index;

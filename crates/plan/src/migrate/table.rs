@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::column;
+use super::fill;
 use super::live::{Inside, Table};
 use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
@@ -94,6 +95,9 @@ pub(super) fn alter(work: &mut Work, table: &WantedTable, live: &Table, inside: 
         match live.columns.iter().find(|there| there.name == column.name) {
             Some(there) if !taken.columns.contains(&column.name) => {
                 column::alter(work, table, live, inside, column, there, &mut taken);
+                if fill::is_left(inside, table, column) {
+                    fill::fill(work, table, column);
+                }
             }
             _ => {
                 if !add_column(work, table, live, column) {
@@ -230,17 +234,20 @@ fn add_column(work: &mut Work, table: &WantedTable, live: &Table, column: &Wante
     }
     let rewrite = if column.generated.is_some() || column.identity { rewritten(live) } else { String::new() };
     let name = column_name(table, &column.name);
+    let fills = fill::is_wanted(work, table, live, column);
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
         format!("column `{}` is declared and not there{rewrite}", column.name),
     )
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))
-    .sql(remember(work.who(), "column", &name, ""));
+    .sql(remember(work.who(), "column", &name, if fills { fill::UNFILLED } else { "" }));
     if let Some(expression) = column.expression() {
         step = step.sql(remember(work.who(), "default", &name, expression));
     }
-    work.in_database(&table.database, step);
+    if work.in_database(&table.database, step) && fills {
+        fill::fill(work, table, column);
+    }
     true
 }
 

@@ -4,7 +4,8 @@
 //! comparison knows only one kind of table. Adopted tables are not here: only their vector index is Howdah's.
 
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::{Resolved, quote_ident, quote_literal, resolve, split_table};
+use crate::search::text;
+use crate::spec::resolve::{Resolved, quote_ident, resolve, split_table};
 use crate::spec::{IdType, Spec, Table};
 
 /// A table as it should be.
@@ -95,6 +96,8 @@ pub(super) struct WantedIndex {
     pub(super) columns: Vec<String>,
     /// Type that the (only) column is cast to, where the index is on the cast.
     pub(super) cast: Option<String>,
+    /// What it is on instead of columns.
+    pub(super) expression: Option<String>,
     /// Operator class of the (only) column, where it is not the default one.
     pub(super) opclass: Option<String>,
     /// Options to build it with.
@@ -114,6 +117,7 @@ impl WantedIndex {
             unique: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
             cast: None,
+            expression: None,
             opclass: None,
             options: Vec::new(),
             predicate: None,
@@ -124,7 +128,8 @@ impl WantedIndex {
 
     /// The statement that builds it as `name` on the quoted `table`.
     pub(super) fn create(&self, name: &str, table: &str, concurrently: bool) -> String {
-        let columns: Vec<String> = self
+        let expression = self.expression.iter().map(|expression| format!("({expression})"));
+        let columns = self
             .columns
             .iter()
             .map(|column| match &self.cast {
@@ -134,8 +139,8 @@ impl WantedIndex {
             .map(|column| match &self.opclass {
                 Some(opclass) => format!("{column} {opclass}"),
                 None => column,
-            })
-            .collect();
+            });
+        let columns: Vec<String> = columns.chain(expression).collect();
         let options: Vec<String> =
             self.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let mut sql = format!(
@@ -256,11 +261,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
     };
     id.identity = id_type == IdType::Bigint;
     let mut tsv = WantedColumn::new("tsv", "tsvector");
-    let language = quote_literal(&resolved.language);
-    tsv.generated = Some(format!(
-        "setweight(to_tsvector({language}::regconfig, coalesce(title, '')), 'A') || \
-         setweight(to_tsvector({language}::regconfig, content), 'B')"
-    ));
+    tsv.generated = Some(text::own_document(&resolved.language));
     let mut columns = vec![
         id,
         WantedColumn::new("source", "text").not_null(),
@@ -305,6 +306,15 @@ fn own_indexes(resolved: &Resolved) -> Vec<WantedIndex> {
         WantedIndex::new(format!("{table}_{name}_idx"), "btree", &[name], "filters on the field read it")
     });
     [tsv, metadata].into_iter().chain(fields).collect()
+}
+
+/// The index on the words of an adopted table.
+pub(super) fn adopted_text_index(resolved: &Resolved) -> Option<WantedIndex> {
+    let content = resolved.columns.content.as_deref()?;
+    let name = format!("{}_{content}_words_idx", resolved.table);
+    let mut index = WantedIndex::new(name, "gin", &[], "a search by words reads it instead of every row");
+    index.expression = Some(text::plain_document(&resolved.language, &quote_ident(content)));
+    Some(index)
 }
 
 /// Whether B-tree can order the type.

@@ -334,6 +334,15 @@ impl LegRows {
     }
 }
 
+/// The end of a hybrid list that was read page by page: it holds the candidates of either leg, of which there may be more.
+pub fn candidates_end(limit: u32, returned: usize, legs: &[LegRows]) -> Option<(bool, String)> {
+    let more = returned < limit as usize && legs.iter().any(|leg| leg.found >= leg.wanted);
+    more.then(|| {
+        let why = "the list of a hybrid search ends with the candidates of its legs, and there are more rows";
+        (false, format!("{returned} of {limit} rows: {why}; ask for more `candidates`"))
+    })
+}
+
 /// Whether an answer is whole, and why.
 ///
 /// `returned` are the rows after threshold and offset; `legs` what each leg gave. An index leg that is not whole has to be

@@ -311,6 +311,7 @@ fn embedders() -> impl Strategy<Value = IndexMap<String, Embedder>> {
         dimensions: Some(384),
         batch: None,
         timeout_seconds: None,
+        max_characters: None,
     };
     let kinds = select(vec![EmbedderKind::Openai, EmbedderKind::Ollama, EmbedderKind::Tei]);
     let remote = (kinds, 1u32..4_500, option::of(1u32..128), option::of(1u64..120), maybe("PROVIDER_KEY"))
@@ -323,6 +324,7 @@ fn embedders() -> impl Strategy<Value = IndexMap<String, Embedder>> {
             dimensions: Some(dimensions),
             batch,
             timeout_seconds,
+            max_characters: batch.map(|batch| 200 + batch),
         });
     named(&["local", "remote"], 0, prop_oneof![Just(local), remote])
 }

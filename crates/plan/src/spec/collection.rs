@@ -37,6 +37,11 @@ pub struct Embedder {
     #[serde(default)]
     #[schemars(range(min = 1, max = 3600), example = 30)]
     pub timeout_seconds: Option<u64>,
+    /// Longest text it takes, in characters: a longer chunk is cut. When absent 8000, or eight for each of a chunk's
+    /// `max_tokens` where that is more.
+    #[serde(default)]
+    #[schemars(range(min = 200, max = 1_000_000), example = 8000)]
+    pub max_characters: Option<u32>,
 }
 
 /// How an embedder is spoken to.
@@ -151,6 +156,10 @@ pub struct Adopt {
     #[serde(default)]
     #[schemars(example = serde_json::json!({"tenant": 7}))]
     pub filter: IndexMap<String, FixedValue>,
+    /// Whether Howdah builds a GIN index on the words of `content`, concurrently, where the table has none: without one a
+    /// search by words reads every row.
+    #[serde(default)]
+    pub text_index: bool,
 }
 
 /// What a fixed filter compares a column with.

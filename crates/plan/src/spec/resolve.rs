@@ -40,6 +40,8 @@ pub struct Resolved {
     pub storage_reason: String,
     /// Text search configuration.
     pub language: String,
+    /// Whether an adopted table gets an index on its words.
+    pub text_index: bool,
     /// Typed filter columns: name and SQL type.
     pub fields: Vec<(String, String)>,
     /// The vector index.
@@ -252,6 +254,7 @@ pub fn resolve(spec: &Spec, name: &str) -> Result<Resolved, Problem> {
         storage,
         storage_reason,
         language: collection.language.clone(),
+        text_index: collection.adopt.as_ref().is_some_and(|adopt| adopt.text_index),
         fields: collection.fields.iter().map(|(name, kind)| (name.clone(), kind.clone())).collect(),
         index: collection.index.clone(),
     })

@@ -7,6 +7,7 @@ mod adopted_shapes;
 mod broken_off;
 mod converge;
 mod drift;
+mod fill;
 mod internal_schema;
 mod own_index;
 mod ownership;

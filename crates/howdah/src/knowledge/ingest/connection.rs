@@ -89,6 +89,17 @@ impl Connection {
         }
     }
 
+    /// Takes back what was begun, and begins anew.
+    pub async fn begin_again(&self) -> Result<(), Error> {
+        match self {
+            Connection::Own(own) => own.batch_execute("ROLLBACK; BEGIN").await,
+            // It is held already.
+            Connection::Lent(lease) => {
+                lease.batch_execute("ROLLBACK; BEGIN; SET LOCAL lock_timeout = '60s'").await
+            }
+        }
+    }
+
     /// Commits what was begun.
     pub async fn commit(&self) -> Result<(), Error> {
         match self {

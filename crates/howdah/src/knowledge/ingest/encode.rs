@@ -121,5 +121,5 @@ pub(super) fn source(copy: &mut Copy, collection: &str, change: &Change) {
     copy.bytes(Some(change.source.as_bytes()));
     copy.bytes(Some(&change.hash));
     copy.bytes(Some(&change.rows.to_be_bytes()));
-    copy.bytes(Some(change.origin.as_deref().unwrap_or_default().as_bytes()));
+    copy.bytes(Some(change.file.as_deref().unwrap_or_default().as_bytes()));
 }

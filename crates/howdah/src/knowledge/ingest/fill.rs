@@ -1,16 +1,19 @@
 //! Filling in the vectors of what is new, and encoding it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::direction::comparable;
+use howdah_plan::spec::{Metric, Storage};
 
 use super::connection::Connection;
 use super::job::{Feed, Job, PACE, Planned, Queue, blocking};
 use super::plan::{Change, Row};
 use super::write::{self, Batch, Names};
 use crate::knowledge::chunk::embedded_text;
+use crate::knowledge::read::BadRecord;
 use howdah_embed::{Embedder, Purpose};
 
 /// Fewest texts that a slow embedder is asked for at once.
@@ -42,7 +45,8 @@ pub(super) async fn fill_batch(
     queue: &Queue<Batch>,
 ) -> bool {
     let Planned { names, changes, tally } = planned;
-    let mut filling = Filling { job, client, queue, names, changes: changes.into(), tally, handed: 0 };
+    let (changes, refused) = (changes.into(), HashMap::new());
+    let mut filling = Filling { job, client, queue, names, changes, refused, tally, handed: 0 };
     let outcome = match &job.embedder {
         Some(_) if job.request.dry_run => {
             filling.tally.embedded = filling.missing().len() as u64;
@@ -77,6 +81,8 @@ struct Filling<'a> {
     queue: &'a Queue<Batch>,
     names: Names,
     changes: VecDeque<Change>,
+    /// Why the embedder refuses a text of these changes: they are left out as a whole.
+    refused: HashMap<usize, BadRecord>,
     tally: write::Tally,
     /// Changes that are handed on already.
     handed: usize,
@@ -147,13 +153,30 @@ impl Filling<'_> {
         Ok(true)
     }
 
+    /// Embeds some rows. A document with a text that the embedder refuses is a bad record.
     async fn embed_part(&mut self, embedder: &Embedder, part: &[(usize, usize)]) -> Result<(), Problem> {
-        let mut texts = Vec::with_capacity(part.len());
-        for place in part {
-            texts.extend(self.row(*place).map(|row| text_of(row)));
+        let (mut places, mut texts) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+        for place in part.iter().filter(|(at, _)| !self.refused.contains_key(at)).copied().collect::<Vec<_>>()
+        {
+            if let Some(row) = self.row(place) {
+                texts.push(text_of(row));
+                places.push(place);
+            }
         }
-        let vectors = embedder.embed(&texts, Purpose::Document).await?;
-        for (place, vector) in part.iter().zip(vectors) {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let answers = embedder.embed_each(&texts, Purpose::Document).await?;
+        let scripts = texts.iter().filter_map(|text| embedder.unknown_script(text));
+        scripts.for_each(|script| self.job.tally.unknown(script));
+        for (place, answer) in places.iter().zip(answers) {
+            let vector = match answer {
+                Ok(vector) => vector,
+                Err(problem) => {
+                    self.refuse(*place, problem)?;
+                    continue;
+                }
+            };
             let shape = Arc::clone(&self.job.shape);
             let Some(row) = self.row(*place) else { continue };
             shape.check_vector(&vector).map_err(|reason| {
@@ -164,8 +187,20 @@ impl Filling<'_> {
                 .detail(format!("{reason}; text: {:.80}", row.content))
             })?;
             row.embedding = Some(vector);
+            self.tally.embedded += 1;
         }
-        self.tally.embedded += part.len() as u64;
+        Ok(())
+    }
+
+    /// The embedder does not take a chunk of a document: it is left out, or ends the ingest.
+    fn refuse(&mut self, (at, number): (usize, usize), problem: Problem) -> Result<(), Problem> {
+        let goes_on = self.job.request.goes_on();
+        let Some(change) = self.changes.get_mut(at - self.handed) else { return Err(problem) };
+        let bad = refused_text(change, number, problem);
+        if !goes_on {
+            return Err(bad.problem());
+        }
+        self.refused.entry(at).or_insert(bad);
         Ok(())
     }
 
@@ -211,14 +246,50 @@ impl Filling<'_> {
 
     /// Encodes and hands on so many changes. Says whether somebody took them.
     async fn hand_on(&mut self, ready: usize) -> bool {
+        let mut changes: Vec<Change> = Vec::with_capacity(ready);
+        for (at, mut change) in (self.handed..).zip(self.changes.drain(..ready)) {
+            match self.refused.remove(&at) {
+                Some(bad) => {
+                    self.tally.bytes += change.bytes;
+                    self.job.tally.bad(bad);
+                }
+                None => {
+                    compare(self.job, &mut change);
+                    changes.push(change);
+                }
+            }
+        }
         self.handed += ready;
-        let changes: Vec<Change> = self.changes.drain(..ready).collect();
         let (names, tally) = (std::mem::take(&mut self.names), std::mem::take(&mut self.tally));
         let job = Arc::clone(self.job);
-        let batch = blocking(move || Batch::encode(&job.target, names, changes, tally)).await;
+        let batch = blocking(move || Batch::new(&job.target, names, changes, tally)).await;
         let failed = batch.is_err();
         self.queue.send(batch).await.is_ok() && !failed
     }
+}
+
+/// Brings vectors whose length overflows or vanishes to length one, where it is their direction that is compared.
+fn compare(job: &Job, change: &mut Change) {
+    if job.shape.metric == Metric::Cosine {
+        let storage = if job.target.half { Storage::Halfvec } else { Storage::Vector };
+        let vectors = change.written().filter_map(|row| row.embedding.as_mut());
+        vectors.for_each(|vector| comparable(vector, storage));
+    }
+}
+
+/// Why the embedder does not take a written row of a document.
+fn refused_text(change: &mut Change, number: usize, problem: Problem) -> BadRecord {
+    let (chunk, content) =
+        change.written_row(number).map_or((0, ""), |row| (row.chunk, row.content.as_str()));
+    let (characters, begin) = (content.chars().count(), format!("{:.60}", content.trim_start()));
+    let detail = problem.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let reason = format!(
+        "{}{detail}: chunk {} of `{}`, {characters} characters, which begins `{begin}`",
+        problem.message,
+        chunk + 1,
+        change.source,
+    );
+    change.place.bad(reason)
 }
 
 fn text_of(row: &Row) -> String {

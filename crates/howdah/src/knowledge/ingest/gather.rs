@@ -20,6 +20,8 @@ const TEXT_BYTES: u64 = 64 << 10;
 const READY_BYTES: u64 = 16 << 20;
 /// The first batch has this part of the rows of others.
 const FIRST_PART: usize = 8;
+/// Stack of a thread that reads: what converts HTML goes down as deep as it is nested.
+pub(super) const STACK: usize = 16 << 20;
 /// Documents of standard input that are read ahead.
 const AHEAD: usize = 64;
 
@@ -67,8 +69,10 @@ pub(super) fn read(job: &Arc<Job>, queue: &Queue<Read>) {
     let (send, items) = sync_channel(AHEAD);
     let reading = Arc::clone(job);
     // It may wait for ever, and then it ends with the program.
-    let started =
-        std::thread::Builder::new().name("howdah-stdin".into()).spawn(move || pull(&reading, &send));
+    let started = std::thread::Builder::new()
+        .name("howdah-stdin".into())
+        .stack_size(STACK)
+        .spawn(move || pull(&reading, &send));
     if let Err(e) = started {
         let problem = Problem::new(Kind::Machine, "cannot start a thread").detail(e.to_string());
         let _ = queue.blocking_send(Err(problem));
@@ -78,10 +82,11 @@ pub(super) fn read(job: &Arc<Job>, queue: &Queue<Read>) {
 }
 
 fn reader(job: &Job) -> Reader {
-    let IngestRequest { inputs, format, limits, selection, .. } = job.request.clone();
+    let IngestRequest { inputs, format, encoding, limits, selection, .. } = job.request.clone();
     Reader::new(inputs, format, limits, Arc::clone(&job.shape))
         .named(job.request.naming())
         .selecting(selection)
+        .encoded_in(encoding)
 }
 
 fn step(reader: &mut Reader) -> Next {
@@ -142,6 +147,10 @@ fn gather(job: &Job, queue: &Queue<Read>, mut next: impl FnMut(Option<Duration>)
                             begun = Instant::now();
                         }
                         batch.add(document, origin);
+                    }
+                    Err(Refusal::Empty(found)) => {
+                        batch.seen.unread(origin.as_ref());
+                        job.tally.empty(&found);
                     }
                     Err(Refusal::Bad(bad)) if goes_on => {
                         batch.seen.unread(origin.as_ref());

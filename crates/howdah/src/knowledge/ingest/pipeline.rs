@@ -9,16 +9,17 @@ use tokio::sync::mpsc;
 
 use super::connection::Connection;
 use super::fill::{fill, fill_batch};
-use super::gather::{Read, read};
+use super::gather::{Read, STACK, read};
 use super::job::{Feed, Job, Planned, Queue, Taken, blocking};
-use super::older::Older;
+use super::older::{Older, Renames};
 use super::plan::Change;
 use super::prune;
 use super::request::SMALL;
 use super::rows::rows;
 use super::writable::Role;
 use super::write::{self, Batch, Names, Writer};
-use crate::knowledge::read::{BadRecord, Document, Input};
+use crate::knowledge::chunk::needs_characters;
+use crate::knowledge::read::{BadRecord, Body, Document, Input};
 use crate::observe::progress::Event;
 use howdah_postgres::problem::from_pg;
 
@@ -38,6 +39,7 @@ pub(super) async fn run(
     let reader = Arc::clone(&job);
     std::thread::Builder::new()
         .name("howdah-read".into())
+        .stack_size(STACK)
         .spawn(move || read(&reader, &read_queue))
         .map_err(|e| Problem::new(Kind::Machine, "cannot start a thread").detail(e.to_string()))?;
     let (_, (), written) = tokio::join!(
@@ -68,8 +70,8 @@ pub(super) async fn run_small(job: Arc<Job>, connection: Connection) -> Result<(
         };
         let writing = async {
             while let Some(batch) = filled.recv().await {
-                let batch = batch?;
-                write_one(&job, &mut writer, &batch, &mut remembered).await?;
+                let mut batch = batch?;
+                write_one(&job, &mut writer, &mut batch, &mut remembered).await?;
                 writer.commit().await?;
                 told(&job, &batch);
             }
@@ -150,7 +152,8 @@ async fn plan_batch(
         tally.renamed = written.renames.old.len() as u64;
     }
     let mut fresh = Vec::new();
-    for (document, origin) in documents {
+    for (mut document, origin) in documents {
+        cut_anew(&mut document);
         match known.remove(&document.source) {
             Some((hash, from)) if hash == document.hash => {
                 tally.unchanged += 1;
@@ -161,6 +164,7 @@ async fn plan_batch(
                     written.sources.push(document.source);
                 }
             }
+            None if document.is_empty() => {}
             was => fresh.push((document, origin, was.map(|(hash, _)| hash))),
         }
     }
@@ -168,13 +172,14 @@ async fn plan_batch(
         return Ok(Planned { names: written, changes: Vec::new(), tally });
     }
     let sources: Vec<&str> = fresh.iter().map(|(document, ..)| document.source.as_str()).collect();
-    let mut there = rows_there(job, client, &sources).await?;
+    let mut there = rows_there(job, client, &sources, &written).await?;
     let job = Arc::clone(job);
     let work = move || {
-        let change = |(document, origin, was): (Document, Option<Arc<str>>, Option<Vec<u8>>)| {
+        let change = |(document, file, was): (Document, Option<Arc<str>>, Option<Vec<u8>>)| {
             let there = there.remove(&document.source).unwrap_or_default();
-            let (source, hash, bytes) = (document.source.clone(), document.hash, document.bytes);
-            Change { source, origin, bytes, hash, was, ..Change::between(&there, rows(&job, document)) }
+            let (source, place) = (document.source.clone(), document.origin());
+            let (hash, bytes) = (document.hash, document.bytes);
+            Change { source, file, place, bytes, hash, was, ..Change::between(&there, rows(&job, document)) }
         };
         fresh.into_iter().map(change).collect()
     };
@@ -196,9 +201,16 @@ async fn known(job: &Job, client: &Connection, sources: &[&str]) -> Result<Known
 
 type There = HashMap<String, Vec<(i32, Vec<u8>)>>;
 
-/// The rows of these documents that are in: place and hash.
-async fn rows_there(job: &Job, client: &Connection, sources: &[&str]) -> Result<There, Problem> {
+/// The rows of these documents that are in: place and hash. Those that get their names by this batch have older ones still.
+async fn rows_there(
+    job: &Job,
+    client: &Connection,
+    sources: &[&str],
+    written: &Names,
+) -> Result<There, Problem> {
     let target = &job.target;
+    let Renames { old, new, .. } = &written.renames;
+    let sources: Vec<&str> = sources.iter().copied().chain(old.iter().map(String::as_str)).collect();
     let sql = format!(
         "SELECT {source}::text, {chunk}::integer, coalesce({hash}, '') FROM {table} WHERE {source} = ANY($1)",
         source = target.column(Role::Source),
@@ -214,7 +226,24 @@ async fn rows_there(job: &Job, client: &Connection, sources: &[&str]) -> Result<
     for row in rows {
         there.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
+    let moved: Vec<_> =
+        old.iter().zip(new).filter_map(|(old, new)| Some((new.clone(), there.remove(old)?))).collect();
+    there.extend(moved);
     Ok(there)
+}
+
+/// A text that was cut by its spaces alone, and has to be cut by its characters, counts as changed once.
+fn cut_anew(document: &mut Document) {
+    use sha2::{Digest, Sha256};
+    let text = match &document.body {
+        Body::Text { text, .. } => text,
+        Body::Record(record) if record.embedding.is_none() => &record.content,
+        Body::Record(_) | Body::Rows(_) => return,
+    };
+    if needs_characters(text) {
+        document.hash =
+            Sha256::new().chain_update(document.hash).chain_update(b"by characters").finalize().into();
+    }
 }
 
 /// Names that came already in this run.
@@ -251,7 +280,7 @@ impl SeenNames {
                         "a second document named `{}`; give each an `id` of its own",
                         document.source
                     );
-                    let bad = BadRecord::new(&document.file, document.line, reason);
+                    let bad = document.origin().bad(reason);
                     if !job.request.goes_on() {
                         return Err(bad.problem());
                     }
@@ -289,8 +318,8 @@ async fn write(job: &Job, clients: Vec<Connection>, mut feed: Feed<Batch>) -> Re
             Ok(())
         };
         let write = async {
-            let Some(batch) = feed.recv().await.transpose()? else { return Ok(None) };
-            write_one(job, &mut next, &batch, &mut remembered).await?;
+            let Some(mut batch) = feed.recv().await.transpose()? else { return Ok(None) };
+            write_one(job, &mut next, &mut batch, &mut remembered).await?;
             Ok(Some(batch))
         };
         let (committed, written): (Result<(), Problem>, _) = tokio::join!(commit, write);
@@ -308,17 +337,30 @@ async fn write(job: &Job, clients: Vec<Connection>, mut feed: Feed<Batch>) -> Re
     }
 }
 
-/// Writes a batch, unless it is only to be counted.
+/// Writes a batch, unless it is only to be counted. What PostgreSQL refuses of it is a bad record, and counted as such.
 async fn write_one(
     job: &Job,
     writer: &mut Writer,
-    batch: &Batch,
+    batch: &mut Batch,
     remembered: &mut bool,
 ) -> Result<(), Problem> {
     if job.request.dry_run {
         return Ok(());
     }
-    writer.write(batch, !*remembered).await?;
+    match writer.write(batch, !*remembered).await {
+        Ok(()) => {}
+        Err(refused) if refused.of_data => {
+            let refuse = |bad: BadRecord| {
+                if !job.request.goes_on() {
+                    return Err(bad.problem());
+                }
+                job.tally.bad(bad);
+                Ok(())
+            };
+            batch.tally = writer.write_apart(batch, !*remembered, refuse).await?;
+        }
+        Err(refused) => return Err(refused.problem),
+    }
     *remembered |= !batch.is_empty();
     Ok(())
 }

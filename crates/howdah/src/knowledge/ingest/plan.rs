@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::knowledge::read::Origin;
+
 /// SHA-256 of a chunk or a document.
 pub(super) type Hash = [u8; 32];
 
@@ -27,8 +29,10 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Change {
     pub source: String,
-    /// The file it came from; none for what came from no file.
-    pub origin: Option<Arc<str>>,
+    /// The file it came from, as its name in `howdah.sources`; none for what came from no file.
+    pub file: Option<Arc<str>>,
+    /// Where it stands, for messages.
+    pub place: Origin,
     /// Bytes read for it.
     pub bytes: u64,
     /// Hash of the document as it is now.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use encoding_rs::Encoding;
 use howdah_plan::removal::Limit;
 use howdah_plan::spec::{Chunking, Collection};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct IngestRequest {
     pub selection: Selection,
     /// Format of every input; told from the file name when absent (JSON Lines for standard input).
     pub format: Option<Format>,
+    /// Encoding of texts without a byte order mark; UTF-8 when absent.
+    pub encoding: Option<&'static Encoding>,
     /// Whether bad records are counted and skipped. Without it the first one ends the ingest of a file; a directory is
     /// read to its end.
     pub skip_bad: bool,
@@ -56,6 +59,7 @@ impl IngestRequest {
             declared: collection.documents.clone(),
             selection: Selection::default(),
             format: None,
+            encoding: None,
             skip_bad: false,
             prune: false,
             // What is no limit is refused where declarations are read.

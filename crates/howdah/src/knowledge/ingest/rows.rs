@@ -1,7 +1,8 @@
 //! Which rows does a document become?
 
 use crate::knowledge::chunk::{Cut, Piece};
-use crate::knowledge::read::{Body, Document, Markup, Record};
+use crate::knowledge::read::json::Json;
+use crate::knowledge::read::{Body, Document, Markup, Record, Values};
 
 use super::job::Job;
 use super::plan::Row;
@@ -22,14 +23,11 @@ pub(super) fn rows(job: &Job, document: Document) -> Vec<Row> {
             };
             (0..).zip(pieces).map(record).collect()
         }
-        Body::Text { markup, title, text } => {
+        Body::Text { markup, title, text, metadata, fields } => {
             let pieces = cut(job, |cut| cut.pieces(markup, title.as_deref(), &text));
-            let fields = vec![None; job.target.fields.len()];
             let record = |(number, (title, content))| {
-                (
-                    number,
-                    Record { title, content, metadata: "{}".into(), fields: fields.clone(), embedding: None },
-                )
+                let (metadata, fields) = (metadata.clone(), fields.clone());
+                (number, Record { title, content, metadata, fields, embedding: None })
             };
             (0..).zip(pieces).map(record).collect()
         }
@@ -47,6 +45,10 @@ fn cut(job: &Job, pieces: impl FnOnce(&Cut<'_>) -> Vec<Piece>) -> Vec<(Option<St
         max_tokens: chunking.max_tokens as usize,
         overlap: chunking.overlap as usize,
         reads: job.target.facts.as_ref().and_then(|facts| facts.max_tokens),
+        max_characters: match &job.embedder {
+            Some(embedder) => embedder.max_characters(chunking.max_tokens as usize),
+            None => howdah_embed::default_characters(chunking.max_tokens as usize),
+        },
         count: &count,
     };
     pieces(&cut).into_iter().map(|piece| (piece.title, piece.content)).collect()
@@ -66,10 +68,10 @@ fn row(job: &Job, context: &[u8; 32], number: u32, record: Record) -> Row {
 
 /// An adopted table has no column for the title; its metadata has room.
 fn with_title(metadata: String, title: String) -> String {
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&metadata) {
-        Ok(mut map) => {
-            map.entry("title").or_insert(title.into());
-            serde_json::Value::Object(map).to_string()
+    match serde_json::from_str::<Values>(&metadata) {
+        Ok(mut values) => {
+            values.entry("title".to_owned()).or_insert(Json::text(&title));
+            serde_json::to_string(&values).unwrap_or(metadata)
         }
         Err(_) => metadata,
     }

@@ -14,6 +14,9 @@ use crate::observe::progress::{Event, Progress};
 /// Rates are taken over so long.
 const WINDOW: Duration = Duration::from_secs(20);
 
+/// Empty files that are named; more are only counted.
+const EMPTY_LISTED: u64 = 10;
+
 /// The counts of one ingest.
 pub(super) struct Tally {
     start: Instant,
@@ -24,6 +27,10 @@ pub(super) struct Tally {
 
 struct State {
     report: IngestReport,
+    /// Files with nothing in them.
+    empty: u64,
+    /// Texts that the model does not know enough of, by script.
+    unknown: BTreeMap<&'static str, u64>,
     samples: VecDeque<(Instant, u64, u64, u64)>,
     /// Suffixes that say no format, and how many files have them.
     suffixes: BTreeMap<String, u64>,
@@ -39,7 +46,13 @@ impl Tally {
             start,
             total,
             progress,
-            state: Mutex::new(State { report, samples, suffixes: BTreeMap::new() }),
+            state: Mutex::new(State {
+                report,
+                empty: 0,
+                unknown: BTreeMap::new(),
+                samples,
+                suffixes: BTreeMap::new(),
+            }),
         }
     }
 
@@ -58,6 +71,20 @@ impl Tally {
             }
         }
         self.tell(Event::LeftOut { place: bad.place(), reason: bad.reason });
+    }
+
+    /// There is nothing in a file: said, and no trouble.
+    pub fn empty(&self, found: &BadRecord) {
+        let mut state = self.lock();
+        state.empty += 1;
+        if state.empty <= EMPTY_LISTED {
+            state.report.notes.push(format!("`{}` is left out: {}", found.place(), found.reason));
+        }
+    }
+
+    /// A text is in a script that the model does not know.
+    pub fn unknown(&self, script: &'static str) {
+        *self.lock().unknown.entry(script).or_default() += 1;
     }
 
     /// So many files were read.
@@ -169,11 +196,21 @@ impl Tally {
 
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
-        let (mut report, suffixes) = {
+        let (mut report, empty, suffixes, unknown) = {
             let state = self.lock();
-            (state.report.clone(), unread(&state.suffixes))
+            (state.report.clone(), state.empty, unread(&state.suffixes), state.unknown.clone())
         };
+        if empty > EMPTY_LISTED {
+            report.notes.push(format!("{} more files have nothing in them", empty - EMPTY_LISTED));
+        }
         report.notes.extend(suffixes);
+        for (script, texts) in unknown {
+            let texts = if texts == 1 { "1 text".to_owned() } else { format!("{texts} texts") };
+            report.notes.push(format!(
+                "the model does not know the {script} script of {texts}: vectors do not tell such texts apart, words \
+                 find them; a multilingual model does both"
+            ));
+        }
         report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {

@@ -5,6 +5,7 @@
 
 use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::spec::Chunking;
+use howdah_plan::spec::check::FIELD_TYPES;
 use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use sha2::{Digest, Sha256};
 
@@ -302,8 +303,11 @@ fn columns(resolved: &Resolved, live: &[Live]) -> Result<Columns, Problem> {
     for (name, _) in &resolved.fields {
         let column = find(live, name, resolved)?;
         let kind = FieldType::of(&column.sql).ok_or_else(|| {
-            Problem::new(Kind::Usage, format!("field `{name}` has type `{}`, which ingest cannot fill", column.sql))
-                .hint("Declare it as text, integer, bigint, double precision, boolean, timestamptz, date, jsonb, uuid or text[].")
+            Problem::new(
+                Kind::Usage,
+                format!("field `{name}` has type `{}`, which ingest cannot fill", column.sql),
+            )
+            .hint(format!("Declare it as one of: {}.", FIELD_TYPES.join(", ")))
         })?;
         columns.push(Column {
             name: name.clone(),

@@ -5,9 +5,11 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
 use howdah_plan::problem::{Kind, Problem};
 use serde_json::Value;
 
+use super::decode::{self, Packing};
 use super::format::{Context, Documents, Limits};
 use super::name::Naming;
 use super::walk::{Found, FoundFile, Passed, Selection, Walk};
@@ -61,7 +63,7 @@ impl Reader {
     /// A reader of `inputs`; `format` goes before what suffixes say.
     pub fn new(inputs: Vec<Input>, format: Option<Format>, limits: Limits, shape: Arc<Shape>) -> Self {
         Reader {
-            context: Context { shape, limits },
+            context: Context { shape, limits, encoding: None },
             naming: Naming::new(Path::new("."), &[]),
             selection: Selection::default(),
             format,
@@ -79,6 +81,13 @@ impl Reader {
     #[must_use]
     pub fn named(mut self, naming: Naming) -> Self {
         self.naming = naming;
+        self
+    }
+
+    /// Reads texts without a byte order mark in this encoding.
+    #[must_use]
+    pub fn encoded_in(mut self, encoding: Option<&'static Encoding>) -> Self {
+        self.context.encoding = encoding;
         self
     }
 
@@ -158,8 +167,8 @@ impl Reader {
             Input::Path(path) if path == "-" => {
                 let format = self.format.unwrap_or(Format::Jsonl);
                 self.files += 1;
-                self.current =
-                    Some(self.documents(Box::new(BufReader::new(io::stdin())), "stdin", format)?);
+                let input = Box::new(BufReader::new(io::stdin()));
+                self.current = Some(self.documents(input, None, "stdin", format)?);
                 Ok(())
             }
             Input::Path(path) => {
@@ -182,22 +191,31 @@ impl Reader {
     fn open_file(&mut self, path: &Path, name: Option<String>, format: Format) -> Result<(), Refusal> {
         self.files += 1;
         self.origin = None;
-        let shown = path.display().to_string();
-        let bad = |reason: String| Refusal::Bad(BadRecord::new(&shown, None, reason));
-        let name = name.ok_or_else(|| bad("its name is not valid UTF-8".to_owned()))?;
+        let unnamed = || {
+            let shown = path.display().to_string();
+            Refusal::Bad(BadRecord::new(&shown, None, "its name is not valid UTF-8"))
+        };
+        let name = name.ok_or_else(unnamed)?;
+        let bad = |reason: String| Refusal::Bad(BadRecord::new(&name, None, reason));
         let origin: Arc<str> = name.as_str().into();
         self.opened.push(Arc::clone(&origin));
         self.origin = Some(origin);
         let file = File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
         let facts = file.metadata().map_err(|e| bad(format!("cannot be read: {e}")))?;
         if facts.is_file() && facts.len() == 0 {
-            return Err(bad("the file is empty".to_owned()));
+            return Err(Refusal::Empty(BadRecord::new(&name, None, "the file is empty")));
+        }
+        let packing = Packing::of(path);
+        if packing.is_some() && matches!(format, Format::Npy | Format::Parquet) {
+            return Err(bad(format!("{} is not read from a packed file; unpack it first", format.name())));
         }
         self.current = Some(match format {
             Format::Npy => vectors::documents(self.context.clone(), path, &name, file)?,
             #[cfg(feature = "parquet")]
             Format::Parquet => super::parquet::documents(self.context.clone(), &name, file)?,
-            _ => self.documents(Box::new(BufReader::with_capacity(256 << 10, file)), &name, format)?,
+            _ => {
+                self.documents(Box::new(BufReader::with_capacity(256 << 10, file)), packing, &name, format)?
+            }
         });
         Ok(())
     }
@@ -205,10 +223,13 @@ impl Reader {
     fn documents(
         &self,
         input: Box<dyn BufRead + Send>,
+        packing: Option<Packing>,
         name: &str,
         format: Format,
     ) -> Result<Documents, Refusal> {
         let context = self.context.clone();
+        let input = decode::open(input, packing, context.encoding)
+            .map_err(|e| BadRecord::new(name, None, format!("cannot be read: {e}")))?;
         match format {
             Format::Markdown | Format::Text | Format::Html => {
                 Ok(prose::documents(context, input, name, format))
@@ -259,13 +280,18 @@ pub fn totals(inputs: &[Input], format: Option<Format>, selection: &Selection) -
                     let walk = Walk::new(path, selection.clone()).map_err(|e| missing(path, &e))?;
                     for found in walk.flatten() {
                         match found {
-                            Found::File(found) if format.or(found.format).is_some() => add(found.bytes),
+                            Found::File(found) if format.or(found.format).is_some() => {
+                                streamed |= Packing::of(&found.path).is_some();
+                                add(found.bytes);
+                            }
                             Found::File(_) | Found::Passed(..) => {}
                         }
                     }
                 } else if format.or(Format::of(path)).is_none() {
                     return Err(unknown(path));
                 } else {
+                    // How much is in a packed file is known when it has been read.
+                    streamed |= Packing::of(path).is_some();
                     add(facts.len());
                 }
             }

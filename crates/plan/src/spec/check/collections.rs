@@ -2,7 +2,7 @@
 
 use super::mistakes::Mistakes;
 use super::names;
-use super::tables::{SCALARS, place_of_table, type_known};
+use super::tables::{FIELD_TYPES, place_of_table, type_known};
 use crate::problem::{Kind, Problem};
 use crate::removal::Limit;
 use crate::spec::place::{item, join};
@@ -298,7 +298,7 @@ impl Rules<'_> {
                     "Choose a name without `.` that is none of `and`, `or`, `not`, `metadata`.",
                 );
             }
-            type_known(&key, sql_type, &SCALARS, true, mistakes);
+            type_known(&key, sql_type, &FIELD_TYPES, true, mistakes);
         }
     }
 
@@ -336,6 +336,11 @@ impl Rules<'_> {
             }
         }
         self.fixed_filter(adopt, mistakes);
+        if adopt.text_index && adopt.content.is_none() {
+            let key = join(&self.at("adopt"), "text_index");
+            let message = format!("`{key}`: there is no text to index");
+            mistakes.say(&key, message, "Name the text column: `content = \"…\"`.");
+        }
         let needed = [
             ("content", &adopt.content),
             ("source", &adopt.source),

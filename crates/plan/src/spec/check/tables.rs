@@ -6,8 +6,8 @@ use crate::spec::place::{item, join};
 use crate::spec::resolve::{nearest, parse_table, split_table};
 use crate::spec::{Column, Spec, Table, TableIndex};
 
-/// Types that a filter compares.
-pub(super) const SCALARS: [&str; 24] = [
+/// Types that a declared field can have: those that a filter compares.
+pub const FIELD_TYPES: [&str; 24] = [
     "smallint",
     "int2",
     "integer",
@@ -166,7 +166,7 @@ fn check_column(key: &str, column: &Column, before: &[Column], mistakes: &mut Mi
             "Remove one.",
         );
     }
-    let known: Vec<&str> = SCALARS.iter().chain(&OTHERS).copied().collect();
+    let known: Vec<&str> = FIELD_TYPES.iter().chain(&OTHERS).copied().collect();
     type_known(&join(key, "type"), &column.sql_type, &known, false, mistakes);
     let integer =
         matches!(base_type(&column.sql_type).as_str(), "smallint" | "int2" | "integer" | "int" | "int4")

@@ -35,6 +35,7 @@ const EXCLUDE: &str = "exclude";
 const DRY_RUN: &str = "dry-run";
 const VERBOSE: &str = "verbose";
 const FORMAT: &str = "format";
+const ENCODING: &str = "encoding";
 /// The field that files stand for.
 const DOCUMENTS: &str = "input.documents";
 /// Most documents of one request to another server.
@@ -89,6 +90,11 @@ pub const INGEST: Presenter = Presenter {
                 .value_name("FORMAT")
                 .conflicts_with(DOCUMENTS)
                 .help("Format of what is read: markdown, text, html, jsonl, csv, tsv, npy, parquet; told from the name when absent"),
+            Arg::new(ENCODING)
+                .long(ENCODING)
+                .value_name("ENCODING")
+                .conflicts_with(DOCUMENTS)
+                .help("Encoding of texts without a byte order mark: latin1, windows-1251, shift_jis, …; UTF-8 when absent"),
         ]
     },
     instead: |asked| {
@@ -117,11 +123,13 @@ async fn here(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     let common = asked.common;
     let (_, context) = Endpoint::own(common).await?;
     let format = asked.matches.get_one::<String>(FORMAT).map(|name| read::Format::parse(name)).transpose()?;
+    let encoding = asked.matches.get_one::<String>(ENCODING).map(|name| read::encoding(name)).transpose()?;
     let inputs = paths.iter().map(|path| Input::Path(path.to_string_lossy().into_owned())).collect();
     let selection = Selection::new(&all(asked, INCLUDE), &all(asked, EXCLUDE))?;
     let max_removed = asked.matches.get_one::<String>(MAX_REMOVED).map(|text| limit(text)).transpose()?;
     let change = |request: &mut IngestRequest| {
         request.format = format;
+        request.encoding = encoding;
         request.selection = selection;
         request.skip_bad = skips_bad(asked);
         request.prune = switch_in(asked.matches, PRUNE);
@@ -208,21 +216,33 @@ async fn remote(asked: &Asked<'_>, paths: &[PathBuf]) -> Outcome {
     for path in paths {
         let mut records = documents(path)?;
         let file = file_name(asked.common, path);
-        records.iter_mut().for_each(|record| named(record, &file));
+        records.iter_mut().for_each(|(_, record)| named(record, &file));
         for part in records.chunks(PART) {
             let mut input = asked.input.clone();
-            input["documents"] = part.into();
+            input["documents"] = part.iter().map(|(_, document)| document.clone()).collect();
             let fits: Result<Ingest, _> = endpoint::typed(asked.skill, &input);
             let input = fits.map_err(|problem| Problem {
                 message: format!("a record of `{}` does not fit", path.display()),
                 ..problem
             })?;
             let answer = endpoint.call(asked.skill.name, json!(input)).await?;
-            let report = IngestReport::deserialize(&answer).map_err(|error| {
+            let mut report = IngestReport::deserialize(&answer).map_err(|error| {
                 Problem::new(Kind::Internal, "the server answered something that is no report of an ingest")
                     .detail(error.to_string())
                     .hint("What it wrote stays; see whether both are of the same version with `howdah version`.")
             })?;
+            // The server knows their places in the request; a person looks for them in the file.
+            for bad in &mut report.bad_records {
+                let line =
+                    bad.index.and_then(|index| part.get(usize::try_from(index).ok()?)).map(|(line, _)| *line);
+                if line.is_some() {
+                    *bad = read::BadRecord::new(
+                        &path.display().to_string(),
+                        line,
+                        std::mem::take(&mut bad.reason),
+                    );
+                }
+            }
             whole.add(report);
         }
     }
@@ -262,8 +282,8 @@ fn file_name(common: &Common, path: &Path) -> String {
     read::Naming::new(base, &[]).typed(path).unwrap_or_else(|| path.to_string_lossy().into_owned())
 }
 
-/// The documents of a file of JSON Lines.
-fn documents(path: &Path) -> Result<Vec<Value>, Problem> {
+/// The documents of a file of JSON Lines, each with its line.
+fn documents(path: &Path) -> Result<Vec<(u64, Value)>, Problem> {
     let mut text = String::new();
     let shown = path.display();
     let read = if path.as_os_str() == "-" {
@@ -274,15 +294,13 @@ fn documents(path: &Path) -> Result<Vec<Value>, Problem> {
     read.map_err(|error| {
         Problem::new(Kind::Usage, format!("cannot read `{shown}`")).detail(error.to_string())
     })?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                Problem::new(Kind::Usage, format!("bad record at `{shown}:{}`", number + 1))
-                    .detail(error.to_string())
-                    .hint(
-                        "With `--url` documents go as JSON Lines: `{\"source\": …, \"content\": …}` a line.",
-                    )
+            read::json::exact(line).map(|document| (number, document)).map_err(|reason| {
+                Problem::new(Kind::Usage, format!("bad record at `{shown}:{number}`")).detail(reason).hint(
+                    "With `--url` documents go as JSON Lines: `{\"source\": …, \"content\": …}` a line.",
+                )
             })
         })
         .collect()

@@ -36,7 +36,7 @@ pub const SEARCH: Presenter = Presenter {
     flags: &[
         Flag {
             short: Some('n'),
-            hint: Some("Ask for fewer rows, and for the next ones with `offset`."),
+            hint: Some("One to 10000 rows can be asked for; go on with the answer's `next` as `--cursor`."),
             ..Flag::of("limit")
         },
         Flag { long: Some("like"), excludes: &["text", "vector"], ..Flag::of("id") },
@@ -111,6 +111,9 @@ fn show(common: &Common, answer: &Value, hits: &[Value]) {
         return;
     }
     print::err(&format!("{}\n", paint(&footer(answer, hits.len()), DIM)));
+    for note in field(answer, "notes").as_array().into_iter().flatten() {
+        print::err(&format!("{} {}\n", paint("note:", YELLOW), cell(note)));
+    }
     if field(answer, "complete") == &Value::Bool(false) {
         let reason = cell(field(answer, "complete_reason"));
         print::err(&format!("{} incomplete: {reason}\n", paint("warning:", YELLOW)));
@@ -139,14 +142,44 @@ pub fn one(hit: &Value) -> String {
     }
     facts.extend(legs);
     facts.push(format!("id {}", cell(field(hit, "id"))));
-    let body = [field(hit, "snippet"), field(hit, "content")].into_iter().find(|value| value.is_string());
-    let body = body.map(|value| shortened(&cell(value))).unwrap_or_default();
+    let body = match field(hit, "snippet").as_str() {
+        Some(snippet) => marked(snippet, field(hit, "marks")),
+        None => field(hit, "content")
+            .as_str()
+            .map(|_| shortened(&cell(field(hit, "content"))))
+            .unwrap_or_default(),
+    };
     format!("{head}\n    {}\n{}\n", paint_out(&facts.join(" · "), DIM), indented(&body))
 }
 
+/// A snippet without what a terminal would obey, its words bold where colours are wanted. Marks count characters.
+fn marked(snippet: &str, marks: &Value) -> String {
+    let place = |mark: &Value, at: usize| mark[at].as_u64().and_then(|place| usize::try_from(place).ok());
+    let marks: Vec<(usize, usize)> = marks
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|mark| Some((place(mark, 0)?, place(mark, 1)?)))
+        .collect();
+    let mut out = String::new();
+    let mut word = String::new();
+    for (at, character) in snippet.chars().enumerate() {
+        let character = if character.is_control() { ' ' } else { character };
+        if !marks.iter().any(|(begin, end)| (*begin..*end).contains(&at)) {
+            out.push(character);
+            continue;
+        }
+        word.push(character);
+        // A word at a time, so that a line can be wrapped between two of them.
+        if character == ' ' || marks.iter().any(|(_, end)| *end == at + 1) {
+            out.push_str(&paint_out(&std::mem::take(&mut word), BOLD));
+        }
+    }
+    out
+}
+
 fn shortened(text: &str) -> String {
-    let plain = text.replace("<b>", "").replace("</b>", "");
-    let flat = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if flat.chars().count() <= SHOWN {
         return flat;
     }
@@ -155,12 +188,24 @@ fn shortened(text: &str) -> String {
     format!("{} …", &cut[..end])
 }
 
+/// Characters of a text that are seen: colours take no place.
+fn seen(text: &str) -> usize {
+    let mut coloured = false;
+    let counts = |character: char| {
+        let begins = character == '\u{1b}';
+        let inside = coloured || begins;
+        coloured = begins || (coloured && character != 'm');
+        !inside
+    };
+    text.chars().map(counts).filter(|counts| *counts).count()
+}
+
 /// Wraps at 100 columns, four from the left.
 fn indented(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if !line.is_empty() && line.chars().count() + word.chars().count() >= 96 {
+        if !line.is_empty() && seen(&line) + seen(word) >= 96 {
             lines.push_str(&format!("    {line}\n"));
             line.clear();
         }
@@ -209,6 +254,7 @@ fn explained(answer: &Value, explain: &Value) -> String {
     say("why", field(answer, "scan.reason"));
     say("complete", field(answer, "complete_reason"));
     say("node", field(explain, "node"));
+    say("text node", field(explain, "text_node"));
     say("indexes", field(explain, "indexes"));
     say("scanned", field(explain, "scanned"));
     say("filtered", field(explain, "filtered"));

@@ -3,6 +3,8 @@
 mod bad;
 mod connections;
 mod formats;
+mod hostile;
+mod limits;
 mod names;
 mod progress;
 mod removal;
@@ -11,6 +13,8 @@ mod selection;
 mod sequences;
 mod statistics;
 mod trouble;
+mod types;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -41,14 +45,15 @@ pub(super) struct World {
 const HEAD: &str =
     "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, chunk integer NOT NULL,
     title text, content text NOT NULL, content_hash bytea NOT NULL, metadata jsonb NOT NULL DEFAULT '{}'";
-const TAIL: &str = "tsv tsvector GENERATED ALWAYS AS (setweight(to_tsvector('english'::regconfig, coalesce(title,'')),'A')
-        || setweight(to_tsvector('english'::regconfig, content),'B')) STORED,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (source, chunk)";
+const TAIL: &str = "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (source, chunk)";
 
 /// The statement that makes an own table.
 pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -> String {
     let fields: String = fields.iter().map(|(name, kind)| format!("{name} {kind},")).collect();
-    format!("CREATE TABLE {table} ({HEAD}, {fields} embedding {embedding}, {TAIL})")
+    let tsv = howdah_plan::search::text::own_document("english");
+    format!(
+        "CREATE TABLE {table} ({HEAD}, {fields} embedding {embedding}, tsv tsvector GENERATED ALWAYS AS ({tsv}) STORED, {TAIL})"
+    )
 }
 
 /// Makes Howdah's own tables.
@@ -177,6 +182,7 @@ pub(super) fn embedder(server: &MockServer, model: &str) -> Embedder {
         dimensions: None,
         batch: None,
         timeout_seconds: None,
+        max_characters: None,
     };
     Embedder::new("test", &declared, &Home::at("/nonexistent")).unwrap()
 }

@@ -247,7 +247,9 @@ impl Story {
             .filter(|path| std::fs::metadata(path).unwrap().len() == 0)
             .map(|path| format!("d/{}", path.file_name().unwrap().to_str().unwrap()))
             .collect();
-        assert_eq!(report.bad, unread.len() as u64, "{report:?}\n{:?}", self.log);
+        assert_eq!(report.bad, 0, "{report:?}\n{:?}", self.log);
+        let told = report.notes.iter().filter(|note| note.ends_with("the file is empty")).count();
+        assert_eq!(told, unread.len().min(10), "{report:?}\n{:?}", self.log);
         let records_unread = unread.contains(&"d/r.jsonl".to_owned());
         let kept = there
             .keys()
