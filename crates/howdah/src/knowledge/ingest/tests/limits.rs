@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::{IngestRequest, Input};
 use super::World;
 
 #[tokio::test]
@@ -67,6 +68,28 @@ async fn a_changed_document_that_is_refused_stays_as_it_was() {
     assert_eq!((report.bad, report.changed), (1, 1), "{:?}", report.bad_records);
     let texts: Vec<String> = world.texts().await.into_iter().map(|(.., text)| text).collect();
     assert_eq!(texts, ["a", "b2"]);
+}
+
+#[tokio::test]
+async fn a_few_documents_of_a_request_are_told_apart_on_the_connection_they_share() {
+    let world = World::new(&[]).await;
+    let client = world.database.client().await;
+    client.batch_execute("ALTER TABLE notes ADD CHECK (content <> 'forbidden')").await.unwrap();
+    let run = async |first: &str, second: &str| {
+        let records = vec![json!({"id": 1, "content": first}), json!({"id": 2, "content": second})];
+        let inputs = vec![Input::Records("documents".into(), records)];
+        let request = IngestRequest::new(inputs, world.collection());
+        world.run(IngestRequest { skip_bad: true, ..request }).await.unwrap()
+    };
+    assert_eq!(run("a", "b").await.new, 2);
+    let report = run("forbidden", "b2").await;
+    assert_eq!((report.bad, report.changed), (1, 1), "{report:?}");
+    assert_eq!(report.bad_records[0].index, Some(0));
+    let texts = async || world.texts().await.into_iter().map(|(.., text)| text).collect::<Vec<_>>();
+    assert_eq!(texts().await, ["a", "b2"]);
+    // The connection goes back as it was.
+    assert_eq!(run("a3", "b3").await.changed, 2);
+    assert_eq!(texts().await, ["a3", "b3"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! One file is one document, from wherever it is loaded.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::super::{IngestReport, IngestRequest};
+use super::super::connection::Connection;
+use super::super::writable::WritableTable;
+use super::super::{IngestReport, IngestRequest, Input, Limits};
 use super::World;
+use crate::knowledge::read::Reader;
 
 async fn sources(world: &World) -> Vec<String> {
     let sql = "SELECT source FROM howdah.sources ORDER BY 1";
@@ -100,6 +104,30 @@ async fn documents_named_by_an_older_rule_get_their_name_and_lose_their_doubles(
     let report = world.ingest(&[&corpus]).await.unwrap();
     assert_eq!((report.renamed, report.removed, report.new), (1, 2, 0), "{report:?}");
     assert_eq!((sources(&world).await, world.count().await), (now, 2));
+}
+
+#[tokio::test]
+async fn a_document_of_an_older_name_is_cut_anew_and_gets_its_name_at_once() {
+    let world = World::new(&[]).await;
+    let file = world.file("docs/a.md", "资料库每天晚上备份一次。".repeat(20));
+    load_as_before(&world, &file, "a.md").await;
+    let rows = world.count().await;
+    assert!(rows > 1);
+    // The hash of before texts without spaces were cut.
+    let connection = Connection::Lent(world.pools().get(&world.resolved.database).await.unwrap());
+    let facts = world.embedder.as_ref().unwrap().facts().await.unwrap();
+    let target = WritableTable::read(&connection, &world.resolved, Some(facts)).await.unwrap();
+    let shape = Arc::new(target.shape(&world.resolved, &world.collection().chunking));
+    let input = Input::Path(file.display().to_string());
+    let naming = world.request(&[&file]).naming();
+    let mut reader = Reader::new(vec![input], None, Limits::default(), shape).named(naming);
+    let hash = reader.next().unwrap().unwrap().hash.to_vec();
+    let sql = "UPDATE howdah.sources SET content_hash = $1";
+    world.database.client().await.execute(sql, &[&hash]).await.unwrap();
+    let report = world.ingest(&[&file]).await.unwrap();
+    assert_eq!((report.renamed, report.changed, report.new, report.embedded), (1, 1, 0, 0), "{report:?}");
+    assert_eq!((sources(&world).await, world.count().await), (vec!["docs/a.md".to_owned()], rows));
+    assert!(world.ingest(&[&file]).await.unwrap().wrote_nothing());
 }
 
 #[tokio::test]
