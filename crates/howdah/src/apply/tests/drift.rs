@@ -218,7 +218,10 @@ async fn a_text_column_of_an_older_version_is_filled_again_and_says_what_that_co
         .await;
     let plan = server.plan(&shop).await;
     let step = plan.steps.iter().find(|step| step.id.ends_with(".tsv")).expect("a step");
-    assert!(step.reason.contains("every row is written anew") && step.reason.contains("about 500 rows"), "{plan}");
+    assert!(
+        step.reason.contains("every row is written anew") && step.reason.contains("about 500 rows"),
+        "{plan}"
+    );
     assert!(!step.destructive, "{plan}");
     assert!(step.reason.contains("indexes are built again"), "{plan}");
     server.apply(&shop).await;
