@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 HOWDAH := target/release/howdah
 
-.PHONY: help up down test fuzz quick lint build extension install prerequisites bench bench-index deny deny-install clean
+.PHONY: help up down test adopt-libraries fuzz sequences languages quick lint build extension install prerequisites bench bench-index deny deny-install clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -34,8 +34,18 @@ prerequisites: ## Install what a bare Debian lacks (as root), or say what to ins
 test: prerequisites ## Every test, with real PostgreSQL servers, from a clean clone.
 	@scripts/test.sh
 
+adopt-libraries: prerequisites ## Tables as real libraries make them, all that are known; `make test` has the short form.
+	$(CARGO) build -p howdah
+	@tests/adopt.sh all
+
 fuzz: prerequisites ## A hundred thousand requests that nobody means; HOWDAH_FUZZ_SEED for others.
 	HOWDAH_FUZZ=100000 $(CARGO) test -p howdah --test fuzz -- --nocapture
+
+sequences: prerequisites ## A thousand random sequences of changed files and interrupted ingests; HOWDAH_SEQUENCES_SEED for others.
+	HOWDAH_SEQUENCES=1000 $(CARGO) test -p howdah --lib ingest::tests::sequences -- --nocapture
+
+languages: prerequisites build ## Text in ten languages out of Debian's packages: cut, embedded, found by words.
+	@HOWDAH=$(HOWDAH) tests/languages.sh
 
 quick: ## The everyday loop: what needs no server, in seconds.
 	$(CARGO) test -p howdah-plan -p howdah-index

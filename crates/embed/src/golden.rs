@@ -52,6 +52,38 @@ async fn golden_vectors_come_out() {
 }
 
 #[tokio::test]
+async fn a_script_that_the_model_does_not_know_is_named_and_still_counted() {
+    let home = howdah_postgres::testing::home();
+    let declared = howdah_plan::spec::Embedder {
+        kind: howdah_plan::spec::EmbedderKind::Local,
+        model: super::DEFAULT_MODEL.into(),
+        path: None,
+        url: None,
+        api_key_env: None,
+        dimensions: None,
+        batch: None,
+        timeout_seconds: None,
+        max_characters: None,
+    };
+    let embedder = super::Embedder::new("local", &declared, &home).unwrap();
+    embedder.facts().await.unwrap();
+    for (text, script) in [
+        ("ฐานข้อมูลสำรองทุกคืนและทดสอบการกู้คืนเดือนละครั้ง", Some("Thai")),
+        ("ថ្ងៃនេះអាកាសធាតុល្អណាស់", Some("Khmer")),
+        ("The database is backed up every night, naïve café.", None),
+        ("Die Datenbank wird jede Nacht gesichert, und geprüft.", None),
+    ] {
+        assert_eq!(embedder.unknown_script(text), script, "{text}");
+    }
+    // Unknown tokens: two texts that have nothing to do with each other are the same to the model.
+    let thai = ["ฐานข้อมูลสำรองทุกคืน", "อากาศวันนี้ดีมาก"].map(str::to_owned);
+    let vectors = embedder.embed(&thai, super::Purpose::Document).await.unwrap();
+    let near: f32 = vectors[0].iter().zip(&vectors[1]).map(|(a, b)| a * b).sum();
+    assert!(near > 0.999, "{near}");
+    assert!(embedder.count_tokens(&thai[0].repeat(100)) > 500);
+}
+
+#[tokio::test]
 #[ignore = "measures, does not judge"]
 async fn speed() {
     let model = model().await;

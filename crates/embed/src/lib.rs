@@ -8,6 +8,7 @@
 mod fetch;
 #[cfg(test)]
 mod golden;
+mod length;
 mod local;
 pub mod measure;
 mod prompts;
@@ -32,11 +33,19 @@ use howdah_postgres::Home;
 use prompts::Prompts;
 
 pub use fetch::DEFAULT_MODEL;
+pub use length::{count_words, script_of};
 pub use purpose::Purpose;
 pub use retry::Policy;
 
 /// Texts that a search embeds at once at the most; below it a request does not queue behind an ingest.
 const SMALL: usize = 4;
+/// Longest text for an embedder that does not declare one, in characters: below the 8,192 tokens that large providers read
+/// as long as a token is a character at least.
+const MAX_CHARACTERS: usize = 8_000;
+/// The same for each token of a chunk, where chunks are declared to be large.
+const CHARACTERS_A_TOKEN: usize = 8;
+/// Part of a text's characters that are unknown to the model, from which on its vector says next to nothing.
+const UNKNOWN: f64 = 0.3;
 
 /// What a collection has to remember about the embedder that filled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +107,18 @@ impl Embedders {
     }
 }
 
+/// A text that every provider takes.
+const ORDINARY: &str = "elephant";
+
+/// The vector of one text, or why the provider does not take it.
+pub type Embedded = Result<Vec<f32>, Problem>;
+
 /// Something that turns text into vectors.
 pub struct Embedder {
     name: String,
     model: String,
     declared: Option<u32>,
+    max_characters: Option<usize>,
     prompts: Prompts,
     backend: Backend,
     facts: OnceCell<ModelFacts>,
@@ -143,6 +159,7 @@ impl Embedder {
             name: name.to_owned(),
             model: declared.model.clone(),
             declared: declared.dimensions.or_else(|| known_dimensions(&declared.model)),
+            max_characters: declared.max_characters.map(|most| most as usize),
             prompts: Prompts::of_name(&declared.model),
             backend,
             facts: OnceCell::new(),
@@ -186,14 +203,31 @@ impl Embedder {
     }
 
     /// Tokens of `text`, without the special ones: the model's own once a local model is loaded
-    /// ([`Embedder::facts`]), words otherwise.
+    /// ([`Embedder::facts`]), words otherwise. Never fewer than words: a model takes a run that it does not know for one
+    /// token, however long it is.
     pub fn count_tokens(&self, text: &str) -> usize {
+        let words = count_words(text);
         match &self.backend {
             Backend::Local(Local { loaded, .. }) => {
-                loaded.get().map_or_else(|| count_words(text), |model| model.count_tokens(text))
+                loaded.get().map_or(words, |model| model.count_tokens(text).max(words))
             }
-            Backend::Remote(_) => count_words(text),
+            Backend::Remote(_) => words,
         }
+    }
+
+    /// Longest text that it is given, in characters, where chunks have `max_tokens` tokens.
+    pub fn max_characters(&self, max_tokens: usize) -> usize {
+        self.max_characters.unwrap_or_else(|| default_characters(max_tokens))
+    }
+
+    /// Name of the script of `text`, where the model knows too little of it to tell one text from another; none for a
+    /// text it knows, and for a provider, which does not say.
+    pub fn unknown_script(&self, text: &str) -> Option<&'static str> {
+        let Backend::Local(Local { loaded, .. }) = &self.backend else { return None };
+        if text.is_ascii() || loaded.get()?.unknown(text) < UNKNOWN {
+            return None;
+        }
+        script_of(text)
     }
 
     /// Texts that one call to [`Embedder::embed`] handles best.
@@ -221,7 +255,7 @@ impl Embedder {
                 (model.dimensions, model.normalised, Some(model.max_tokens.saturating_sub(2)))
             }
             Backend::Remote(remote) => {
-                let vectors = remote.embed(&["elephant".to_owned()]).await?;
+                let vectors = remote.embed(&[ORDINARY.to_owned()]).await?;
                 let vector = vectors.first().map_or(&[][..], Vec::as_slice);
                 (vector.len(), (norm(vector) - 1.0).abs() < 1e-3, None)
             }
@@ -258,6 +292,42 @@ impl Embedder {
         metrics::histogram!(measure::EMBED_SECONDS, &labels).record(start.elapsed().as_secs_f64());
         metrics::counter!(measure::EMBEDDED_TEXTS, &labels).increment(texts.len() as u64);
         Ok(vectors)
+    }
+
+    /// As [`Embedder::embed`], with an answer for each text: one that the provider refuses takes none of the others with
+    /// it. Texts are refused one by one only by a provider that takes an ordinary one.
+    ///
+    /// # Errors
+    /// Whatever is not the fault of one text.
+    pub async fn embed_each(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Embedded>, Problem> {
+        let Backend::Remote(remote) = &self.backend else {
+            return Ok(self.embed(texts, purpose).await?.into_iter().map(Ok).collect());
+        };
+        match self.embed(texts, purpose).await {
+            Ok(vectors) => return Ok(vectors.into_iter().map(Ok).collect()),
+            Err(problem) if !remote::is_refused_text(&problem) => return Err(problem),
+            Err(_) => {}
+        }
+        remote.embed(&[ORDINARY.to_owned()]).await?;
+        // Halves of what was refused, until each refused text stands alone.
+        let mut answers: Vec<Option<Embedded>> = texts.iter().map(|_| None).collect();
+        let mut ranges: Vec<std::ops::Range<usize>> = std::iter::once(0..texts.len()).collect();
+        while let Some(range) = ranges.pop() {
+            match self.embed(&texts[range.clone()], purpose).await {
+                Ok(vectors) => {
+                    for (answer, vector) in answers[range].iter_mut().zip(vectors) {
+                        *answer = Some(Ok(vector));
+                    }
+                }
+                Err(problem) if !remote::is_refused_text(&problem) => return Err(problem),
+                Err(problem) if range.len() == 1 => answers[range.start] = Some(Err(problem)),
+                Err(_) => {
+                    let middle = range.start + range.len() / 2;
+                    ranges.extend([middle..range.end, range.start..middle]);
+                }
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
     }
 
     async fn compute(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>, Problem> {
@@ -325,9 +395,9 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// Words: what stands between white space. Good enough a measure of length where there is no tokenizer.
-pub fn count_words(text: &str) -> usize {
-    text.split_whitespace().count()
+/// Longest text in characters where no embedder declares one, with chunks of `max_tokens` tokens.
+pub fn default_characters(max_tokens: usize) -> usize {
+    MAX_CHARACTERS.max(max_tokens * CHARACTERS_A_TOKEN)
 }
 
 /// Length of a vector.

@@ -47,6 +47,8 @@ pub struct Model {
     /// What the model wants in front of a query or a document.
     pub prompts: Prompts,
     pad: u32,
+    /// Id of the token that stands for what the vocabulary does not have.
+    unknown: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +88,7 @@ impl Model {
             .clamp(8, config.max_position_embeddings.max(8));
         let (tokenizer, counter) = tokenizers(directory, max_tokens)?;
         let bert = weights(directory, &config)?;
+        let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| counter.token_to_id(token));
         Ok(Model {
             bert,
             tokenizer,
@@ -98,12 +101,26 @@ impl Model {
             dimensions: config.hidden_size,
             prompts: Prompts::of_directory(directory),
             pad: u32::try_from(config.pad_token_id).unwrap_or(0),
+            unknown,
         })
     }
 
     /// Tokens of `text`, the special ones left out.
     pub fn count_tokens(&self, text: &str) -> usize {
         self.counter.encode_fast(text, false).map_or(0, |encoding| encoding.len())
+    }
+
+    /// Part of the characters of `text` that stand in tokens the model does not know, 0 to 1.
+    pub fn unknown(&self, text: &str) -> f64 {
+        let Some(unknown) = self.unknown else { return 0.0 };
+        let Ok(encoding) = self.counter.encode_char_offsets(text, false) else { return 0.0 };
+        let (mut all, mut unread) = (0usize, 0usize);
+        for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+            let length = end.saturating_sub(*start);
+            all += length;
+            unread += if *id == unknown { length } else { 0 };
+        }
+        unread as f64 / all.max(1) as f64
     }
 
     /// One vector a text, in the order of the texts. Longer texts are cut at [`Model::max_tokens`].

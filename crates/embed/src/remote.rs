@@ -21,6 +21,8 @@ use super::retry::{self, Next, Policy};
 const REQUEST_BYTES: usize = 512 << 10;
 /// Largest answer read, in bytes.
 const ANSWER_BYTES: usize = 256 << 20;
+/// How the refusal of what was sent is called, whoever sends it.
+const REFUSED: &str = "refused the texts";
 /// Longest time for one request unless declared otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -207,7 +209,7 @@ impl Remote {
             500.. => {
                 (Kind::Unreachable, format!("the embedder at `{}` failed with status {status}", self.shown))
             }
-            _ => (Kind::Failed, format!("the embedder at `{}` refused the texts", self.shown)),
+            _ => (Kind::Failed, format!("the embedder at `{}` {REFUSED}", self.shown)),
         };
         let said = String::from_utf8_lossy(&answer[..answer.len().min(600)]);
         let problem =
@@ -269,6 +271,11 @@ impl Remote {
             _ => text.to_owned(),
         }
     }
+}
+
+/// Whether a provider has taken offence at what it was given: another text may be fine.
+pub fn is_refused_text(problem: &Problem) -> bool {
+    problem.kind == Kind::Failed && problem.message.ends_with(REFUSED)
 }
 
 struct Failure {

@@ -21,6 +21,7 @@ fn declared(kind: EmbedderKind, server: &MockServer) -> Embedder {
         dimensions: Some(3),
         batch: Some(2),
         timeout_seconds: Some(1),
+        max_characters: None,
     }
 }
 

@@ -23,11 +23,13 @@ pub(crate) fn context(database: &TestDatabase, spec: Spec) -> Arc<Context> {
     let home = testing::home();
     let runtime = Runtime {
         declaration: "howdah.toml".into(),
+        deployment: String::new(),
         pools: database.pools.clone(),
         address: database.target.url(),
         seed: Seed::new(Secret::new(database.name.clone())),
         gate: Gate::new(0, None),
         jobs: Jobs::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
         started: Instant::now(),
         rest: None,
         tuned: Vec::new(),

@@ -183,3 +183,37 @@ fn ctrl_c_stops_the_server_too() {
         assert!(has_ended(postmaster) && !story.serves());
     }
 }
+
+#[test]
+fn plan_before_the_first_up_says_what_will_be_made() {
+    let story = Story::with_notes();
+    let planned = story.run(&["plan"]);
+    let text = String::from_utf8_lossy(&planned.stdout).into_owned();
+    assert!(planned.status.success(), "{}", told(&planned));
+    assert!(text.contains("CREATE TABLE \"public\".\"notes\""), "{text}");
+    assert!(text.contains("planned from the declaration alone"), "{text}");
+    assert_eq!(story.run(&["plan", "--check"]).status.code(), Some(7));
+    assert!(!story.home.join("instances").exists(), "a plan makes no instance");
+    // What was planned without a server is what is there with one.
+    story.ok(&["up", "--quiet"]);
+    let after = story.run(&["plan", "--check"]);
+    assert_eq!(after.status.code(), Some(0), "{}", told(&after));
+    assert!(!String::from_utf8_lossy(&after.stdout).contains("declaration alone"), "{}", told(&after));
+    // What cannot be done has its own code, as it has for `apply`, and the rest is done.
+    let declared = std::fs::read_to_string(story.project.join("howdah.toml")).unwrap();
+    let missing = "\n[collections.missing]\ndimensions = 3\n[collections.missing.adopt]\nid = \"id\"\nembedding = \"e\"\n\
+                   [tables.more]\ncolumns = [{ name = \"id\", type = \"bigint\" }]\n";
+    story.write("howdah.toml", &(declared + missing));
+    let impossible = story.run(&["plan"]);
+    assert_eq!(impossible.status.code(), Some(1), "{}", told(&impossible));
+    let applied = story.run(&["apply"]);
+    assert_eq!(applied.status.code(), Some(1), "{}", told(&applied));
+    assert!(told(&applied).contains("what does not depend on it is done: 2 steps"), "{}", told(&applied));
+    assert_eq!(story.value("SELECT to_regclass('more')::text"), "more");
+    // Over REST the server applies what it has read, and says that the file is another.
+    let key = story.ok(&["keys", "create", "operator", "--scope", "admin", "--quiet"]);
+    let asked = story.run(&["apply", "--url", &story.rest(), "--key", key.trim()]);
+    let answer: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!(answer["declaration"]["do_now"], "reload", "{answer}");
+    story.ok(&["down"]);
+}

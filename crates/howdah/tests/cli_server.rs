@@ -21,11 +21,13 @@ fn a_first_hour() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     says!("status", story.tell(&["status"]));
     searches(&story);
+    batches(&story);
     rows(&story);
     keys(&story);
     files(&story);
     drift(&story);
     says!("env", story.tell(&["env"]));
+    programs(&story);
     says!("down", story.tell(&["down"]));
     says!("down_again", story.tell(&["down"]));
     says!("after", story.tell(&["search", "elephants"]));
@@ -62,6 +64,68 @@ fn searches(story: &Story) {
         .min()
         .unwrap();
     assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}
+
+/// Several searches in one request: each has its answer or its reason.
+fn batches(story: &Story) {
+    let lines = "{\"text\": \"elephants\"}\n\n{\"vector\": [1, 2]}\n{\"text\": \"backup\", \"limit\": 1, \"collection\": \"notes\"}\n";
+    let output = story.feed(&["search-batch", "-o", "jsonl"], lines);
+    assert_eq!(output.status.code(), Some(2), "{}", common::told(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 3, "{text}");
+    assert_eq!(answers[0]["answer"]["results"][0]["source"], "elephants");
+    assert_eq!(answers[1]["error"]["kind"], "usage");
+    assert_eq!(answers[2]["answer"]["results"][0]["source"], "backups");
+    says!("batch", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], lines))));
+    let wrong =
+        story.feed(&["search-batch", "-c", "notes"], "{\"text\": \"x\", \"collection\": \"other\"}\n");
+    says!("batch_other", story.clean(&common::told(&wrong)));
+    says!("batch_empty", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], ""))));
+    says!("batch_not_json", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], "x\n"))));
+    let many = "{\"text\": \"x\"}\n".repeat(101);
+    says!("batch_many", story.clean(&common::told(&story.feed(&["search-batch", "-c", "notes"], &many))));
+    says!("update", story.tell(&["update", "notes", "1", "--metadata", "{\"lang\": \"en\"}"]));
+    says!("jobs_none", story.tell(&["jobs"]));
+}
+
+/// psql and addresses for programs: as a role with few rights, or as the one that is asked for.
+fn programs(story: &Story) {
+    let who = |role: &[&str]| {
+        let words = ["psql", "-q"].iter().chain(role).chain(&["--", "-XAtc", "SELECT current_user"]);
+        story.ok(&words.copied().collect::<Vec<_>>()).trim().to_owned()
+    };
+    assert_eq!(who(&[]), "howdah_story_write");
+    assert_eq!(who(&["--role", "read"]), "howdah_story_read");
+    assert_eq!(who(&["--role", "superuser"]), "postgres");
+    let rows = story.ok(&["psql", "-q", "--", "-XAtc", "SELECT count(*) FROM notes"]);
+    assert!(rows.trim().parse::<u32>().unwrap() > 0, "the role reads collections");
+    let refused = story.run(&["psql", "-q", "--", "-Xc", "CREATE ROLE worse SUPERUSER"]);
+    assert_eq!(refused.status.code(), Some(1), "psql's own exit code: {}", common::told(&refused));
+    says!("env_superuser", story.tell(&["env", "--role", "superuser"]));
+    says!("env_role", story.tell(&["env", "--role", "raed"]));
+    // A declared role comes first once it can be logged in as.
+    let declared = "[roles.shop]\nlogin = true\npassword_env = \"SHOP\"\n\
+                    grants = [{ database = \"app\", privileges = [\"select\"] }]\n";
+    story.write("howdah.toml", &format!("{NOTES}{declared}"));
+    says!("env_unset", story.tell(&["env", "--role", "shop"]));
+    let with = |words: &[&str]| {
+        let output = story.command(words).env("SHOP", "it's a/secret").output().unwrap();
+        assert!(output.status.success(), "{}", common::told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    with(&["apply", "-q"]);
+    assert!(with(&["env", "-q"]).contains("postgres://shop:it%27s%20a%2Fsecret@127.0.0.1:"));
+    let user = with(&["psql", "-q", "--", "-XAtc", "SELECT current_user, current_setting('is_superuser')"]);
+    assert_eq!(user.trim(), "shop|off");
+    assert!(!with(&["logs", "--all"]).contains("a/secret"));
+    let all = with(&["logs", "--all", "-n", "40"]);
+    assert!(all.lines().count() <= 40 && all.lines().all(|line| line.contains(" | ")), "{all}");
+    assert!(
+        all.contains("howdah   | ") && with(&["logs", "--all", "-n", "4000"]).contains("postgres | "),
+        "{all}"
+    );
 }
 
 fn rows(story: &Story) {

@@ -150,3 +150,29 @@ fn the_openapi_document_is_the_same_offline() {
     let search = &document["paths"]["/v1/collections/{collection}/search"]["post"];
     assert_eq!(search["parameters"][0]["schema"]["enum"], serde_json::json!(["notes"]));
 }
+
+#[test]
+fn a_variable_that_the_declaration_overrules_is_told() {
+    let story = Story::new();
+    story.write("howdah.toml", "name = \"x\"\n[server]\nurl = \"postgres://me@127.0.0.1:1/app\"\n");
+    let told = |words: &[&str], url: &str| {
+        let output = story.command(words).env("DATABASE_URL", url).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let note = "note: DATABASE_URL is set and not used: `server.url` in howdah.toml comes first\n";
+    for words in [&["config", "show"][..], &["status"], &["env"], &["search", "x", "--collection", "y"]] {
+        assert!(told(words, "postgres://me@127.0.0.1:2/app").starts_with(note), "{words:?}");
+        assert!(
+            !told(words, "postgres://you:pw@127.0.0.1:1/app").contains("DATABASE_URL is set"),
+            "the same server: {words:?}"
+        );
+    }
+    assert!(
+        !told(&["config", "show", "-q"], "postgres://me@127.0.0.1:2/app").contains("DATABASE_URL is set")
+    );
+    story.write("howdah.toml", "name = \"x\"\n");
+    let shown =
+        story.command(&["config", "show"]).env("DATABASE_URL", "postgres://me:pw@h/app").output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("environment, DATABASE_URL") && !shown.contains("pw"), "{shown}");
+}

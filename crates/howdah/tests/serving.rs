@@ -192,6 +192,40 @@ fn a_locked_table_is_nobody_elses_trouble() {
 }
 
 #[test]
+fn who_waits_for_a_connection_when_the_server_stops_hears_that_it_stops() {
+    let world = World::up(TWO);
+    run(async {
+        assert_eq!(world.search("vecs", 5000).await.0, 200);
+        let administrator = world.administrator().await;
+        administrator.batch_execute("BEGIN; LOCK TABLE vecs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let search = async || {
+            let body = json!({"vector": [1, 0, 0], "limit": 2, "timeout_ms": 25_000});
+            let answer = world.post("/v1/collections/vecs/search", body).await;
+            let (status, retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+            let body: Value = answer.json().await.unwrap();
+            (status, retry, body["error"]["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let waiting = futures_util::future::join_all((0..40).map(|_| search()));
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            kill(Pid::from_raw(world.server()), Signal::SIGTERM).unwrap();
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            administrator.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let (answers, ()) = tokio::join!(waiting, ending);
+        let told = answers.iter().filter(|(status, _, _)| *status == 503).count();
+        assert!(told > 10 && told < 40, "some wait for a connection and some have one: {told}");
+        for (status, retry, message) in answers {
+            match status {
+                200 => {}
+                503 => assert!(retry && message == "this server of howdah is stopping", "{message}"),
+                _ => panic!("{status}: {message}"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_request_that_is_dropped_ends_in_the_server() {
     let world = World::up(TWO);
     run(async {
@@ -324,6 +358,13 @@ fn a_hang_up_changes_each_key_that_can_change() {
         let too_large =
             async || world.post("/v1/collections/other/search", large.clone()).await.status() == 413;
         world.comes("max_body_bytes", too_large).await;
+        write(&api("requests_per_second = 0\ncors = [\"https://app.example.com\"]"));
+        let asks = async || {
+            let request = world.client.request(reqwest::Method::OPTIONS, format!("{}/v1/status", world.base));
+            let request = request.header("origin", "https://app.example.com");
+            request.header("access-control-request-method", "GET").send().await.unwrap().status() == 200
+        };
+        world.comes("cors", asks).await;
         write(&api("requests_per_second = 0\nmax_pool = 9"));
         let log = world.story.instance().join("howdah.log");
         let divided = async || std::fs::read_to_string(&log).unwrap().contains("`api.max_pool` is 9");
@@ -517,4 +558,79 @@ fn a_job_survives_the_kill_of_its_server_and_is_done_once() {
         assert_eq!((job["state"].as_str(), job["attempt"].as_i64()), (Some("succeeded"), Some(2)), "{job}");
     });
     assert_eq!(world.story.value("SELECT count(*) FROM vecs WHERE source LIKE 'job-%'"), "50");
+}
+
+/// A collection with declared fields, and a directory with an empty file.
+const RECORDED: &str = r#"name = "story"
+
+[databases.app]
+extensions = { vector = "*" }
+
+[collections.items]
+dimensions = 3
+fields = { kind = "text", price = "numeric" }
+documents = ["items.jsonl", "empty.jsonl"]
+"#;
+
+const ITEM: &str = "{\"source\": \"a\", \"content\": \"x\", \"kind\": \"note\", \"price\": 1.50, \"embedding\": [1, 0, 0]}\n";
+
+#[test]
+fn the_records_of_a_file_come_in_over_rest_and_a_filter_that_tests_nothing_deletes_none() {
+    let story = Story::new();
+    story.write("howdah.toml", RECORDED);
+    story.write("items.jsonl", ITEM);
+    story.write("empty.jsonl", "");
+    let up = story.run(&["up"]);
+    assert!(up.status.success(), "an empty file is no trouble: {}", common::told(&up));
+    assert!(
+        common::told(&up).contains("`empty.jsonl` is left out: the file is empty"),
+        "{}",
+        common::told(&up)
+    );
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let key = story.ok(&["keys", "create", "admin", "--scope", "admin"]).trim().to_owned();
+    let world = World { base: story.rest(), story, client, key };
+    run(async {
+        let documents = "/v1/collections/items/documents";
+        let record: Value = serde_json::from_str(ITEM).unwrap();
+        let answer = world.post(documents, json!({"documents": [record]})).await;
+        let report: Value = answer.json().await.unwrap();
+        assert_eq!((&report["bad"], &report["documents"]), (&json!(0), &json!(1)), "{report}");
+        let several = json!([
+            {"source": "b", "content": "y", "kind": "task", "extra": {"deep": true}, "embedding": [0, 1, 0]},
+            {"source": "c", "content": "z"},
+            {"id": 7, "text": "w", "price": "12345678901234567890.5", "embedding": [0, 0, 1]},
+            {"source": "e", "content": "z", "price": "dear", "embedding": [0, 0, 1]},
+        ]);
+        let refused = world.post(documents, json!({"documents": several})).await;
+        assert_eq!(refused.status(), 422);
+        let problem: Value = refused.json().await.unwrap();
+        assert!(problem["error"]["message"].as_str().unwrap().contains("`documents[1]`"), "{problem}");
+        assert!(problem["error"]["hint"].as_str().unwrap().contains("\"skip_bad\": true"), "{problem}");
+        let answer = world.post(documents, json!({"documents": several, "skip_bad": true})).await;
+        let report: Value = answer.json().await.unwrap();
+        let bad: Vec<&Value> =
+            report["bad_records"].as_array().unwrap().iter().map(|bad| &bad["index"]).collect();
+        assert_eq!((bad, &report["new"]), (vec![&json!(1), &json!(3)], &json!(2)), "{report}");
+        let twice = r#"{"documents": [{"content": "x", "k": 1, "k": 2}]}"#;
+        let request = world.client.post(format!("{}{documents}", world.base)).bearer_auth(&world.key);
+        let refused = request.header("content-type", "application/json").body(twice).send().await.unwrap();
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["error"]["detail"], "`documents[0].k` stands twice", "{problem}");
+        for filter in [json!({"and": []}), json!({"or": [{}]}), json!({"not": {"not": {}}})] {
+            let answer = world.post(&format!("{documents}/delete"), json!({"filter": filter})).await;
+            assert_eq!(answer.status(), 400, "{filter}");
+            let text = filter.to_string();
+            assert_eq!(
+                world.story.run(&["delete", "items", "--filter", &text]).status.code(),
+                Some(2),
+                "{filter}"
+            );
+        }
+        let gone = world.post(&format!("{documents}/delete"), json!({"source": "nope"})).await;
+        assert_eq!(gone.status(), 404);
+        assert_eq!(world.story.run(&["delete", "items", "--source", "nope"]).status.code(), Some(1));
+    });
+    assert_eq!(world.story.value("SELECT count(*) FROM items"), "3");
 }

@@ -4,6 +4,7 @@
 //! tuning rule and migration order is a function from data to data, so that all of them are tested in milliseconds and
 //! none depends on the machine they ran on. The effects live in the crate `howdah`.
 
+pub mod adoption;
 pub mod budget;
 pub mod check;
 pub mod hex;
@@ -12,6 +13,8 @@ pub mod migrate;
 pub mod platform;
 pub mod preset;
 pub mod problem;
+pub mod removal;
+pub mod rights;
 pub mod search;
 pub mod service;
 pub mod settings;

@@ -308,3 +308,24 @@ fn a_place_outside_of_the_machine_needs_no_key_on_loopback_only() {
         assert!(said(&open(text)).starts_with(&format!("howdah.toml:{line}:1: ")), "{text}");
     }
 }
+
+#[test]
+fn an_origin_that_no_browser_says() {
+    let origins = [
+        "https://app.example.com/",
+        "app.example.com",
+        "https://App.example.com",
+        "https://a:443",
+        "https://*.b.c",
+    ];
+    for origin in origins {
+        let problem = said(&format!("name = \"a\"\n[api]\ncors = [\"{origin}\"]\n"));
+        assert!(
+            problem.contains("api.cors") && problem.contains("is not an origin as a browser says it"),
+            "{problem}"
+        );
+    }
+    let good = "name = \"a\"\n[api]\ncors = [\"*\", \"https://a.example\", \"http://localhost:5173\", \"http://[::1]:80\"]\n";
+    assert!(said(good).contains("http://[::1]:80"), "a scheme's own port is left out by browsers");
+    read::from_str(&good.replace("[::1]:80", "[::1]:81"), "howdah.toml").unwrap();
+}

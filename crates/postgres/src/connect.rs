@@ -3,10 +3,10 @@
 //! One connection at a time: [`connect`] makes it, with the protection that the target asks for, and [`cancel`] ends what it
 //! runs. Connections that are kept and shared are [`super::pool`]'s.
 
-use howdah_plan::problem::Problem;
+use howdah_plan::problem::{Kind, Problem};
 use tokio_postgres::{CancelToken, Client, Config, NoTls};
 
-use super::{Host, SslMode, Target, problem, tls};
+use super::{Host, SessionAttrs, SslMode, Target, problem, tls};
 
 /// Makes one connection to `target`. It ends when the client is dropped.
 ///
@@ -29,10 +29,38 @@ pub async fn connect(target: &Target) -> Result<Client, Problem> {
             Ok(client)
         }
     };
+    let made = async {
+        let client = made.await?;
+        fits(&client, target).await?;
+        Ok(client)
+    };
     match tokio::time::timeout(target.connect_timeout, made).await {
         Ok(client) => client,
         Err(_) => Err(problem::connect_timeout(target)),
     }
+}
+
+/// Whether the session is of the kind that the address asks for.
+async fn fits(client: &Client, target: &Target) -> Result<(), Problem> {
+    if target.session == SessionAttrs::Any {
+        return Ok(());
+    }
+    let sql = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on'";
+    let asked = client.query_one(sql, &[]).await;
+    let row = asked.map_err(|error| problem::from_pg(&error, "ask what kind of session it is"))?;
+    let (replica, read_only): (bool, bool) = (row.get(0), row.get(1));
+    if target.session.fits(replica, read_only) {
+        return Ok(());
+    }
+    let is = match (replica, read_only) {
+        (true, _) => "a replica",
+        (false, true) => "read-only",
+        (false, false) => "a primary that takes writes",
+    };
+    let message = format!("PostgreSQL at `{}` is {is}", target.place());
+    Err(Problem::new(Kind::Unreachable, message)
+        .detail(format!("the address asks for `target_session_attrs={}`", target.session.name()))
+        .hint("Name the server that is meant, or take `target_session_attrs` out of the address."))
 }
 
 /// Cancels what the session of `token` runs. What has ended meanwhile is left alone.
@@ -76,6 +104,7 @@ fn config(target: &Target) -> Config {
         .dbname(target.database.as_str())
         .application_name(target.application_name.as_str())
         .connect_timeout(target.connect_timeout)
+        .channel_binding(target.channel_binding)
         .ssl_mode(match (encrypted(target), target.sslmode) {
             (false, _) => tokio_postgres::config::SslMode::Disable,
             (true, SslMode::Prefer) => tokio_postgres::config::SslMode::Prefer,

@@ -133,6 +133,16 @@ fn address(server: &Server) -> Option<(String, String)> {
     Some((from_environment()?, format!("{URL_VARIABLE} is set")))
 }
 
+/// Whether `DATABASE_URL` names another server than the declaration, which comes first.
+pub fn overruled(server: &Server) -> bool {
+    let (Some(url), Some(set)) = (&server.url, from_environment()) else { return false };
+    match (Target::from_url(url, None), Target::from_url(&set, None)) {
+        (Ok(declared), Ok(set)) => (declared.place(), declared.database) != (set.place(), set.database),
+        // What cannot be read is not what is used either.
+        (_, _) => *url != set,
+    }
+}
+
 /// The address in `DATABASE_URL`, unless it came from `howdah env` and means Howdah's own server.
 pub fn from_environment() -> Option<String> {
     let url = std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())?;

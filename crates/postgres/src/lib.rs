@@ -5,6 +5,7 @@
 //! [`connect`] talks to any, [`pool`] shares connections among callers, [`preflight`] refuses at once what cannot work, with
 //! the steps that end it. Nothing here knows of skills, collections or models.
 
+mod address;
 pub mod bundle;
 pub mod connect;
 pub mod extension;
@@ -14,6 +15,7 @@ pub mod home;
 pub mod instance;
 pub mod machine;
 pub mod param;
+mod passfile;
 pub mod pool;
 pub mod preflight;
 pub mod problem;
@@ -31,4 +33,4 @@ pub use instance::{Instance, Layout};
 pub use pool::{Lease, Own, Pools, Purpose};
 pub use preflight::{Preflight, preflight};
 pub use secret::Secret;
-pub use target::{Host, SslMode, Target};
+pub use target::{Host, SessionAttrs, SslMode, Target};

@@ -84,7 +84,6 @@ async fn facts(client: &Client, target: &Target) -> Result<PlatformFacts, Proble
         EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version'),
         (SELECT setting FROM pg_settings WHERE name = 'data_directory')";
     let row = client.query_one(sql, &[]).await.map_err(|e| from_pg(&e, "look at the server"))?;
-    let local = target.is_local();
     Ok(PlatformFacts {
         version: row.get(0),
         settings: row.get(1),
@@ -96,7 +95,6 @@ async fn facts(client: &Client, target: &Target) -> Result<PlatformFacts, Proble
             Host::Socket(_) => None,
         },
         data_directory: row.get(5),
-        os_release: local.then(|| std::fs::read_to_string("/etc/os-release").ok()).flatten(),
         // A loopback port may be another container's; a socket is ours.
         container: matches!(target.host, Host::Socket(_)) && super::machine::in_container(),
     })

@@ -4,15 +4,14 @@
 //! an instance that Howdah runs. Printing one never shows the password.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::spec::resolve::nearest;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use url::Url;
+use howdah_plan::problem::Problem;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_postgres::config::ChannelBinding;
 
-use super::Secret;
+use super::{Secret, address};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +83,59 @@ pub struct Target {
     pub application_name: String,
     /// `options` of the connection (`-c name=value`).
     pub options: Option<String>,
+    /// Which kind of session is asked for (`target_session_attrs`).
+    pub session: SessionAttrs,
+    /// Whether the login is bound to the encrypted channel.
+    pub channel_binding: ChannelBinding,
+}
+
+/// Which kind of session is asked for, with libpq's names and meanings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionAttrs {
+    /// Any.
+    #[default]
+    Any,
+    /// One that may write.
+    ReadWrite,
+    /// One that may not.
+    ReadOnly,
+    /// One of a server that is no replica.
+    Primary,
+    /// One of a replica.
+    Standby,
+}
+
+impl SessionAttrs {
+    /// All of them with libpq's names. Of a single server, one that prefers a replica takes what there is.
+    pub const NAMES: [(&'static str, SessionAttrs); 6] = [
+        ("any", SessionAttrs::Any),
+        ("read-write", SessionAttrs::ReadWrite),
+        ("read-only", SessionAttrs::ReadOnly),
+        ("primary", SessionAttrs::Primary),
+        ("standby", SessionAttrs::Standby),
+        ("prefer-standby", SessionAttrs::Any),
+    ];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<SessionAttrs> {
+        SessionAttrs::NAMES.iter().find(|(known, _)| *known == name).map(|(_, attrs)| *attrs)
+    }
+
+    /// libpq's name.
+    pub fn name(self) -> &'static str {
+        SessionAttrs::NAMES.iter().find(|(_, attrs)| *attrs == self).map_or("any", |(name, _)| name)
+    }
+
+    /// Whether a session fits of which this is known.
+    pub const fn fits(self, replica: bool, read_only: bool) -> bool {
+        match self {
+            SessionAttrs::Any => true,
+            SessionAttrs::ReadWrite => !replica && !read_only,
+            SessionAttrs::ReadOnly => replica || read_only,
+            SessionAttrs::Primary => !replica,
+            SessionAttrs::Standby => replica,
+        }
+    }
 }
 
 impl Target {
@@ -100,20 +152,19 @@ impl Target {
             connect_timeout: Duration::from_secs(10),
             application_name: "howdah".into(),
             options: None,
+            session: SessionAttrs::Any,
+            channel_binding: ChannelBinding::Prefer,
         }
     }
 
-    /// Reads `postgres://user:password@host:port/database?sslmode=…`. `password` overrules the one in the address;
-    /// without either, PGPASSWORD and then the password file (`PGPASSFILE`, `~/.pgpass`) are asked.
+    /// Reads `postgres://user:password@host:port/database?sslmode=…` as libpq does. `password` overrules the one in the
+    /// address; without either, PGPASSWORD and then the password file (`PGPASSFILE`, `~/.pgpass`) are asked.
     ///
     /// # Errors
     /// `usage`, never with the password in it.
     pub fn from_url(text: &str, password: Option<Secret>) -> Result<Target, Problem> {
-        let mut target = parse(text)?;
-        target.password = password
-            .or(target.password.take())
-            .or_else(|| std::env::var("PGPASSWORD").ok().filter(|p| !p.is_empty()).map(Secret::new))
-            .or_else(|| from_password_file(&target));
+        let mut target = address::read(text, &|name| std::env::var(name).ok())?;
+        target.password = password.or(target.password);
         Ok(target)
     }
 
@@ -141,21 +192,34 @@ impl Target {
 
     fn write_url(&self, password: Option<&str>) -> String {
         let password = password.map(|p| format!(":{}", encode(p))).unwrap_or_default();
-        let user = encode(&self.user);
-        let database = encode(&self.database);
-        let (host, query) = match &self.host {
-            Host::Tcp(host) if host.contains(':') => (format!("[{host}]:{}", self.port), String::new()),
-            Host::Tcp(host) => (format!("{host}:{}", self.port), String::new()),
+        let (user, database) = (encode(&self.user), encode(&self.database));
+        let mut query = Vec::new();
+        let host = match &self.host {
+            Host::Tcp(host) if host.contains(':') => format!("[{host}]:{}", self.port),
+            Host::Tcp(host) => format!("{}:{}", encode(host), self.port),
             Host::Socket(dir) => {
-                (format!(":{}", self.port), format!("?host={}", encode(&dir.to_string_lossy())))
+                query.push(format!("host={}", encode(&dir.to_string_lossy())));
+                query.push(format!("port={}", self.port));
+                // Some readers of addresses want a host before the path.
+                "localhost".to_owned()
             }
         };
-        // libpq reads an address without a host only when nothing stands before the path.
-        let (host, query) = match &self.host {
-            Host::Socket(_) => (String::from("localhost"), format!("{query}&port={}", self.port)),
-            Host::Tcp(_) if self.sslmode == SslMode::Prefer => (host, query),
-            Host::Tcp(_) => (host, format!("?sslmode={}", self.sslmode.name())),
-        };
+        if self.sslmode != SslMode::Prefer {
+            query.push(format!("sslmode={}", self.sslmode.name()));
+        }
+        if let Some(path) = &self.sslrootcert {
+            query.push(format!("sslrootcert={}", encode(&path.to_string_lossy())));
+        }
+        if let Some(options) = &self.options {
+            query.push(format!("options={}", encode(options)));
+        }
+        if self.session != SessionAttrs::Any {
+            query.push(format!("target_session_attrs={}", self.session.name()));
+        }
+        if self.channel_binding == ChannelBinding::Require {
+            query.push("channel_binding=require".to_owned());
+        }
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
         format!("postgres://{user}{password}@{host}/{database}{query}")
     }
 
@@ -184,106 +248,6 @@ impl fmt::Display for Target {
     }
 }
 
-const PARAMETERS: [&str; 10] = [
-    "sslmode",
-    "sslrootcert",
-    "connect_timeout",
-    "application_name",
-    "options",
-    "host",
-    "port",
-    "user",
-    "password",
-    "dbname",
-];
-
-fn parse(text: &str) -> Result<Target, Problem> {
-    let usage = |what: String| {
-        Problem::new(Kind::Usage, what)
-            .hint("Write `server.url` as `postgres://user@host:5432/database?sslmode=verify-full`.")
-    };
-    let rest = text
-        .strip_prefix("postgres://")
-        .or_else(|| text.strip_prefix("postgresql://"))
-        .ok_or_else(|| usage("the server's address does not begin with `postgres://`".into()))?;
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    if authority.rsplit('@').next().unwrap_or_default().contains(',') {
-        return Err(usage("the server's address names several hosts; one is possible".into()));
-    }
-    let url = Url::parse(&format!("postgres://{rest}"))
-        .map_err(|e| usage(format!("the server's address cannot be read: {e}")))?;
-    let some = |text: &str| (!text.is_empty()).then(|| decode(text));
-    let host = match url.host_str() {
-        None | Some("") => Host::Tcp("localhost".into()),
-        Some(host) => host_of(&decode(host)),
-    };
-    let user = some(url.username()).or_else(|| std::env::var("USER").ok()).unwrap_or("postgres".into());
-    let database = some(url.path().trim_start_matches('/')).unwrap_or_else(|| user.clone());
-    let mut target = Target::new(host, url.port().unwrap_or(5432), user, database);
-    target.password = url.password().and_then(some).map(Secret::new);
-    for (name, value) in url.query_pairs() {
-        set(&mut target, &name, &value).map_err(usage)?;
-    }
-    Ok(target)
-}
-
-fn host_of(host: &str) -> Host {
-    if host.starts_with('/') {
-        Host::Socket(host.into())
-    } else {
-        Host::Tcp(host.trim_matches(['[', ']']).to_owned())
-    }
-}
-
-fn set(target: &mut Target, name: &str, value: &str) -> Result<(), String> {
-    match name {
-        "sslmode" => {
-            let found = SslMode::NAMES.iter().find(|(name, _)| *name == value);
-            target.sslmode = found.map(|(_, mode)| *mode).ok_or_else(|| {
-                format!("`sslmode={value}` in the server's address is none of disable, prefer, require, verify-ca, verify-full")
-            })?;
-        }
-        "sslrootcert" if value == "system" => {
-            // libpq: the system's certificates, and nothing weaker than the full check.
-            target.sslmode = SslMode::VerifyFull;
-        }
-        "sslrootcert" => target.sslrootcert = Some(value.into()),
-        "connect_timeout" => {
-            let seconds: u64 = value.parse().map_err(|_| {
-                format!("`connect_timeout={value}` in the server's address is not a number of seconds")
-            })?;
-            target.connect_timeout = Duration::from_secs(seconds.clamp(1, 3600));
-        }
-        "application_name" => target.application_name = value.to_owned(),
-        "options" => target.options = Some(value.to_owned()),
-        "host" => target.host = host_of(value),
-        "port" => {
-            target.port =
-                value.parse().map_err(|_| format!("`port={value}` in the server's address is not a port"))?;
-        }
-        "user" => target.user = value.to_owned(),
-        "password" => target.password = Some(Secret::new(value)),
-        "dbname" => target.database = value.to_owned(),
-        // Of no meaning to this client, and in many addresses that are handed out.
-        "channel_binding"
-        | "target_session_attrs"
-        | "sslnegotiation"
-        | "gssencmode"
-        | "pgbouncer"
-        | "connection_limit"
-        | "pool_timeout"
-        | "schema" => {}
-        _ => {
-            let near = nearest(name, PARAMETERS).map(|near| format!("; did you mean `{near}`?"));
-            return Err(format!(
-                "unknown parameter `{name}` in the server's address{}",
-                near.unwrap_or_default()
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// What stands encoded in an address: everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -291,57 +255,12 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// Looks into libpq's password file, which counts only when nobody else may read it.
-fn from_password_file(target: &Target) -> Option<Secret> {
-    use std::os::unix::fs::MetadataExt;
-    let path = std::env::var_os("PGPASSFILE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".pgpass")))?;
-    let meta = std::fs::metadata(&path).ok()?;
-    if meta.mode() & 0o077 != 0 {
-        tracing::warn!("`{}` is ignored: others may read it; run `chmod 600` on it", path.display());
-        return None;
-    }
-    password_in(&std::fs::read_to_string(&path).ok()?, target)
-}
-
-fn password_in(file: &str, target: &Target) -> Option<Secret> {
-    let host = match &target.host {
-        Host::Tcp(host) => host.clone(),
-        Host::Socket(_) => "localhost".into(),
-    };
-    let wanted = [host, target.port.to_string(), target.database.clone(), target.user.clone()];
-    file.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let fields = fields_of(line);
-        let (password, keys) = fields.split_last()?;
-        let fits = keys.len() == 4 && keys.iter().zip(&wanted).all(|(key, want)| key == "*" || key == want);
-        fits.then(|| Secret::new(password.clone()))
-    })
-}
-
-/// Splits at colons; a backslash takes the meaning from what follows.
-fn fields_of(line: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == ':' && fields.len() < 5 {
-            fields.push(String::new());
-            continue;
-        }
-        let taken = if c == '\\' { chars.next() } else { Some(c) };
-        if let Some(field) = fields.last_mut() {
-            field.extend(taken);
-        }
-    }
-    fields
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use howdah_plan::problem::Kind;
+
     use super::*;
 
     #[test]
@@ -368,6 +287,7 @@ mod tests {
             "postgres://a:b@h:1/d",
             "postgres://a:b@[::1]:5433/d?sslmode=require",
             "postgres://a@localhost/d?host=/run/x%20y&port=5433",
+            "postgres://a@h/d?sslrootcert=/c%26a.pem&target_session_attrs=primary&channel_binding=require&options=-c%20a%3Db",
         ] {
             let target = Target::from_url(url, Some(Secret::new("s:/@"))).unwrap();
             let again = Target::from_url(&target.url_with_password(), None).unwrap();
@@ -401,13 +321,5 @@ mod tests {
             problem.message,
             "unknown parameter `sslmod` in the server's address; did you mean `sslmode`?"
         );
-    }
-
-    #[test]
-    fn the_password_file_is_matched_field_by_field() {
-        let target = Target::new(Host::Tcp("h".into()), 5432, "me", "d");
-        let file = "# comment\nother:*:*:*:no\nh:5432:*:me:a\\:b:c\\\\d\n*:*:*:*:last\n";
-        assert_eq!(password_in(file, &target).unwrap().expose(), "a:b:c\\d");
-        assert!(password_in("h:1:d:me:x", &target).is_none());
     }
 }

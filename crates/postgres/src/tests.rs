@@ -195,6 +195,14 @@ async fn each_sslmode_checks_what_it_promises() {
             (got, _) => panic!("{case}: {got:?}"),
         }
     }
+    // A login that is bound to the channel works over TLS, and only there.
+    for (sslmode, expected) in [(SslMode::Require, Some(true)), (SslMode::Disable, None)] {
+        let target = Target {
+            channel_binding: tokio_postgres::config::ChannelBinding::Require,
+            ..server.target("127.0.0.1", sslmode, None)
+        };
+        assert_eq!(encrypted(target).await.ok(), expected, "{}", sslmode.name());
+    }
     // Over TLS the login still counts.
     let target = server.target("localhost", SslMode::VerifyFull, Some("ca.pem"));
     let wrong = target.as_role("postgres", Some(Secret::new("wrong")));

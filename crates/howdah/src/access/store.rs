@@ -13,8 +13,8 @@ use super::caller::Caller;
 use super::gate::{Verdict, wrong_key};
 use super::key::Key;
 use super::scope::Scope;
-use howdah_postgres::Pools;
 use howdah_postgres::problem::from_pg;
+use howdah_postgres::{Lease, Pools};
 
 /// A key, without the key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +65,8 @@ pub struct Store<'a> {
     pub pools: Pools,
     /// The database that keeps them.
     pub database: &'a str,
+    /// Whose they are: those of this deployment, and those that are older than identities.
+    pub deployment: &'a str,
 }
 
 impl Store<'_> {
@@ -81,11 +83,14 @@ impl Store<'_> {
         let key = Key::random();
         let client = self.pools.get(self.database).await?;
         let sql = format!(
-            "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO howdah.api_keys (name, prefix, hash, scopes, expires_at, deployment) VALUES ($1, $2, $3, $4, $5, $6) \
              RETURNING {COLUMNS}"
         );
         let row = client
-            .query_one(&sql, &[&name, &key.prefix(), &&key.hash()[..], &vec![scope.name()], &expires_at])
+            .query_one(
+                &sql,
+                &[&name, &key.prefix(), &&key.hash()[..], &vec![scope.name()], &expires_at, &self.deployment],
+            )
             .await
             .map_err(|error| from_pg(&error, "make a key"))?;
         Ok((key, info(&row)?))
@@ -97,29 +102,58 @@ impl Store<'_> {
     /// What PostgreSQL says.
     pub async fn list(&self) -> Result<Vec<KeyInfo>, Problem> {
         let client = self.pools.get(self.database).await?;
-        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys ORDER BY created_at DESC, id");
-        let rows = client.query(&sql, &[]).await.map_err(|error| from_pg(&error, "list the keys"))?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM howdah.api_keys WHERE deployment IN ('', $1) ORDER BY created_at DESC, id"
+        );
+        let rows = client
+            .query(&sql, &[&self.deployment])
+            .await
+            .map_err(|error| from_pg(&error, "list the keys"))?;
         rows.iter().map(info).collect()
     }
 
-    /// Takes a key back, by its id or by how it begins. A second time changes nothing.
+    /// Takes a key back, by its id, by how it begins, or by a name that only one working key has. A second time changes
+    /// nothing.
     ///
     /// # Errors
-    /// `not_found` when there is no such key.
+    /// `not_found` when there is no such key, `conflict` when several working keys have the name.
     pub async fn revoke(&self, which: &str) -> Result<KeyInfo, Problem> {
         let client = self.pools.get(self.database).await?;
+        let id = self.meant(&client, which).await?;
         let sql = format!(
-            "UPDATE howdah.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id::text = $1 OR prefix = $1 \
-             RETURNING {COLUMNS}"
+            "UPDATE howdah.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING {COLUMNS}"
         );
-        let row = client
-            .query_opt(&sql, &[&normal(which)])
+        let row = client.query_opt(&sql, &[&id]).await.map_err(|error| from_pg(&error, "revoke the key"))?;
+        row.as_ref().map(info).transpose()?.ok_or_else(|| no_such(which))
+    }
+
+    /// The key that is meant by an id, a beginning or a name.
+    async fn meant(&self, client: &Lease, which: &str) -> Result<Uuid, Problem> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM howdah.api_keys WHERE (id::text = $1 OR prefix = $1 OR name = $2) AND deployment IN ('', $3) \
+             ORDER BY created_at DESC, id"
+        );
+        let rows = client
+            .query(&sql, &[&normal(which), &which, &self.deployment])
             .await
-            .map_err(|error| from_pg(&error, "revoke the key"))?;
-        row.as_ref().map(info).transpose()?.ok_or_else(|| {
-            Problem::new(Kind::NotFound, format!("there is no key `{which}`"))
-                .hint("Look at the ids with `howdah keys list`.")
-        })
+            .map_err(|error| from_pg(&error, "look for the key"))?;
+        let keys = rows.iter().map(info).collect::<Result<Vec<_>, _>>()?;
+        let itself = |key: &&KeyInfo| key.id.to_string() == normal(which) || key.prefix == which;
+        if let Some(key) = keys.iter().find(itself) {
+            return Ok(key.id);
+        }
+        let working: Vec<&KeyInfo> = keys.iter().filter(|key| key.state == State::Active).collect();
+        match working.as_slice() {
+            [only] => Ok(only.id),
+            // Of those that no longer work the newest: revoking it again changes nothing.
+            [] => keys.first().map(|key| key.id).ok_or_else(|| no_such(which)),
+            several => {
+                let begins: Vec<&str> = several.iter().map(|key| key.prefix.as_str()).collect();
+                Err(Problem::new(Kind::Conflict, format!("`{}` keys are called `{which}`", several.len()))
+                    .detail(format!("they begin with {}", begins.join(", ")))
+                    .hint(format!("Name one by how it begins: `howdah keys revoke {}`.", begins[0])))
+            }
+        }
     }
 
     /// What there is to say of a key that somebody shows.
@@ -128,9 +162,9 @@ impl Store<'_> {
     /// What PostgreSQL says: not knowing is no verdict.
     pub async fn look_up(&self, key: &Key) -> Result<Verdict, Problem> {
         let client = self.pools.get(self.database).await?;
-        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys WHERE hash = $1");
+        let sql = format!("SELECT {COLUMNS} FROM howdah.api_keys WHERE hash = $1 AND deployment IN ('', $2)");
         let row = client
-            .query_opt(&sql, &[&&key.hash()[..]])
+            .query_opt(&sql, &[&&key.hash()[..], &self.deployment])
             .await
             .map_err(|error| from_pg(&error, "look up the key"))?;
         let Some(row) = row else { return Ok(Verdict::Bad(wrong_key())) };
@@ -149,6 +183,11 @@ impl Store<'_> {
         let caller = Caller { key: Some(known.id), name: known.name, tenant: None, scope: known.scope };
         Ok(Verdict::Good(caller, known.expires_at))
     }
+}
+
+fn no_such(which: &str) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no key `{which}`"))
+        .hint("Look at the ids and names with `howdah keys list`.")
 }
 
 fn ended(key: &KeyInfo, how: &str, when: Option<Timestamp>) -> Problem {
@@ -211,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_works_until_it_is_revoked_and_only_its_hash_is_kept() {
         let database = prepared().await;
-        let store = Store { pools: database.pools.clone(), database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
         let (key, made) = store.create("app", Scope::Write, None).await.unwrap();
         let Verdict::Good(caller, None) = store.look_up(&key).await.unwrap() else { panic!("a good key") };
         assert_eq!((caller.key, caller.scope), (Some(made.id), Scope::Write));
@@ -234,14 +273,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_key_is_revoked_by_its_name_where_the_name_says_which() {
+        let database = prepared().await;
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
+        let (_, first) = store.create("web site", Scope::Read, None).await.unwrap();
+        let (_, second) = store.create("web site", Scope::Read, None).await.unwrap();
+        let problem = store.revoke("web site").await.unwrap_err();
+        assert_eq!(problem.kind, Kind::Conflict);
+        let said = format!("{problem:?}");
+        assert!(said.contains(&first.prefix) && said.contains(&second.prefix), "{said}");
+        assert!(store.list().await.unwrap().iter().all(|key| key.state == State::Active));
+        store.revoke(&first.prefix).await.unwrap();
+        assert_eq!(store.revoke("web site").await.unwrap().id, second.id, "the one that still works");
+        assert_eq!(
+            store.revoke("web site").await.unwrap().state,
+            State::Revoked,
+            "a second time changes nothing"
+        );
+        // A key that is called like another begins does not stand for it.
+        let (_, third) = store.create(&first.prefix, Scope::Read, None).await.unwrap();
+        assert_eq!(store.revoke(&first.prefix).await.unwrap().id, first.id);
+        store.revoke(&third.prefix).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn an_expired_key_is_refused_and_listed_as_such() {
         let database = prepared().await;
-        let store = Store { pools: database.pools.clone(), database: &database.name };
+        let store = Store { pools: database.pools.clone(), database: &database.name, deployment: "" };
         let past = Timestamp::now() - jiff::SignedDuration::from_secs(1);
         let (key, _) = store.create("old", Scope::Read, Some(past)).await.unwrap();
         let Verdict::Bad(problem) = store.look_up(&key).await.unwrap() else { panic!("an expired key") };
         assert_eq!(problem.kind, Kind::Unauthenticated);
         assert!(problem.message.ends_with("has expired"), "{}", problem.message);
         assert_eq!(store.list().await.unwrap()[0].state, State::Expired);
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_deployment_opens_nothing_and_is_not_listed() {
+        let database = prepared().await;
+        let of = |deployment| Store { pools: database.pools.clone(), database: &database.name, deployment };
+        let (key, made) = of("a").create("app", Scope::Admin, None).await.unwrap();
+        let (old, _) = of("").create("older than identities", Scope::Read, None).await.unwrap();
+        assert!(matches!(of("a").look_up(&key).await.unwrap(), Verdict::Good(..)));
+        assert!(matches!(of("b").look_up(&key).await.unwrap(), Verdict::Bad(_)));
+        assert!(matches!(of("b").look_up(&old).await.unwrap(), Verdict::Good(..)));
+        assert_eq!((of("a").list().await.unwrap().len(), of("b").list().await.unwrap().len()), (2, 1));
+        assert_eq!(of("b").revoke(&made.prefix).await.unwrap_err().kind, Kind::NotFound);
     }
 }

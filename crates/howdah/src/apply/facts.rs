@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use howdah_plan::internal_schema::COUNT_KEY;
 use howdah_plan::migrate::live::{Inside, Live, Server, Setting};
-use howdah_plan::migrate::{declared_tables, home};
+use howdah_plan::migrate::{declared_tables, home, is_mark};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::settings::LOAD_HOWDAH;
 use howdah_plan::spec::Spec;
@@ -28,9 +28,11 @@ pub async fn read(pools: &Pools, spec: &Spec) -> Result<Live, Problem> {
     let maintenance = maintenance(pools).await?;
     let mut live = whole_server(pools, &maintenance).await?;
     live.server.maintenance = maintenance.clone();
-    for name in spec.databases.keys() {
-        if let Some(database) = live.databases.get_mut(name) {
+    for (name, database) in &mut live.databases {
+        if spec.databases.contains_key(name) {
             database.inside = inside(pools, spec, name).await?;
+        } else if is_mark(database.comment.as_deref()) {
+            database.inside = records(pools, name).await;
         }
     }
     let home = home(spec).filter(|home| live.databases.contains_key(home)).unwrap_or(maintenance);
@@ -197,6 +199,10 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
     internal(&transaction, &mut inside).await?;
     for name in declared_tables(spec, database) {
         let Some(table) = inside.tables.get_mut(&name) else { continue };
+        // Only what can have an index is looked into: a view may take long, and one that is not filled cannot be read.
+        if !table.relation.indexable() || table.unpopulated {
+            continue;
+        }
         let row = transaction
             .query_one(&format!("SELECT EXISTS (SELECT 1 FROM {name})"), &[])
             .await
@@ -205,6 +211,22 @@ async fn inside(pools: &Pools, spec: &Spec, database: &str) -> Result<Inside, Pr
     }
     transaction.commit().await.map_err(|e| from_pg(&e, DOING))?;
     Ok(inside)
+}
+
+/// What Howdah remembers in a database of its making that is not declared: who works in it, and which settings of the server
+/// are theirs. Nothing where it cannot be read: then nobody here may drop it either.
+async fn records(pools: &Pools, database: &str) -> Inside {
+    let mut inside = Inside::default();
+    let read = async {
+        let mut client = pools.get(database).await?;
+        let transaction = client.transaction().await.map_err(|e| from_pg(&e, DOING))?;
+        transaction.batch_execute(BEGIN).await.map_err(|e| from_pg(&e, DOING))?;
+        memory(&transaction, &mut inside).await
+    };
+    if let Err(problem) = read.await {
+        tracing::debug!(database, "howdah's records are not read: {problem}");
+    }
+    inside
 }
 
 /// Rights on Howdah's own tables.
@@ -231,7 +253,8 @@ async fn internal(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<
 async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<(), Problem> {
     let there = "SELECT to_jsonb(ARRAY[to_regclass('howdah.meta') IS NOT NULL, \
                                        to_regclass('howdah.migrations') IS NOT NULL, \
-                                       to_regclass('howdah.managed') IS NOT NULL])";
+                                       to_regclass('howdah.managed') IS NOT NULL, \
+                                       to_regclass('howdah.deployments') IS NOT NULL])";
     let there: Vec<bool> = document(transaction, there).await?;
     if there.first() == Some(&true) {
         let sql =
@@ -250,9 +273,20 @@ async fn memory(transaction: &Transaction<'_>, inside: &mut Inside) -> Result<()
     if there.get(2) == Some(&true) {
         inside.memory = document(
             transaction,
-            "SELECT jsonb_agg(jsonb_build_object('kind', kind, 'name', name, 'declared', declared,
-                                                 'rendered', rendered) ORDER BY kind, name)
-             FROM howdah.managed",
+            // The column came later than the table.
+            "SELECT jsonb_agg(jsonb_build_object('kind', kind, 'name', name, 'declared', declared, 'rendered', rendered,
+                                                 'deployment', coalesce(to_jsonb(m) ->> 'deployment', ''))
+                              ORDER BY kind, name)
+             FROM howdah.managed m",
+        )
+        .await?;
+    }
+    if there.get(3) == Some(&true) {
+        inside.deployments = document(
+            transaction,
+            "SELECT jsonb_agg(jsonb_build_object('id', id, 'name', name, 'place', place,
+                                                 'first_seen', to_char(first_seen, 'YYYY-MM-DD HH24:MI TZ')) ORDER BY id)
+             FROM howdah.deployments",
         )
         .await?;
     }
@@ -320,13 +354,17 @@ fn tables() -> String {
         "SELECT jsonb_object_agg({}, jsonb_build_object(
             'schema', n.nspname,
             'name', c.relname,
-            'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' ELSE 'other' END,
+            'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' WHEN 'v' THEN 'view'
+                                       WHEN 'm' THEN 'materialized_view' ELSE 'foreign' END,
+            'row_security', c.relrowsecurity,
+            'unpopulated', NOT c.relispopulated,
             'owner', pg_get_userbyid(c.relowner),
             'acl', {},
             'columns', {COLUMNS},
             'constraints', {CONSTRAINTS},
             'indexes', {INDEXES},
-            'estimated_rows', greatest(c.reltuples, 0)::bigint))
+            'estimated_rows', greatest(c.reltuples, 0)::bigint,
+            'bytes', coalesce(pg_total_relation_size(c.oid), 0)))
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {SCHEMAS} AND {}",
         qualified("n.nspname", "c.relname"),

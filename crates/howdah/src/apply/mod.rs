@@ -133,6 +133,28 @@ pub struct Outcome {
     pub restart: Vec<String>,
     /// What is left: no steps, but perhaps blocked ones and notes.
     pub left: Plan,
+    /// Said where a server applied the declaration as it read it, and the file is another by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declaration: Option<Older>,
+}
+
+/// The declaration that a server applied is older than its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Older {
+    /// What is the matter.
+    pub message: String,
+    /// How to have the file applied.
+    pub hint: String,
+    /// What to do now.
+    pub do_now: Reload,
+}
+
+/// What to do about an older declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reload {
+    /// Let the server read the file again.
+    Reload,
 }
 
 /// What `howdah apply` would do.

@@ -30,8 +30,9 @@ const PGVECTOR: &str = "vector";
 /// Takes the lock, reads the facts, plans, carries the steps out and looks again until nothing is left to do.
 ///
 /// # Errors
-/// `conflict` when another run is under way; the first of [`Plan::problems`]; what the server says to a step, with the
-/// step in the detail. Whatever was done stays done, and the next run goes on from there.
+/// `conflict` when another run is under way; the first of [`Plan::problems`], after everything that does not depend on them
+/// is done; what the server says to a step, with the step in the detail. Whatever was done stays done, and the next run goes
+/// on from there.
 pub async fn run(
     pools: &Pools,
     spec: &Spec,
@@ -57,15 +58,8 @@ pub async fn run(
         planning.set_passwords &= pass == 0;
         planning.set_service_passwords &= pass == 0;
         let plan = diff(spec, &runner.live, &planning);
-        if let Err(problem) = refuse_impossible(&plan) {
-            let lacks_pgvector = plan.unavailable.iter().any(|name| name == PGVECTOR);
-            return Err(match lacks_pgvector {
-                true => runner.with_platform(problem, None).await,
-                false => problem,
-            });
-        }
         if plan.steps.is_empty() {
-            return Ok(Outcome { done: runner.done, restart: plan.restart.clone(), left: plan });
+            return runner.ended(plan).await;
         }
         (progress)(ApplyEvent::Planned(plan.clone()));
         runner.carry_out(&plan).await?;
@@ -75,7 +69,7 @@ pub async fn run(
         migrate::Options { set_passwords: false, set_service_passwords: false, ..options.plan.clone() };
     let left = diff(spec, &live, &planning);
     if left.steps.is_empty() {
-        return Ok(Outcome { done: runner.done, restart: left.restart.clone(), left });
+        return runner.ended(left).await;
     }
     let ids: Vec<&str> = left.steps.iter().map(|step| step.id.as_str()).collect();
     Err(Problem::new(Kind::Internal, "the server is not as declared after every step was carried out")
@@ -83,15 +77,21 @@ pub async fn run(
         .hint("Report it with the output of `howdah plan`."))
 }
 
-/// The first thing that makes the plan impossible, the others in its detail.
-fn refuse_impossible(plan: &Plan) -> Result<(), Problem> {
+/// The first thing that could not be done, the others and what was done in its detail.
+fn impossible(plan: &Plan, done: usize) -> Result<(), Problem> {
     let Some((first, more)) = plan.problems.split_first() else { return Ok(()) };
     let mut problem = first.clone();
+    let mut details: Vec<String> = problem.detail.take().into_iter().collect();
     if !more.is_empty() {
         let more: Vec<String> = more.iter().map(|problem| problem.message.clone()).collect();
-        let detail = problem.detail.take().map(|detail| format!("{detail}; ")).unwrap_or_default();
-        problem.detail = Some(format!("{detail}also: {}", more.join("; ")));
+        details.push(format!("also: {}", more.join("; ")));
     }
+    match done {
+        0 => {}
+        1 => details.push("what does not depend on it is done: 1 step".to_owned()),
+        many => details.push(format!("what does not depend on it is done: {many} steps")),
+    }
+    problem.detail = (!details.is_empty()).then(|| details.join("; "));
     Err(problem)
 }
 
@@ -110,6 +110,17 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// What a run ends with that has nothing more to do.
+    async fn ended(self, left: Plan) -> Result<Outcome, Problem> {
+        if let Err(problem) = impossible(&left, self.done.len()) {
+            return Err(match left.unavailable.iter().any(|name| name == PGVECTOR) {
+                true => self.with_platform(problem, None).await,
+                false => problem,
+            });
+        }
+        Ok(Outcome { done: self.done, restart: left.restart.clone(), left, declaration: None })
+    }
+
     async fn carry_out(&mut self, plan: &Plan) -> Result<(), Problem> {
         let verifiers = self.verifiers(plan)?;
         for (at, step) in plan.steps.iter().enumerate() {

@@ -146,13 +146,13 @@ struct Place<'a> {
 impl Place<'_> {
     async fn table(&self, dimensions: usize) -> Result<(), Problem> {
         sweep(self.client, true).await?;
+        let tsv = howdah_plan::search::text::own_document("english");
         let sql = format!(
             "CREATE SCHEMA {NAME}; CREATE TABLE {NAME}.{NAME} (
                 id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, chunk integer NOT NULL,
                 title text, content text NOT NULL, content_hash bytea NOT NULL, metadata jsonb NOT NULL DEFAULT '{{}}',
                 embedding vector({dimensions}),
-                tsv tsvector GENERATED ALWAYS AS (setweight(to_tsvector('english'::regconfig, coalesce(title,'')),'A')
-                    || setweight(to_tsvector('english'::regconfig, content),'B')) STORED,
+                tsv tsvector GENERATED ALWAYS AS ({tsv}) STORED,
                 created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
                 UNIQUE (source, chunk))"
         );
@@ -255,6 +255,7 @@ fn resolved(database: &str) -> Resolved {
         storage: Storage::Vector,
         storage_reason: String::new(),
         language: "english".into(),
+        text_index: false,
         fields: Vec::new(),
         index: Index::default(),
     }

@@ -32,7 +32,7 @@ pub async fn sample(
     let sql = format!(
         "SELECT to_jsonb(t.{id}), t.{embedding}::text FROM {} AS t WHERE t.{embedding} IS NOT NULL
          ORDER BY md5($1::text || t.{id}::text) LIMIT {count}",
-        resolved.qualified()
+        resolved.rows()
     );
     let client = pools.get(&resolved.database).await?;
     let rows =

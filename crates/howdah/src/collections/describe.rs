@@ -113,7 +113,8 @@ pub struct IndexDescription {
 }
 
 const SIZES: &str = "
-SELECT pg_table_size(c.oid), pg_indexes_size(c.oid),
+SELECT coalesce((SELECT sum(pg_table_size(part.relid))::bigint FROM pg_partition_tree(c.oid) part), pg_table_size(c.oid)),
+       coalesce((SELECT sum(pg_indexes_size(part.relid))::bigint FROM pg_partition_tree(c.oid) part), pg_indexes_size(c.oid)),
        (SELECT s.null_frac::float8 FROM pg_stats s
         WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = $3)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
@@ -198,7 +199,7 @@ fn count(resolved: &Resolved) -> String {
     format!(
         "SELECT count(*), count(*) FILTER (WHERE {} IS NULL) FROM {}",
         quote_ident(&resolved.columns.embedding),
-        resolved.qualified()
+        resolved.rows()
     )
 }
 

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use howdah_plan::migrate::live::{Relation, Table};
+use howdah_plan::migrate::{cast_of, fits, same_condition};
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::search::scan::{Access, IndexFacts, TableFacts};
+use howdah_plan::spec::Storage;
 use howdah_plan::spec::resolve::Resolved;
-use howdah_plan::spec::{Metric, Storage};
 use tokio_postgres::Row;
 
 use super::cache::Cache;
@@ -20,13 +22,21 @@ use howdah_postgres::{Lease, Pools};
 const FRESH: Duration = Duration::from_secs(5);
 
 const TABLE: &str = "
-SELECT c.oid, c.reltuples::float8, c.relpages::float8, pg_relation_size(c.oid)::float8,
-       pg_stat_get_live_tuples(c.oid)::float8, pg_stat_get_dead_tuples(c.oid)::float8,
+SELECT c.oid, own_size.tuples, own_size.pages, own_size.bytes, own_size.live, own_size.dead,
        current_setting('server_version_num')::int, pg_size_bytes(current_setting('work_mem')),
        format_type(key.atttypid, key.atttypmod), type.typname::text, emb.atttypmod, emb.attnum,
-       ext.extversion, CASE WHEN NOT pg_type_is_visible(type.oid) THEN ns.nspname::text END
+       ext.extversion, CASE WHEN NOT pg_type_is_visible(type.oid) THEN ns.nspname::text END,
+       c.relkind::text, CASE WHEN row_security_active(c.oid) THEN current_user::text END
 FROM pg_class c
 JOIN pg_namespace own ON own.oid = c.relnamespace
+CROSS JOIN LATERAL (
+  SELECT coalesce(CASE WHEN bool_and(leaf.reltuples >= 0) THEN sum(leaf.reltuples) ELSE -1 END, 0)::float8 AS tuples,
+         coalesce(sum(leaf.relpages), 0)::float8 AS pages, coalesce(sum(pg_relation_size(leaf.oid)), 0)::float8 AS bytes,
+         coalesce(sum(pg_stat_get_live_tuples(leaf.oid)), 0)::float8 AS live,
+         coalesce(sum(pg_stat_get_dead_tuples(leaf.oid)), 0)::float8 AS dead
+  FROM pg_class leaf
+  WHERE CASE WHEN c.relkind = 'p' THEN leaf.oid IN (SELECT part.relid FROM pg_partition_tree(c.oid) part WHERE part.isleaf)
+             ELSE leaf.oid = c.oid END) own_size
 LEFT JOIN pg_attribute key ON key.attrelid = c.oid AND key.attname = $3 AND NOT key.attisdropped
 LEFT JOIN pg_attribute emb ON emb.attrelid = c.oid AND emb.attname = $4 AND NOT emb.attisdropped
 LEFT JOIN pg_type type ON type.oid = emb.atttypid
@@ -42,7 +52,8 @@ SELECT ic.relname::text, am.amname::text, i.indisvalid AND i.indisready, i.indpr
        (SELECT o.oprname::text FROM pg_opclass oc JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily
         JOIN pg_operator o ON o.oid = ao.amopopr
         WHERE oc.oid = i.indclass[0] AND ao.amoppurpose = 'o' LIMIT 1),
-       CASE WHEN i.indkey[0] = 0 THEN pg_get_indexdef(ic.oid, 1, false) END
+       CASE WHEN i.indkey[0] = 0 THEN pg_get_indexdef(ic.oid, 1, false) END,
+       pg_get_expr(i.indpred, i.indrelid), ic.reltuples::float8
 FROM pg_index i
 JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace own ON own.oid = t.relnamespace
@@ -55,6 +66,17 @@ JOIN pg_attribute emb ON emb.attrelid = t.oid AND emb.attname = $3
 WHERE own.nspname = $1 AND t.relname = $2 AND am.amname = ANY ('{hnsw,ivfflat,howdah}')
 ORDER BY am.amname = 'howdah' DESC, am.amname = 'hnsw' DESC, ic.oid";
 
+/// Kind and columns of an adopted table: nobody answers from one that does not fit what is declared of it.
+const SHAPE: &str = "
+SELECT jsonb_build_object('schema', own.nspname, 'name', c.relname,
+       'relation', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned' WHEN 'v' THEN 'view'
+                   WHEN 'm' THEN 'materialized_view' ELSE 'foreign' END,
+       'columns', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.attname,
+                                                                'sql_type', format_type(a.atttypid, a.atttypmod))), '[]')
+                   FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))
+FROM pg_class c JOIN pg_namespace own ON own.oid = c.relnamespace
+WHERE own.nspname = $1 AND c.relname = $2";
+
 /// The facts that are remembered.
 #[derive(Default)]
 struct Remembered(Cache<Arc<TableFacts>>);
@@ -62,20 +84,21 @@ struct Remembered(Cache<Arc<TableFacts>>);
 /// What tells one collection's table from all others of the server.
 pub fn key(resolved: &Resolved) -> String {
     format!(
-        "{}\0{}\0{}\0{:?}\0{}\0{}",
+        "{}\0{}\0{}\0{:?}\0{:?}\0{}\0",
         resolved.database,
         resolved.schema,
         resolved.table,
         resolved.metric,
-        resolved.columns.id,
+        resolved.columns.key,
         resolved.columns.embedding
-    )
+    ) + resolved.columns.fixed.as_deref().unwrap_or_default()
 }
 
 /// The facts of a collection's table, read when the ones kept are older than a few seconds.
 ///
 /// # Errors
-/// `not_found` when the table, its key or its embedding column is not there; whatever keeps a connection from being made.
+/// `not_found` when the table, its key or its embedding column is not there; `conflict` when an adopted table does not fit
+/// what is declared of it; whatever keeps a connection from being made.
 pub async fn of(pools: &Pools, resolved: &Resolved) -> Result<Arc<TableFacts>, Problem> {
     let key = key(resolved);
     let remembered = pools.remembered::<Remembered>();
@@ -107,6 +130,13 @@ pub async fn read(client: &Lease, resolved: &Resolved) -> Result<TableFacts, Pro
     let failed = |e: tokio_postgres::Error| from_pg(&e, "read the facts of a table");
     let Some(table) = table.map_err(failed)? else { return Err(no_table(resolved)) };
     let indexes = indexes.map_err(failed)?;
+    if resolved.adopted {
+        let row = client.query_one(SHAPE, &[&resolved.schema, &resolved.table]).await.map_err(failed)?;
+        let shape: Table = serde_json::from_value(row.get(0)).map_err(|error| {
+            Problem::new(Kind::Internal, "cannot read the columns of a table").detail(error.to_string())
+        })?;
+        fits(resolved, &shape)?;
+    }
     facts(&table, &indexes, resolved)
 }
 
@@ -126,8 +156,11 @@ fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<TableFacts
         Problem::new(Kind::NotFound, format!("table `{}` has no column `{column}`", resolved.table))
             .hint("Run `howdah plan` to see what is declared and not there.")
     };
-    let id_type: Option<String> = table.get(8);
-    let storage = match table.get::<_, Option<String>>(9).as_deref() {
+    let id_type = match resolved.columns.key.len() {
+        1 => table.get::<_, Option<String>>(8),
+        _ => Some("text".to_owned()),
+    };
+    let stored = match table.get::<_, Option<String>>(9).as_deref() {
         Some("vector") => Storage::Vector,
         Some("halfvec") => Storage::Halfvec,
         Some(other) => {
@@ -139,16 +172,25 @@ fn facts(table: &Row, indexes: &[Row], resolved: &Resolved) -> Result<TableFacts
         }
         None => return Err(missing(&resolved.columns.embedding)),
     };
-    let (index, no_index) = choose(indexes, resolved.metric);
+    let dimensions = u32::try_from(table.get::<_, i32>(10)).ok().filter(|dimensions| *dimensions > 0);
+    let cast = resolved.cast(stored, dimensions);
+    let storage = cast.map_or(stored, |(storage, _)| storage);
+    let cast = cast.map(|(storage, dimensions)| format!("{}({dimensions})", storage.sql_name()));
+    let Choice { index, no_index, partial } = choose(indexes, resolved, cast.as_deref());
     let (live, dead): (f64, f64) = (table.get(4), table.get(5));
+    let rows = estimate(table.get(1), table.get(2), table.get(3), live);
     Ok(TableFacts {
         server_version: u32::try_from(table.get::<_, i32>(6)).unwrap_or_default(),
         pgvector: version(table.get::<_, Option<String>>(12).as_deref().unwrap_or_default()),
         vector_schema: table.get(13),
         id_type: id_type.ok_or_else(|| missing(&resolved.columns.id))?,
         storage,
-        dimensions: u32::try_from(table.get::<_, i32>(10)).ok().filter(|dimensions| *dimensions > 0),
-        rows: estimate(table.get(1), table.get(2), table.get(3), live),
+        dimensions,
+        cast,
+        read_only: read_only(&table.get::<_, String>(14)),
+        row_security: table.get(15),
+        rows: partial.filter(|covered| *covered >= 0.0).unwrap_or(rows),
+        partial: partial.is_some(),
         dead: if dead > 0.0 { dead / (live + dead) } else { 0.0 },
         work_mem: u64::try_from(table.get::<_, i64>(7)).unwrap_or_default(),
         index,
@@ -172,19 +214,56 @@ fn version(text: &str) -> (u32, u32, u32) {
     (next(), next(), next())
 }
 
-/// The first valid index that orders by the metric's operator, or why there is none.
-fn choose(indexes: &[Row], metric: Metric) -> (Option<IndexFacts>, Option<String>) {
+fn read_only(kind: &str) -> Option<String> {
+    let relation = match kind {
+        "v" => Relation::View,
+        "m" => Relation::MaterializedView,
+        "f" => Relation::Foreign,
+        _ => return None,
+    };
+    relation.read_only().map(str::to_owned)
+}
+
+/// The index that serves searches, or why there is none.
+struct Choice {
+    index: Option<IndexFacts>,
+    no_index: Option<String>,
+    /// Rows that the index covers, as last counted, where it covers those of the fixed filter alone.
+    partial: Option<f64>,
+}
+
+/// The first valid index that orders what is compared by the metric's operator. One of the fixed filter's rows alone is
+/// preferred: it leads to no others.
+fn choose(indexes: &[Row], resolved: &Resolved, cast: Option<&str>) -> Choice {
+    let metric = resolved.metric;
     let mut why = "there is no vector index".to_owned();
-    for row in indexes {
+    let wanted = cast.map(|cast| (resolved.columns.embedding.clone(), cast.to_owned()));
+    let fixed = resolved.columns.fixed.as_deref();
+    let fits = |row: &Row| {
+        let predicate: Option<String> = row.get(7);
+        fixed.zip(predicate.as_deref()).is_some_and(|(fixed, there)| same_condition(fixed, there))
+    };
+    let (partial, whole): (Vec<&Row>, Vec<&Row>) = indexes.iter().partition(|row| fits(row));
+    for row in partial.into_iter().chain(whole) {
+        let expression: Option<String> = row.get(6);
+        let of_cast = expression.as_deref().and_then(cast_of);
         let name: String = row.get(0);
         let operator: Option<String> = row.get(5);
         let Some(access) = Access::of(row.get(1)) else { continue };
         if !row.get::<_, bool>(2) {
             why = format!("index `{name}` is not valid (yet)");
-        } else if row.get::<_, bool>(3) {
+        } else if row.get::<_, bool>(3) && !fits(row) {
             why = format!("index `{name}` covers only a part of the rows");
-        } else if let Some(expression) = row.get::<_, Option<String>>(6) {
-            why = format!("index `{name}` is on `{expression}`; searches order by the column itself");
+        } else if of_cast != wanted || expression.is_some() != wanted.is_some() {
+            why = match (expression, cast) {
+                (Some(expression), None) => {
+                    format!("index `{name}` is on `{expression}`; searches order by the column itself")
+                }
+                (_, cast) => format!(
+                    "index `{name}` is not on the column cast to `{}`, which searches order by",
+                    cast.unwrap_or_default()
+                ),
+            };
         } else if operator.as_deref() != Some(metric.operator()) {
             why = format!(
                 "index `{name}` is made for `{}`, the collection's metric is `{}`",
@@ -194,8 +273,9 @@ fn choose(indexes: &[Row], metric: Metric) -> (Option<IndexFacts>, Option<String
         } else {
             let options: Vec<String> = row.get(4);
             let lists = options.iter().find_map(|option| option.strip_prefix("lists=")?.parse().ok());
-            return (Some(IndexFacts { name, access, lists, metric }), None);
+            let index = Some(IndexFacts { name, access, lists, metric });
+            return Choice { index, no_index: None, partial: fits(row).then(|| row.get(8)) };
         }
     }
-    (None, Some(why))
+    Choice { index: None, no_index: Some(why), partial: None }
 }

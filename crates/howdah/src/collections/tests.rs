@@ -6,7 +6,7 @@ use howdah_plan::spec::{Spec, read};
 use serde_json::{Value, json};
 
 use super::describe::State;
-use super::{DeleteRequest, delete, describe, facts, get, list};
+use super::{DeleteRequest, UpdateRequest, delete, describe, facts, get, list, update};
 use howdah_postgres::testing::{TestDatabase, database};
 
 const TABLES: &str = "
@@ -111,7 +111,122 @@ async fn what_is_deleted_can_be_ingested_again() {
     facts::forget(&db.pools, &resolved);
 }
 
+/// Filters that hold for every row, whatever is in it, and those that test nothing.
+#[tokio::test]
+async fn a_filter_that_tests_nothing_deletes_nothing() {
+    let (db, _spec, resolved) = corpus().await;
+    let nothing = json!({"not": {}});
+    for filter in [
+        json!({}),
+        json!({"and": []}),
+        json!({"or": [{}]}),
+        json!({"or": []}),
+        json!({"not": {"not": {}}}),
+        json!({"not": {"or": []}}),
+        json!({"and": [{"or": [{"and": []}]}, {"not": nothing}]}),
+        json!({"or": [{"year": 2020}, {}]}),
+        json!({"year": {"not_in": []}}),
+        json!({"not": {"id": {"in": []}}}),
+    ] {
+        for dry_run in [true, false] {
+            let request = DeleteRequest { filter: Some(filter.clone()), dry_run, ..DeleteRequest::default() };
+            match delete(&db.pools, &resolved, &request).await {
+                Err(problem) => {
+                    assert_eq!(problem.kind, Kind::Usage, "{filter}");
+                    assert!(problem.hint.unwrap().contains("\"exists\": true"), "{filter}");
+                }
+                Ok(deleted) => panic!("{filter}: {deleted:?}"),
+            }
+        }
+    }
+    let request = DeleteRequest { filter: Some(json!({"id": {"in": []}})), ..DeleteRequest::default() };
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap().rows, 0);
+    let left = db.client().await.query_one("SELECT count(*) FROM docs", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 3);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let (db, _spec, resolved) = corpus().await;
+    for dry_run in [true, false] {
+        for request in
+            [json!({"source": "nope", "dry_run": dry_run}), json!({"ids": [77, 78], "dry_run": dry_run})]
+        {
+            let request: DeleteRequest = serde_json::from_value(request).unwrap();
+            let problem = delete(&db.pools, &resolved, &request).await.unwrap_err();
+            assert_eq!(problem.kind, Kind::NotFound, "{problem:?}");
+        }
+    }
+    // A document without rows is still remembered; forgetting it is something done.
+    db.client().await.batch_execute("DELETE FROM docs WHERE source = 'b.md'").await.unwrap();
+    let request = DeleteRequest { source: Some("b.md".into()), ..DeleteRequest::default() };
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap().rows, 0);
+    assert_eq!(delete(&db.pools, &resolved, &request).await.unwrap_err().kind, Kind::NotFound);
+}
+
 async fn remembered(db: &TestDatabase) -> Vec<String> {
     let sql = "SELECT collection || '/' || source FROM howdah.sources ORDER BY 1";
     db.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn metadata_is_changed_by_a_merge_patch_and_nothing_else_is() {
+    let (db, _, resolved) = corpus().await;
+    let request = |id: i64, metadata: Value| UpdateRequest {
+        collection: "docs".into(),
+        id: serde_json::from_value(json!(id)).unwrap(),
+        metadata: metadata.as_object().cloned().unwrap(),
+    };
+    let before =
+        get(&db.pools, &resolved, &serde_json::from_value(json!({"collection": "docs", "id": 1})).unwrap())
+            .await
+            .unwrap();
+    let patch = json!({"k": null, "lang": "it's", "deep": {"a": {"b": 1}, "c": null}});
+    let row = update(&db.pools, &resolved, &request(1, patch)).await.unwrap();
+    assert_eq!(row.metadata, Some(json!({"lang": "it's", "deep": {"a": {"b": 1}}})));
+    let row = update(&db.pools, &resolved, &request(1, json!({"deep": {"a": {"d": [2]}}}))).await.unwrap();
+    assert_eq!(row.metadata, Some(json!({"lang": "it's", "deep": {"a": {"b": 1, "d": [2]}}})));
+    assert_eq!((&row.content, &row.fields, row.has_embedding), (&before.content, &before.fields, true));
+    assert!(row.updated_at > before.updated_at);
+    assert_eq!(remembered(&db).await, ["docs/a.md", "docs/b.md", "other/a.md"], "documents stay known");
+    let problem = update(&db.pools, &resolved, &request(99, json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::NotFound);
+    let problem = update(&db.pools, &resolved, &request(1, json!({"a": "\0"}))).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Usage);
+    let without = Resolved {
+        columns: {
+            let mut columns = resolved.columns.clone();
+            columns.metadata = None;
+            columns
+        },
+        ..resolved
+    };
+    let problem = update(&db.pools, &without, &request(1, json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(problem.message, "collection `docs` has no metadata");
+}
+
+/// A fixed filter holds because rows are read through it. What writes into the table itself carries the condition.
+#[test]
+fn no_statement_reads_the_rows_of_a_collection_past_its_fixed_filter() {
+    // Ingest refuses collections that have one; a deletion and a change name the table and add the condition.
+    let may = [
+        ("knowledge/ingest/writable.rs", usize::MAX),
+        ("knowledge/ingest/statistics.rs", usize::MAX),
+        ("collections/rows.rs", 2),
+    ];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut left = vec![root.clone()];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+            if path.is_dir() {
+                left.push(path);
+            } else if name.ends_with(".rs") && !name.contains("tests") {
+                let found = std::fs::read_to_string(&path).unwrap().matches(".qualified()").count();
+                let allowed = may.iter().find(|(file, _)| *file == name).map_or(0, |(_, most)| *most);
+                assert!(found <= allowed, "src/{name} reads a collection's table: use `Resolved::rows`");
+            }
+        }
+    }
 }

@@ -63,38 +63,63 @@ pub async fn documents(
     report: &dyn Progress,
 ) -> Result<u64, Problem> {
     let (mut loaded, mut left_out) = (0, Vec::new());
-    let mut more = 0;
+    let (mut more, mut held_back) = (0, 0);
     for (name, collection) in context.spec().collections.iter().filter(|(_, one)| !one.documents.is_empty()) {
         let step = TimedStep::begin(report, format!("loading the documents of `{name}`"));
         let done = load(context, declaration, name, &collection.documents, &step).await?;
-        let mut note = if done.wrote_nothing() {
-            format!("`{name}` holds {} documents, none of them changed", done.documents)
-        } else {
-            let changed = done.new + done.changed + done.removed;
-            format!(
-                "`{name}`: {changed} of {} documents loaded, {} rows written",
-                done.documents, done.rows_written
-            )
-        };
-        if done.bad > 0 {
-            note.push_str(&format!(", {} left out", done.bad));
+        step.done(came_of(name, &done));
+        for note in &done.notes {
+            report.tell(Event::Note { text: note.clone() });
         }
-        step.done(note);
+        for kept in &done.kept_places {
+            report.tell(Event::Note { text: format!("{}. {}", kept.reason, kept.hint) });
+            held_back += 1;
+        }
         for bad in &done.bad_records {
             report.tell(Event::LeftOut { place: bad.place(), reason: bad.reason.clone() });
+        }
+        for note in &done.notes {
+            report.tell(Event::Note { text: note.clone() });
         }
         loaded += done.documents;
         more += done.bad - done.bad_records.len() as u64;
         left_out.extend(done.bad_records);
     }
     match left_out.first() {
-        Some(first) if loaded == 0 => Err(Problem::new(
+        Some(first) if loaded == 0 && held_back == 0 => Err(Problem::new(
             Kind::Failed,
             format!("no declared document could be read, `{}` first: {}", first.place(), first.reason),
         )
         .hint("Correct the files, or `documents` in the declaration, and run `howdah up` again.")),
-        _ => Ok(left_out.len() as u64 + more),
+        _ => Ok(left_out.len() as u64 + more + held_back),
     }
+}
+
+/// What came of loading a collection's documents, in one line.
+fn came_of(name: &str, done: &IngestReport) -> String {
+    let mut note = if !done.wrote_nothing() {
+        let loaded = done.new + done.changed;
+        format!(
+            "`{name}`: {loaded} of {} documents loaded, {} rows written",
+            done.documents, done.rows_written
+        )
+    } else if done.kept > 0 {
+        format!("`{name}`: {} documents read, none of them changed", done.documents)
+    } else {
+        format!("`{name}` holds {} documents, none of them changed", done.documents)
+    };
+    let counts = [
+        (done.renamed, "renamed"),
+        (done.removed, "removed"),
+        (done.kept, "kept although they are gone"),
+        (done.bad, "left out"),
+    ];
+    for (many, what) in counts {
+        if many > 0 {
+            note.push_str(&format!(", {many} {what}"));
+        }
+    }
+    note
 }
 
 /// A declared path that cannot be looked into.
@@ -117,19 +142,15 @@ async fn load(
     documents: &[String],
     step: &TimedStep<'_>,
 ) -> Result<IngestReport, Problem> {
-    // Paths are read from where the declaration stands, and a document is called what the declaration calls it.
+    // Paths are read from where the declaration stands, and documents are named from there.
     let base = declaration.directory();
     let unreadable: Vec<BadRecord> = documents.iter().filter_map(|path| unreadable(base, path)).collect();
     let readable: Vec<&String> =
         documents.iter().filter(|path| unreadable.iter().all(|bad| bad.file != **path)).collect();
     let inputs = readable.iter().map(|path| Input::Path(absolute(base, path))).collect();
-    let directories: Vec<&&String> =
-        readable.iter().filter(|path| base.join(path.as_str()).is_dir()).collect();
-    let named = |path: &&&String| !matches!(path.as_str().trim_end_matches('/'), "" | "." | "./.");
-    let prune = !directories.is_empty() && directories.iter().all(named);
+    let prune = !readable.is_empty();
     let change = |request: &mut IngestRequest| {
         (request.prune, request.skip_bad) = (prune, true);
-        request.base = Some(base.to_owned());
     };
     let mut report = ingest(context, name, change, inputs, step).await?;
     report.bad += unreadable.len() as u64;

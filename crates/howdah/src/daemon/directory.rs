@@ -69,8 +69,8 @@ struct Pointer {
 impl InstanceDirectory {
     /// The directory of `declaration` among `instances`, without making anything.
     pub fn existing(declaration: &Declaration, instances: &Path) -> Option<Self> {
-        let id = match read_pointer(&pointer_file(declaration)) {
-            Some(pointer) if belongs(&pointer, declaration) => pointer.id,
+        let id = match read_pointer(&beside(declaration, INSTANCE.file)) {
+            Some(pointer) if belongs(&pointer, declaration, INSTANCE.file) => pointer.id,
             Some(_) => return None,
             None => fallback_id(declaration),
         };
@@ -83,7 +83,7 @@ impl InstanceDirectory {
     /// # Errors
     /// `machine` when the directory cannot be made.
     pub fn of(declaration: &Declaration, instances: &Path) -> Result<Self, Problem> {
-        let id = remembered_id(declaration);
+        let id = remembered_id(declaration, &INSTANCE).unwrap_or_else(|| fallback_id(declaration));
         let directory = instances.join(&id);
         make_directory(&directory)?;
         Ok(InstanceDirectory { id, path: directory })
@@ -203,10 +203,28 @@ impl InstanceDirectory {
     }
 }
 
-fn pointer_file(declaration: &Declaration) -> PathBuf {
+/// The file `what` beside a declaration.
+pub(super) fn beside(declaration: &Declaration, what: &str) -> PathBuf {
     let name = declaration.path.file_name().unwrap_or_default().to_string_lossy();
-    let file = if name == FILE { "instance.toml".to_owned() } else { format!("{name}.instance.toml") };
+    let file = if name == FILE { what.to_owned() } else { format!("{name}.{what}") };
     declaration.directory().join(".howdah").join(file)
+}
+
+/// What points from a declaration to its instance.
+const INSTANCE: Kept = Kept {
+    file: "instance.toml",
+    says: "Which of Howdah's instances belongs to this declaration, on this machine. Never committed.",
+    new: new_id,
+};
+
+/// An id that is kept beside a declaration, and follows it when its directory is moved, but not when it is copied.
+pub(super) struct Kept {
+    /// Name of the file.
+    pub(super) file: &'static str,
+    /// What the file says of itself.
+    pub(super) says: &'static str,
+    /// Makes an id.
+    pub(super) new: fn(&Declaration) -> String,
 }
 
 fn read_pointer(file: &Path) -> Option<Pointer> {
@@ -216,31 +234,30 @@ fn read_pointer(file: &Path) -> Option<Pointer> {
 }
 
 /// Whether the pointer is this declaration's own, or came along when its directory was moved.
-fn belongs(pointer: &Pointer, declaration: &Declaration) -> bool {
+fn belongs(pointer: &Pointer, declaration: &Declaration, file: &str) -> bool {
     if pointer.declaration == declaration.path {
         return true;
     }
-    let there = read_pointer(&pointer_file(&Declaration {
-        path: pointer.declaration.clone(),
-        ..declaration.clone()
-    }));
+    let original = Declaration { path: pointer.declaration.clone(), ..declaration.clone() };
+    let there = read_pointer(&beside(&original, file));
     there.is_none_or(|there| there.id != pointer.id)
 }
 
-fn remembered_id(declaration: &Declaration) -> String {
-    let file = pointer_file(declaration);
+/// The id that is kept beside a declaration, made where there is none; nothing where it cannot be kept.
+pub(super) fn remembered_id(declaration: &Declaration, kept: &Kept) -> Option<String> {
+    let file = beside(declaration, kept.file);
     // Commands that meet on a new project agree on one id: each looks and writes while no other does. Where there is no
     // lock to be had, there is mostly nothing to be written either.
     let _turn = alone_beside(&file).ok();
-    let known = read_pointer(&file).filter(|pointer| belongs(pointer, declaration));
+    let known = read_pointer(&file).filter(|pointer| belongs(pointer, declaration, kept.file));
     if let Some(pointer) = &known
         && pointer.declaration == declaration.path
     {
-        return pointer.id.clone();
+        return Some(pointer.id.clone());
     }
-    let id = known.map_or_else(|| new_id(declaration), |pointer| pointer.id);
+    let id = known.map_or_else(|| (kept.new)(declaration), |pointer| pointer.id);
     let pointer = Pointer { id: id.clone(), declaration: declaration.path.clone() };
-    if write_pointer(&file, &pointer).is_ok() { id } else { fallback_id(declaration) }
+    write_pointer(&file, &pointer, kept.says).is_ok().then_some(id)
 }
 
 /// The directory of pointers, made where it is missing, to oneself for as long as the answer lives.
@@ -250,7 +267,7 @@ fn alone_beside(file: &Path) -> std::io::Result<Flock<File>> {
     Flock::lock(File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
 }
 
-fn write_pointer(file: &Path, pointer: &Pointer) -> Result<(), Problem> {
+fn write_pointer(file: &Path, pointer: &Pointer, says: &str) -> Result<(), Problem> {
     let directory = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|error| cannot("make", directory, &error))?;
     let ignore = directory.join(".gitignore");
@@ -258,9 +275,7 @@ fn write_pointer(file: &Path, pointer: &Pointer) -> Result<(), Problem> {
         write_atomically(&ignore, b"*\n", 0o644)?;
     }
     let body = toml::to_string(pointer).unwrap_or_default();
-    let text = format!(
-        "# Which of Howdah's instances belongs to this declaration, on this machine. Never committed.\n{body}"
-    );
+    let text = format!("# {says}\n{body}");
     write_atomically(file, text.as_bytes(), 0o644)
 }
 

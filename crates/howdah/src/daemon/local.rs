@@ -10,6 +10,7 @@ use howdah_plan::spec::Spec;
 
 use super::background;
 use super::declaration::Declaration;
+use super::deployment;
 use super::directory::InstanceDirectory;
 use super::instance_lock::{self, Claim, Holder, Use};
 use super::server;
@@ -52,11 +53,13 @@ pub async fn context(declaration: &Declaration) -> Result<Arc<Context>, Problem>
     let runtime = Runtime {
         seed: seed(&instance, &target)?,
         declaration: declaration.path.clone(),
+        deployment: deployment::identity(declaration),
         home,
         address: shown(&spec, layout.as_ref(), &target),
         pools: Pools::new(target, CONNECTIONS),
         gate: Gate::new(0, None),
         jobs: Jobs::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
         started: Instant::now(),
         rest: None,
         tuned: directory.as_ref().filter(|_| own).map(server::remembered).unwrap_or_default(),
@@ -86,6 +89,23 @@ pub fn shown(spec: &Spec, layout: Option<&Layout>, target: &Target) -> String {
 /// The database to show where none is named: the one that keeps Howdah's own tables, else the server's.
 pub fn database(spec: &Spec) -> &str {
     spec.home_database().unwrap_or("postgres")
+}
+
+/// Whether Howdah is to run the server itself, and has not made it yet.
+///
+/// # Errors
+/// Mistakes in the declared address; `usage` when there is no place for Howdah's data.
+pub fn never_made(declaration: &Declaration) -> Result<bool, Problem> {
+    if find::declared(&declaration.spec.server)?.is_some() {
+        return Ok(false);
+    }
+    let home = home()?;
+    let directory = InstanceDirectory::existing(declaration, &home.instances());
+    let absent = |directory: InstanceDirectory| {
+        let layout = Layout::new(&home, &directory.id, &declaration.spec.server);
+        directory.record().is_none() && layout.state() == State::Absent
+    };
+    Ok(directory.is_none_or(absent))
 }
 
 /// Where PostgreSQL is for this declaration now.
@@ -145,28 +165,3 @@ pub async fn stop_rest(
 /// Environment variable by which `howdah env` says that `HOWDAH_URL` names the server of the declaration itself: a command
 /// in the same shell finds that one by its declaration, with the owner's token, also after it has moved to another port.
 pub const OWN_REST_VARIABLE: &str = "HOWDAH_OWN_URL";
-
-/// What programs need to connect, as environment variables, the password included.
-///
-/// # Errors
-/// As [`target`].
-pub fn environment(declaration: &Declaration) -> Result<Vec<(&'static str, String)>, Problem> {
-    let home = home()?;
-    let spec = &declaration.spec;
-    let mut target = target(declaration, &home)?;
-    let directory = InstanceDirectory::existing(declaration, &home.instances());
-    let own = find::declared(&spec.server)?.is_none();
-    if own && let Some(directory) = &directory {
-        target = Layout::new(&home, &directory.id, &spec.server).tcp_target()?;
-    }
-    let url = target.with_database(database(spec)).url_with_password();
-    let mut variables = vec![(find::URL_VARIABLE, url.clone())];
-    if own {
-        variables.push((find::OWN_URL_VARIABLE, url));
-    }
-    if let Some(running) = directory.and_then(|directory| directory.record()) {
-        variables.push(("HOWDAH_URL", running.rest.clone()));
-        variables.push((OWN_REST_VARIABLE, running.rest));
-    }
-    Ok(variables)
-}

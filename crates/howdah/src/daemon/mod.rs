@@ -6,10 +6,12 @@
 //! [`instance_lock`] who has the instance to itself, [`steps`] what is going on, [`server`] which PostgreSQL is meant,
 //! [`converge`] brings it to what is declared. Where nothing runs, a command starts PostgreSQL for itself ([`standalone`]).
 
+pub mod as_role;
 pub mod background;
 pub mod client;
 pub mod converge;
 pub mod declaration;
+pub mod deployment;
 pub mod directory;
 pub mod instance_lock;
 pub mod local;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::declaration::Declaration;
+use super::deployment;
 use super::directory::{InstanceDirectory, ServerRecord, cannot};
 use super::instance_lock::{self, Claim, Holder, InstanceLock, Use};
 use super::notify;
@@ -253,6 +254,8 @@ impl Daemon {
         let watch = serving.watch();
         let looking = tokio::spawn(jobs.clone().look_after(SKILLS, watch));
         self.wait(signals, supervised, &*serving).await;
+        serving.context().runtime.ending.cancel();
+        context.runtime.pools.stop();
         serving.stop().await;
         jobs.stop().await;
         // It ends with the jobs.
@@ -366,12 +369,14 @@ impl Daemon {
         let seed = local::seed(&self.directory, &pools.target())?;
         let runtime = Runtime {
             declaration: self.declaration.path.clone(),
+            deployment: deployment::identity(&self.declaration),
             home: self.home.clone(),
             pools,
             address,
             seed,
             gate,
             jobs: Jobs::default(),
+            ending: tokio_util::sync::CancellationToken::new(),
             started: Instant::now(),
             rest: Some(rest),
             tuned,

@@ -183,4 +183,39 @@ mod tests {
         assert_eq!((code(Severity::Medium, false), code(Severity::Medium, true)), (0, 7));
         assert_eq!((code(Severity::Info, true), report(vec![], true).exit_code), (0, 0));
     }
+
+    #[test]
+    fn the_script_has_every_fix_and_psql_runs_only_the_safe_ones() {
+        let with = |check: &str, kind, text: &str, safe| Finding {
+            fix: Fix { kind, text: text.into(), safe },
+            database: None,
+            ..finding(check, "t", Severity::High)
+        };
+        let all = report(
+            vec![
+                with("a.safe", FixKind::Sql, "ALTER SYSTEM SET jit = off;\nSELECT pg_reload_conf()", true),
+                with("b.unsafe", FixKind::Sql, "DROP INDEX i", false),
+                with("c.shell", FixKind::Command, "howdah apply", false),
+                with("d.gap", FixKind::Sql, "CREATE INDEX ON t (<column>)", false),
+                with("e.advice", FixKind::Advice, "Think.", false),
+            ],
+            false,
+        );
+        let runs = |script: &str| -> Vec<String> {
+            script.lines().filter(|line| !line.starts_with("--")).map(str::to_owned).collect()
+        };
+        let script = all.fixes(false);
+        assert_eq!(runs(&script), ["ALTER SYSTEM SET jit = off;", "SELECT pg_reload_conf();"], "{script}");
+        for words in ["--   DROP INDEX i\n", "-- in a shell:\n--   howdah apply\n", "-- to be completed:\n"] {
+            assert!(script.contains(words), "{words}: {script}");
+        }
+        assert!(!script.contains("Think."), "{script}");
+        assert_eq!((all.commented(false), all.commented(true)), (2, 1));
+        let more = all.fixes(true);
+        assert_eq!(runs(&more)[2..], ["DROP INDEX i;"], "{more}");
+        assert_eq!(
+            all.without_script().map(|finding| finding.check.as_str()).collect::<Vec<_>>(),
+            ["e.advice"]
+        );
+    }
 }

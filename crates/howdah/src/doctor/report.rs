@@ -145,12 +145,12 @@ impl Report {
         if self.findings.iter().any(counts) { howdah_plan::problem::Kind::Degraded.row().exit } else { 0 }
     }
 
-    /// The safe fixes as one SQL script for psql, grouped by database; empty when there is none. Nothing runs it.
-    pub fn fixes(&self) -> String {
+    /// The fixes that are SQL or a command, as one script for psql, grouped by database; empty when there is none. What
+    /// destroys, locks or needs a restart stands in it as a comment unless `unsafe_too`; a command for a shell and what has
+    /// gaps to fill in always do. Nothing runs it.
+    pub fn fixes(&self, unsafe_too: bool) -> String {
         let mut by_database: BTreeMap<Option<&str>, Vec<&Finding>> = BTreeMap::new();
-        for finding in
-            self.findings.iter().filter(|finding| finding.fix.safe && finding.fix.kind == FixKind::Sql)
-        {
+        for finding in self.findings.iter().filter(|finding| finding.fix.kind != FixKind::Advice) {
             by_database.entry(finding.database.as_deref()).or_default().push(finding);
         }
         let mut script = String::new();
@@ -164,17 +164,49 @@ impl Report {
                     continue;
                 }
                 done.push(&finding.fix.text);
-                let about =
-                    finding.object.as_deref().map(|object| format!(" ({object})")).unwrap_or_default();
-                script.push_str(&format!(
-                    "-- {}{about}: {}\n",
-                    finding.check,
-                    finding.measured.replace('\n', " ")
-                ));
-                let end = if finding.fix.text.trim_end().ends_with(';') { "" } else { ";" };
-                script.push_str(&format!("{}{end}\n", finding.fix.text.trim_end()));
+                script.push_str(&statement(finding, unsafe_too));
             }
         }
         script
+    }
+
+    /// Findings without SQL and without a command: their fix is advice for a person.
+    pub fn without_script(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.fix.kind == FixKind::Advice)
+    }
+
+    /// How many fixes stand as comments in [`Report::fixes`] though they are SQL.
+    pub fn commented(&self, unsafe_too: bool) -> usize {
+        let commented =
+            |finding: &&Finding| finding.fix.kind == FixKind::Sql && obstacle(finding, unsafe_too).is_some();
+        self.findings.iter().filter(commented).count()
+    }
+}
+
+/// Why a fix is not to be run by psql as it stands.
+fn obstacle(finding: &Finding, unsafe_too: bool) -> Option<&'static str> {
+    let gap =
+        finding.fix.text.split('<').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+    match finding.fix.kind {
+        FixKind::Command => Some("in a shell:"),
+        _ if gap => Some("to be completed:"),
+        _ if !finding.fix.safe && !unsafe_too => {
+            Some("it may destroy, lock or need a restart; read it first:")
+        }
+        _ => None,
+    }
+}
+
+/// One fix of the script, with a comment that says what it is for.
+fn statement(finding: &Finding, unsafe_too: bool) -> String {
+    let about = finding.object.as_deref().map(|object| format!(" ({object})")).unwrap_or_default();
+    let head = format!("{}{about}: {}", finding.check, finding.measured).replace('\n', " ");
+    let text = finding.fix.text.trim_end();
+    match obstacle(finding, unsafe_too) {
+        Some(why) => {
+            let lines: String = text.lines().map(|line| format!("--   {line}\n")).collect();
+            format!("-- {head}\n-- {why}\n{lines}")
+        }
+        None => format!("-- {head}\n{text}{}\n", if text.ends_with(';') { "" } else { ";" }),
     }
 }

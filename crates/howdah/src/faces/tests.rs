@@ -29,6 +29,41 @@ fn every_skill_is_a_command_a_route_and_in_the_description() {
     }
 }
 
+/// Whatever REST takes for a skill its command takes, and nothing more: parameters and body on the one side, arguments on the
+/// other. Searches in a batch are read as the type of one search is.
+#[test]
+fn the_command_line_and_rest_offer_the_same_fields() {
+    let document = openapi::document(SKILLS, &[], true);
+    let command = args::command();
+    for skill in SKILLS {
+        let operation = &document["paths"][skill.route.path][skill.route.method.to_ascii_lowercase()];
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut rest: HashSet<String> = parameters
+            .filter(|parameter| parameter["in"] != "header")
+            .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+            .collect();
+        let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let body = body["$ref"]
+            .as_str()
+            .and_then(|reference| document.pointer(reference.trim_start_matches('#')))
+            .unwrap_or(body);
+        rest.extend(body["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        let found = skill
+            .command
+            .words
+            .split(' ')
+            .try_fold(&command, |found, word| found.find_subcommand(word))
+            .unwrap();
+        let arguments =
+            found.get_arguments().filter_map(|argument| argument.get_id().as_str().strip_prefix("input."));
+        let cli: HashSet<String> = arguments.map(str::to_owned).collect();
+        assert_eq!(cli, rest, "{}", skill.name);
+    }
+    let items =
+        &openapi::properties(SKILLS.iter().find(|skill| skill.name == "search_batch").unwrap())["searches"];
+    assert!(items["items"]["$ref"].as_str().unwrap().ends_with("/SearchRequest"), "{items}");
+}
+
 #[test]
 fn names_and_routes_are_used_once() {
     let names: HashSet<_> = SKILLS.iter().map(|skill| skill.name).collect();

@@ -285,7 +285,7 @@ impl Jobs {
             deadline: Deadline::after(LONGEST),
             ..Call::new(caller, input)
         };
-        let mut work = tokio::spawn((skill.run)(Arc::clone(context), call));
+        let mut work = tokio::spawn(context.run(skill, call));
         let ended = self.follow(&store, id, &told, &cancel, &mut work).await;
         let whole = |value: &Value| value["interrupted"] != true;
         let end = match ended {
@@ -487,7 +487,8 @@ impl Context {
     /// `usage` when no database is declared.
     pub fn jobs_store(&self, deadline: Deadline) -> Result<Store, Problem> {
         let pools = self.runtime.pools.purpose(Purpose::Control).account("jobs").until(deadline.instant());
-        Ok(Store { pools, database: self.declared.database()?.to_owned() })
+        let (database, deployment) = (self.declared.database()?.to_owned(), self.deployment().to_owned());
+        Ok(Store { pools, database, deployment })
     }
 }
 

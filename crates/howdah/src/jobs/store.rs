@@ -220,6 +220,8 @@ pub struct Store {
     pub pools: Pools,
     /// The database that keeps them.
     pub database: String,
+    /// Whose they are: those of this deployment, and those that are older than identities.
+    pub deployment: String,
 }
 
 impl Store {
@@ -232,14 +234,18 @@ impl Store {
         let client = self.pools.get(&self.database).await?;
         let doing = "put a job down";
         let sql = format!(
-            "INSERT INTO howdah.jobs (id, skill, input, input_hash, caller, key, idempotency_key, server, heartbeat_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now())
-             ON CONFLICT (skill, caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            "INSERT INTO howdah.jobs (id, skill, input, input_hash, caller, key, idempotency_key, server, heartbeat_at,
+                                      deployment)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now(), $9)
+             ON CONFLICT (skill, caller, deployment, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
              RETURNING {COLUMNS}"
         );
         let New { id, skill, input, hash, caller, key, idempotency_key, server } = new;
         let made = client
-            .query_opt(&sql, &[id, skill, input, hash, caller, key, idempotency_key, server])
+            .query_opt(
+                &sql,
+                &[id, skill, input, hash, caller, key, idempotency_key, server, &self.deployment],
+            )
             .await
             .map_err(|error| from_pg(&error, doing))?;
         if let Some(row) = made {
@@ -247,10 +253,10 @@ impl Store {
         }
         let sql = format!(
             "SELECT {COLUMNS}, input_hash = $4 AS same FROM howdah.jobs
-             WHERE skill = $1 AND caller = $2 AND idempotency_key = $3"
+             WHERE skill = $1 AND caller = $2 AND idempotency_key = $3 AND deployment = $5"
         );
         let row = client
-            .query_one(&sql, &[skill, caller, idempotency_key, hash])
+            .query_one(&sql, &[skill, caller, idempotency_key, hash, &self.deployment])
             .await
             .map_err(|error| from_pg(&error, doing))?;
         if row.get::<_, Option<bool>>("same") != Some(true) {
@@ -270,10 +276,10 @@ impl Store {
         let client = self.pools.get(&self.database).await?;
         let sql = format!(
             "SELECT {COLUMNS}, input_hash = $2 AS same FROM howdah.jobs
-             WHERE skill = $1 AND state IN ('queued', 'running') ORDER BY created_at LIMIT 1"
+             WHERE skill = $1 AND state IN ('queued', 'running') AND deployment IN ('', $3) ORDER BY created_at LIMIT 1"
         );
         let row = client
-            .query_opt(&sql, &[&skill, &hash])
+            .query_opt(&sql, &[&skill, &hash, &self.deployment])
             .await
             .map_err(|error| from_pg(&error, "look for a job under way"))?;
         row.map(|row| Ok((job(&row)?, row.get::<_, Option<bool>>("same") == Some(true)))).transpose()
@@ -365,9 +371,11 @@ impl Store {
         let client = self.pools.get(&self.database).await?;
         let sql = "SELECT id, skill, caller, key, server, attempt, cancel_requested,
                    extract(epoch FROM now() - coalesce(heartbeat_at, created_at))::float8
-                   FROM howdah.jobs WHERE state IN ('queued', 'running') ORDER BY created_at";
-        let rows =
-            client.query(sql, &[]).await.map_err(|error| from_pg(&error, "look for jobs to go on with"))?;
+                   FROM howdah.jobs WHERE state IN ('queued', 'running') AND deployment IN ('', $1) ORDER BY created_at";
+        let rows = client
+            .query(sql, &[&self.deployment])
+            .await
+            .map_err(|error| from_pg(&error, "look for jobs to go on with"))?;
         Ok(rows
             .iter()
             .map(|row| Orphan {
@@ -401,8 +409,9 @@ impl Store {
     /// `not_found` when there is none.
     pub async fn cancel(&self, id: Uuid) -> Result<Job, Problem> {
         let sql =
-            "UPDATE howdah.jobs SET cancel_requested = true WHERE id = $1 AND state IN ('queued', 'running')";
-        self.execute("cancel a job", sql, &[&id]).await?;
+            "UPDATE howdah.jobs SET cancel_requested = true WHERE id = $1 AND state IN ('queued', 'running')
+             AND deployment IN ('', $2)";
+        self.execute("cancel a job", sql, &[&id, &self.deployment]).await?;
         self.get(id).await
     }
 
@@ -412,8 +421,11 @@ impl Store {
     /// `not_found` when there is none.
     pub async fn get(&self, id: Uuid) -> Result<Job, Problem> {
         let client = self.pools.get(&self.database).await?;
-        let sql = format!("SELECT {COLUMNS} FROM howdah.jobs WHERE id = $1");
-        let row = client.query_opt(&sql, &[&id]).await.map_err(|error| from_pg(&error, "get a job"))?;
+        let sql = format!("SELECT {COLUMNS} FROM howdah.jobs WHERE id = $1 AND deployment IN ('', $2)");
+        let row = client
+            .query_opt(&sql, &[&id, &self.deployment])
+            .await
+            .map_err(|error| from_pg(&error, "get a job"))?;
         row.as_ref().map(job).transpose()?.ok_or_else(|| no_such(id))
     }
 
@@ -430,11 +442,11 @@ impl Store {
         let client = self.pools.get(&self.database).await?;
         let sql = format!(
             "SELECT {COLUMNS} FROM howdah.jobs WHERE ($1::text IS NULL OR caller = $1) AND ($2::text IS NULL OR state = $2)
-             ORDER BY created_at DESC, id LIMIT $3"
+             AND deployment IN ('', $4) ORDER BY created_at DESC, id LIMIT $3"
         );
         let state = state.map(State::name);
         let rows = client
-            .query(&sql, &[&caller, &state, &i64::from(limit)])
+            .query(&sql, &[&caller, &state, &i64::from(limit), &self.deployment])
             .await
             .map_err(|error| from_pg(&error, "list the jobs"))?;
         rows.iter().map(job).collect()
@@ -445,8 +457,9 @@ impl Store {
     /// # Errors
     /// What PostgreSQL says.
     pub async fn forget(&self, days: i32) -> Result<u64, Problem> {
-        let sql = "DELETE FROM howdah.jobs WHERE finished_at < now() - make_interval(days => $1)";
-        self.execute("forget old jobs", sql, &[&days]).await
+        let sql = "DELETE FROM howdah.jobs WHERE finished_at < now() - make_interval(days => $1)
+                   AND deployment IN ('', $2)";
+        self.execute("forget old jobs", sql, &[&days, &self.deployment]).await
     }
 
     async fn execute(

@@ -289,6 +289,21 @@ async fn a_job_that_another_server_has_taken_ends_here_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_job_of_another_deployment_is_neither_run_nor_shown() {
+    let world = World::new().await;
+    let theirs = "INSERT INTO howdah.jobs (skill, input, caller, deployment)
+                  VALUES ('work', '{\"name\": \"theirs\", \"millis\": 1}', 'owner', 'another')";
+    world.database.client().await.batch_execute(theirs).await.unwrap();
+    world.context.runtime.jobs.round(&SKILLS, &world.context).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let state = "SELECT string_agg(state, ' ') FROM howdah.jobs";
+    let state: String = world.database.client().await.query_one(state, &[]).await.unwrap().get(0);
+    assert_eq!((state.as_str(), world.count("theirs", "begun").await), ("queued", 0));
+    let store = world.context.jobs_store(Deadline::NEVER).unwrap();
+    assert!(store.list(None, None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn of_twenty_at_once_one_begins_and_the_others_join_it() {
     let world = World::new().await;
     let one = || world.ask(1, json!({"name": "r", "millis": 300}), 10_000, None);

@@ -3,7 +3,8 @@
 //! Along its structure: Markdown at its headings, each chunk with the headings above it as its title; within a section
 //! at paragraphs, list items and code fences, then sentences, then words, whatever is the largest that fits. Nothing is
 //! lost: every word of the document is in some chunk, and the last words of a chunk may be repeated in the next one
-//! (`overlap`).
+//! (`overlap`). Sentences, words and graphemes are Unicode's, so a text without spaces is cut as well. Besides the tokens
+//! there is a limit in characters, which holds for every text, whatever the tokens of it are.
 
 use std::ops::Range;
 
@@ -11,6 +12,7 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 
 use super::read::Markup;
+use howdah_embed::count_words;
 
 /// Between the headings of a title.
 const CRUMB: &str = " > ";
@@ -37,6 +39,8 @@ pub struct Cut<'a> {
     pub overlap: usize,
     /// Tokens that the model reads at the most, the title's included; unknown for a provider.
     pub reads: Option<usize>,
+    /// Characters of what is embedded at the most, the title's included.
+    pub max_characters: usize,
     /// Counts the tokens of a text.
     pub count: &'a dyn Fn(&str) -> usize,
 }
@@ -69,15 +73,17 @@ impl Cut<'_> {
             return Vec::new();
         }
         let capacity = self.capacity(title);
+        let room = self.max_characters.saturating_sub(title.map_or(0, |title| title.chars().count() + 1));
+        let counter = Counter { count: self.count, capacity, characters: room.max(capacity) };
         // A token is a byte at least, so short texts need no counting.
-        if text.len() <= capacity || (self.count)(text) <= capacity {
+        if text.len() <= capacity || counter.size(text) <= capacity {
             return vec![text.to_owned()];
         }
-        let config = ChunkConfig::new(capacity).with_sizer(Counter(self.count));
+        let config = ChunkConfig::new(capacity).with_sizer(counter);
         let config = match config.with_overlap(self.overlap.min(capacity / 2)) {
             Ok(config) => config,
             // Half the capacity is always less than the capacity; without overlap nothing is lost either.
-            Err(_) => ChunkConfig::new(capacity).with_sizer(Counter(self.count)),
+            Err(_) => ChunkConfig::new(capacity).with_sizer(counter),
         };
         match markup {
             Markup::Markdown => MarkdownSplitter::new(config).chunks(text).map(str::to_owned).collect(),
@@ -86,11 +92,24 @@ impl Cut<'_> {
     }
 }
 
-struct Counter<'a>(&'a dyn Fn(&str) -> usize);
+/// Whether a text is measured otherwise than by its words between spaces: what was cut by those alone is cut again.
+pub fn needs_characters(text: &str) -> bool {
+    text.split_whitespace().count() != count_words(text)
+}
+
+/// Tokens, or the part of the characters that may be used up, in tokens, whichever is more.
+#[derive(Clone, Copy)]
+struct Counter<'a> {
+    count: &'a dyn Fn(&str) -> usize,
+    capacity: usize,
+    characters: usize,
+}
 
 impl ChunkSizer for Counter<'_> {
     fn size(&self, chunk: &str) -> usize {
-        (self.0)(chunk)
+        let used = if chunk.len() <= self.characters { 0 } else { chunk.chars().count() };
+        let over = if used > self.characters { (used * self.capacity).div_ceil(self.characters) } else { 0 };
+        (self.count)(chunk).max(over)
     }
 }
 
@@ -185,10 +204,101 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use howdah_embed::count_words;
+    use howdah_embed::default_characters;
 
     fn cut(max_tokens: usize, overlap: usize) -> Cut<'static> {
-        Cut { max_tokens, overlap, reads: None, count: &count_words }
+        Cut { max_tokens, overlap, reads: None, max_characters: 8_000, count: &count_words }
+    }
+
+    /// A paragraph in a script without spaces.
+    const UNSPACED: [(&str, &str); 4] = [
+        ("Chinese", "资料库每天晚上备份一次，并且每个月测试一次还原。"),
+        ("Japanese", "データベースは毎晩バックアップされ、毎月一度は復元を試します。"),
+        ("Thai", "ฐานข้อมูลสำรองทุกคืนและทดสอบการกู้คืนเดือนละครั้ง"),
+        ("Khmer", "មូលដ្ឋានទិន្នន័យត្រូវបានបម្រុងទុករៀងរាល់យប់។"),
+    ];
+
+    #[test]
+    fn text_without_spaces_is_cut_at_sentences_and_graphemes() {
+        use unicode_segmentation::UnicodeSegmentation;
+        for (language, sentence) in UNSPACED {
+            let text = format!("# 备份\n\n{}", sentence.repeat(500));
+            let pieces = cut(220, 30).pieces(Markup::Markdown, None, &text);
+            assert!(pieces.len() > 20, "{language}: {} chunks", pieces.len());
+            let graphemes: std::collections::HashSet<&str> = text.graphemes(true).collect();
+            for piece in &pieces {
+                assert!(count_words(&piece.content) <= 220, "{language}: {}", piece.content);
+                assert!(
+                    piece.content.graphemes(true).all(|one| graphemes.contains(one)),
+                    "{language}: {piece:?}"
+                );
+            }
+        }
+        let (_, chinese) = UNSPACED[0];
+        for piece in cut(220, 0).pieces(Markup::Plain, None, &chinese.repeat(500)) {
+            assert!(piece.content.ends_with('。'), "cut within a sentence: {}", piece.content);
+        }
+    }
+
+    #[test]
+    fn nothing_is_longer_than_the_embedder_takes() {
+        let run = "x".repeat(100_000);
+        let family = "👨‍👩‍👧‍👦".repeat(4_000);
+        let marks = format!("a{}", "\u{301}".repeat(50)).repeat(2_000);
+        let long_words = format!("{} ", "y".repeat(99)).repeat(5_000);
+        for text in [run, family, marks, long_words] {
+            for markup in [Markup::Plain, Markup::Markdown] {
+                let narrow = Cut { max_characters: 2_000, ..cut(220, 30) };
+                let title = "A title of some length";
+                let pieces = narrow.pieces(markup, Some(title), &text);
+                let longest = pieces.iter().map(|piece| piece.content.chars().count()).max().unwrap();
+                assert!(longest + title.len() < 2_000, "{longest} characters: {:.40}", text);
+                let whole: usize = pieces.iter().map(|piece| piece.content.len()).sum();
+                assert!(whole + 5_100 >= text.len(), "{:.40} lost text", text);
+            }
+        }
+        let family = cut(220, 0).pieces(Markup::Plain, None, &"👨‍👩‍👧‍👦".repeat(4_000));
+        assert!(family.len() > 1);
+        assert!(family.iter().all(|piece| piece.content.starts_with('👨') && piece.content.ends_with('👦')));
+    }
+
+    /// What was cut right stays: the same pieces as with the count of words between spaces, which it was before.
+    #[test]
+    fn texts_with_spaces_are_cut_as_before() {
+        let spaced = |text: &str| text.split_whitespace().count();
+        let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        let mut texts: Vec<String> = ["concepts", "operating", "reference"]
+            .iter()
+            .flat_map(|room| std::fs::read_dir(format!("{manual}/{room}")).unwrap())
+            .map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap())
+            .filter(|page| !needs_characters(page))
+            .collect();
+        assert!(texts.len() > 20, "{} pages", texts.len());
+        for sentence in [
+            "Die Datenbank wird jede Nacht gesichert, und einmal im Monat wird die Wiederherstellung geprüft. ",
+            "База данных сохраняется каждую ночь, а раз в месяц проверяется восстановление. ",
+            "데이터베이스는 매일 밤 백업되고 한 달에 한 번 복원을 시험합니다. ",
+            "تُنسخ قاعدة البيانات احتياطيًا كل ليلة، ويُختبر الاسترجاع مرة في الشهر. ",
+            "डेटाबेस का हर रात बैकअप लिया जाता है और महीने में एक बार पुनर्स्थापना जाँची जाती है। ",
+        ] {
+            texts.push(sentence.repeat(200));
+            texts.push(format!(
+                "# One\n\n{}\n\n## Two\n\n- {}\n- {sentence}",
+                sentence.repeat(30),
+                sentence.repeat(90)
+            ));
+        }
+        for text in texts {
+            for (max_tokens, overlap) in [(220, 30), (40, 0), (1_000, 100)] {
+                let most = default_characters(max_tokens);
+                let now = Cut { max_characters: most, ..cut(max_tokens, overlap) };
+                let before = Cut { max_characters: usize::MAX, count: &spaced, ..now };
+                for markup in [Markup::Markdown, Markup::Plain] {
+                    let (now, before) = (now.pieces(markup, None, &text), before.pieces(markup, None, &text));
+                    assert_eq!(now, before, "{:.60}", text);
+                }
+            }
+        }
     }
 
     fn titles(pieces: &[Piece]) -> Vec<Option<&str>> {
@@ -272,7 +382,9 @@ mod tests {
                 prop_assert_eq!(rest, whole);
             } else {
                 for word in text.split_whitespace() {
-                    prop_assert!(rest.contains(word), "{word:?} is lost");
+                    // A word without spaces in it may be cut, if it is longer than a word.
+                    let whole = word.is_ascii() && word.len() < 100;
+                    prop_assert!(!whole || rest.contains(word), "{word:?} is lost");
                 }
             }
         }

@@ -29,6 +29,10 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn gate(&self) -> &Gate;
     /// Limits of one request.
     fn limits(&self) -> Limits;
+    /// Origins whose pages may ask from a browser.
+    fn cors(&self) -> &[String] {
+        &[]
+    }
     /// Asks the database about a key.
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict>;
     /// How things are, asked of the database now.

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use howdah_plan::budget;
 use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::Spec;
 use howdah_plan::tune::{Machine, Tuned};
+use howdah_plan::{budget, rights};
+use tokio_util::sync::CancellationToken;
 
 pub use declared::{Declared, Limits};
 pub use host::{Health, Host};
@@ -27,7 +28,7 @@ use crate::access::key::Key;
 use crate::access::store::Store;
 use crate::jobs::{Asked, Jobs};
 use crate::observe::measure;
-use crate::skills::{Call, Lasts, Reply, Skill};
+use crate::skills::{Call, Lasts, Reply, Skill, SkillFuture};
 use howdah_postgres::problem::from_pg;
 use howdah_postgres::{Home, Pools, Purpose};
 
@@ -38,6 +39,8 @@ const PROBE: Duration = Duration::from_secs(3);
 pub struct Runtime {
     /// The file that declares it all.
     pub declaration: PathBuf,
+    /// Which deployment this is, where the declaration does not say it.
+    pub deployment: String,
     /// Howdah's directory.
     pub home: Home,
     /// Connections.
@@ -50,6 +53,8 @@ pub struct Runtime {
     pub gate: Gate,
     /// Work that outlives its request.
     pub jobs: Jobs,
+    /// Cancelled when the server is told to stop.
+    pub ending: CancellationToken,
     /// When the server started.
     pub started: Instant,
     /// Address of the REST face, where this is a server.
@@ -75,9 +80,28 @@ impl Context {
         &self.declared.spec
     }
 
+    /// Which deployment this is: the declared identity, else the one that is kept beside the declaration.
+    pub fn deployment(&self) -> &str {
+        self.spec().deployment.as_deref().unwrap_or(&self.runtime.deployment)
+    }
+
     /// Connections for a call, for `purpose`.
     pub fn pools(&self, call: &Call, purpose: Purpose) -> Pools {
         self.runtime.pools.purpose(purpose).until(call.deadline.instant())
+    }
+
+    /// Runs a skill. Where a right is missing, the problem says which GRANTs give it.
+    pub fn run(self: &Arc<Self>, skill: &'static Skill<Context>, call: Call) -> SkillFuture {
+        let context = Arc::clone(self);
+        let collection = call.input.get("collection").and_then(|name| name.as_str()).map(str::to_owned);
+        Box::pin(async move {
+            let ran = (skill.run)(Arc::clone(&context), call).await;
+            ran.map_err(|problem| {
+                let target = context.runtime.pools.target();
+                let role = (!context.runtime.pools.has_roles()).then_some(target.user.as_str());
+                rights::explain(problem, context.spec(), collection.as_deref(), role)
+            })
+        })
     }
 
     /// The keys, for a call.
@@ -85,7 +109,8 @@ impl Context {
     /// # Errors
     /// `usage` when no database is declared.
     pub fn keys(&self, call: &Call) -> Result<Store<'_>, Problem> {
-        Ok(Store { pools: self.pools(call, Purpose::Control), database: self.declared.database()? })
+        let pools = self.pools(call, Purpose::Control);
+        Ok(Store { pools, database: self.declared.database()?, deployment: self.deployment() })
     }
 
     /// Puts the declared limits in force: requests a second, connections, and the time of a statement.
@@ -155,7 +180,7 @@ impl Context {
         let asked = match self.declared.database() {
             Ok(database) => {
                 let pools = self.runtime.pools.purpose(Purpose::Control).until(Some(Instant::now() + PROBE));
-                Store { pools, database }.look_up(&key).await
+                Store { pools, database, deployment: self.deployment() }.look_up(&key).await
             }
             Err(problem) => Err(problem),
         };
@@ -184,6 +209,10 @@ impl Host for Context {
         self.declared.limits
     }
 
+    fn cors(&self) -> &[String] {
+        &self.declared.spec.api.cors
+    }
+
     fn ask(
         self: Arc<Self>,
         skill: &'static Skill<Self>,
@@ -197,7 +226,7 @@ impl Host for Context {
         };
         Box::pin(async move {
             if !as_job {
-                return call.deadline.within((skill.run)(self, call)).await.map(Reply::Ended);
+                return call.deadline.within(self.run(skill, call)).await.map(Reply::Ended);
             }
             let jobs = self.runtime.jobs.clone();
             match jobs.ask(&self, skill, call).await? {

@@ -31,7 +31,13 @@ impl Seed {
         Seed(secret)
     }
 
-    /// The password of a role.
+    /// The password of a role of the service: what the environment gives, else what follows from the seed.
+    pub fn password_of(&self, role: Role, name: &str) -> Secret {
+        let given = std::env::var(role.password_variable()).ok().filter(|value| !value.is_empty());
+        given.map_or_else(|| self.password(name), Secret::new)
+    }
+
+    /// What follows from the seed for a role.
     fn password(&self, role: &str) -> Secret {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose().as_bytes())
             .expect("HMAC takes keys of every length");
@@ -65,15 +71,10 @@ impl Context {
     /// The passwords of the service's roles, by the variables that a plan names for them: those of the environment, so that
     /// servers which know no common secret can be given one, else what follows from the seed.
     pub fn service_passwords(&self) -> BTreeMap<String, Secret> {
-        let given = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
-        service::role_names(self.spec())
-            .into_iter()
-            .map(|(role, name)| {
-                let variable = role.password_variable();
-                let password = given(variable).map_or_else(|| self.runtime.seed.password(&name), Secret::new);
-                (variable.to_owned(), password)
-            })
-            .collect()
+        let variable = |(role, name): (Role, String)| {
+            (role.password_variable().to_owned(), self.runtime.seed.password_of(role, &name))
+        };
+        service::role_names(self.spec()).into_iter().map(variable).collect()
     }
 
     /// Works as the service's own roles from now on, where there are any.

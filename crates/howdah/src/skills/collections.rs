@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Command, Effect, Example, Lasts, Nothing, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
-use crate::collections::{self, DeleteRequest, Deleted, Description, GetRequest, StoredRow};
+use crate::collections::{self, DeleteRequest, Deleted, Description, GetRequest, StoredRow, UpdateRequest};
 use crate::runtime::Context;
 use howdah_postgres::Purpose;
 
@@ -50,6 +50,12 @@ async fn describe(context: Arc<Context>, call: Call, input: Describe) -> Result<
 async fn get(context: Arc<Context>, call: Call, input: GetRequest) -> Result<StoredRow, Problem> {
     let resolved = resolve(context.spec(), &input.collection)?;
     collections::get(&context.pools(&call, Purpose::Read).account(&resolved.name), &resolved, &input).await
+}
+
+async fn update(context: Arc<Context>, call: Call, input: UpdateRequest) -> Result<StoredRow, Problem> {
+    let resolved = resolve(context.spec(), &input.collection)?;
+    collections::update(&context.pools(&call, Purpose::Write).account(&resolved.name), &resolved, &input)
+        .await
 }
 
 async fn delete(context: Arc<Context>, call: Call, input: DeleteRequest) -> Result<Deleted, Problem> {
@@ -115,6 +121,28 @@ pub const GET: Skill<Context> = Skill {
     }],
     check: fits::<GetRequest>,
     run: |context, call| Box::pin(typed(context, call, get)),
+};
+
+/// Changes a row.
+pub const UPDATE: Skill<Context> = Skill {
+    name: "update_document",
+    summary: "Change the metadata of a row.",
+    description: "Changes the metadata of one row by a merge patch (RFC 7386) and gives the row as it is then. Text, embedding \
+                  and declared fields stay. Loading a changed document anew brings the document's own metadata back.",
+    effect: Effect::Writes,
+    lasts: Lasts::Request,
+    scope: Scope::Write,
+    command: Command { words: "update", positional: &["collection", "id"] },
+    route: Route { method: "PATCH", path: "/v1/collections/{collection}/documents/{id}", success: 200 },
+    input: schema_of::<UpdateRequest>,
+    output: schema_of::<StoredRow>,
+    examples: &[Example {
+        title: "A key is set and another taken away",
+        input: r#"{"collection": "manual", "id": 7, "metadata": {"lang": "en", "draft": null}}"#,
+        command: "howdah update manual 7 --metadata '{\"lang\": \"en\", \"draft\": null}'",
+    }],
+    check: fits::<UpdateRequest>,
+    run: |context, call| Box::pin(typed(context, call, update)),
 };
 
 /// Deletes rows.

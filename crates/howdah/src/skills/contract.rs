@@ -48,7 +48,7 @@ pub enum Lasts {
 /// otherwise the body is the input.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// `GET`, `POST`, `DELETE`.
+    /// `GET`, `POST`, `PATCH`, `DELETE`.
     pub method: &'static str,
     /// Path with `{parameters}`.
     pub path: &'static str,
@@ -213,11 +213,40 @@ pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 /// # Errors
 /// `usage`, with what does not fit.
 pub fn fits<T: DeserializeOwned>(input: &Value) -> Result<(), Problem> {
-    T::deserialize(input).map(|_| ()).map_err(|error| unfit(&error))
+    serde_path_to_error::deserialize::<_, T>(input).map(|_| ()).map_err(|error| unfit(&error))
 }
 
-fn unfit(error: &serde_json::Error) -> Problem {
-    Problem::new(Kind::Usage, "the input does not fit").detail(error.to_string())
+/// What does not fit: the field, what is wanted there, and what stands there.
+fn unfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let text = error.inner().to_string();
+    let place = error.path().to_string();
+    let place = if place == "." { "the input".to_owned() } else { format!("`{place}`") };
+    let detail = match text.split_once(", expected ") {
+        Some((found, wanted)) if found.starts_with("invalid ") => {
+            let found = found.split_once(": ").map_or(found, |(_, found)| found);
+            format!("{place} is to be {}, not {found}", wanted_words(wanted))
+        }
+        _ if text.starts_with("data did not match any variant of untagged enum RowId") => {
+            format!("{place} is to be a whole number or text")
+        }
+        _ if place == "the input" => text,
+        _ => format!("{place}: {text}"),
+    };
+    Problem::new(Kind::Usage, "the input does not fit").detail(detail)
+}
+
+/// A type of Rust in the words of JSON.
+fn wanted_words(wanted: &str) -> &str {
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a string" | "a borrowed string" => "text",
+        "a boolean" => "true or false",
+        wanted if wanted == "a map" || wanted.starts_with("struct ") => "an object",
+        wanted => wanted,
+    }
 }
 
 /// Runs `skill` on typed input: JSON in, JSON out, one sentence where the input does not fit.
@@ -234,9 +263,38 @@ where
     O: Serialize,
     F: Future<Output = Result<O, Problem>>,
 {
-    let input: I = serde_json::from_value(call.input.take()).map_err(|error| unfit(&error))?;
+    let input: I = serde_path_to_error::deserialize(call.input.take()).map_err(|error| unfit(&error))?;
     let output = skill(context, call, input).await?;
     serde_json::to_value(output).map_err(|error| {
         Problem::new(Kind::Internal, "the answer cannot be written as JSON").detail(error.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use howdah_plan::search::SearchRequest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_named_with_what_is_wanted() {
+        for (input, expected) in [
+            (json!({"limit": "1"}), "`limit` is to be a whole number, zero or more, not string \"1\""),
+            (json!({"limit": -1}), "`limit` is to be a whole number, zero or more, not integer `-1`"),
+            (json!({"text": 5}), "`text` is to be text, not integer `5`"),
+            (json!({"vector": "x"}), "`vector` is to be a list, not string \"x\""),
+            (json!({"vector": [1, "x"]}), "`vector[1]` is to be a number, not string \"x\""),
+            (json!({"weights": {"text": []}}), "`weights.text` is to be a number, not sequence"),
+            (json!({"exact": 1}), "`exact` is to be true or false, not integer `1`"),
+            (json!({"id": [1]}), "`id` is to be a whole number or text"),
+            (json!({"mode": "best"}), "`mode`: unknown variant `best`"),
+            (json!({"limti": 1}), "unknown field `limti`"),
+            (json!(5), "the input is to be an object, not integer `5`"),
+        ] {
+            let problem = fits::<SearchRequest>(&input).unwrap_err();
+            let detail = problem.detail.unwrap();
+            assert!(detail.contains(expected), "{input}: {detail}");
+        }
+    }
 }

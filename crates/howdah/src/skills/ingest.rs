@@ -1,12 +1,16 @@
 //! Take documents into a collection.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::problem::{DoNow, Kind, Problem};
+use howdah_plan::search::request::RowId;
 use howdah_plan::spec::resolve::resolve;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use super::{Call, Command, Effect, Example, Lasts, Route, Skill, fits, schema_of, typed};
 use crate::access::scope::Scope;
@@ -18,6 +22,8 @@ use howdah_postgres::{Pools, Purpose};
 
 /// Most documents of one request.
 const MOST: usize = 10_000;
+/// How long an ingest goes on when the server was told to stop.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// Documents to take in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,34 +32,36 @@ pub struct Ingest {
     /// The collection.
     pub collection: String,
     /// The documents, 1 to 10000.
-    #[schemars(length(min = 1, max = 10000))]
-    pub documents: Vec<Document>,
-    /// Whether documents that cannot be taken in are counted and left out. Without it the first one ends the request.
+    #[schemars(length(min = 1, max = 10000), with = "Vec<Document>")]
+    pub documents: Vec<Value>,
+    /// Whether documents that cannot be taken in are counted, listed by their index and left out. Without it the first one
+    /// ends the request.
     #[serde(default)]
     pub skip_bad: bool,
 }
 
-/// A document. One with a `source` that is there already replaces it; an unchanged one writes nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A document: the same record that a line of JSON Lines is. One with a name that is there already replaces it; an unchanged
+/// one writes nothing. Keys that are not named here are the collection's declared fields, and else metadata.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // It is read by `knowledge::read`; this says its shape to people and programs.
 pub struct Document {
-    /// What tells it from others: a path, an address, an id.
-    #[schemars(length(min = 1, max = 2000), regex(pattern = r"^[^\u0000]+$"))]
-    pub source: String,
+    /// What tells it from others: a path, an address. Without it and `id` its name is made of its content.
+    #[schemars(length(max = 2000), regex(pattern = r"^[^\u0000]*$"))]
+    source: Option<String>,
+    /// Its own name, or its name within `source`.
+    #[schemars(with = "Option<RowId>")]
+    id: Option<RowId>,
     /// Its text. Long texts are cut into chunks.
-    #[schemars(length(min = 1), regex(pattern = r"[^\s\u0000]"))]
-    pub content: String,
+    content: Option<String>,
+    /// Its text, where there is no `content`.
+    text: Option<String>,
     /// Its title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[^\u0000]*$"))]
-    pub title: Option<String>,
-    /// What is known besides; declared fields are taken from here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Map<String, Value>>,
+    title: Option<String>,
+    /// What is known besides; declared fields are looked for here too.
+    metadata: Option<Map<String, Value>>,
     /// A ready-made vector, for collections whose callers embed themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16000))]
-    pub embedding: Option<Vec<f32>>,
+    embedding: Option<Vec<f32>>,
 }
 
 impl Context {
@@ -74,6 +82,8 @@ impl Context {
             Problem::new(Kind::NotFound, format!("collection `{collection}` is not declared"))
         })?;
         let mut request = IngestRequest::new(inputs, declared);
+        // Wherever this process works, and whoever calls: a file has one name.
+        request.base = self.runtime.declaration.parent().map(Path::to_owned);
         change(&mut request);
         let pools = pools.purpose(Purpose::Write).account(&resolved.name);
         let embedder = self.declared.embedders.of_collection(&resolved)?;
@@ -94,19 +104,44 @@ async fn ingest(context: Arc<Context>, call: Call, input: Ingest) -> Result<Inge
             .detail(format!("1 to {MOST} are allowed"))
             .hint("Send them in several requests, or use `howdah ingest` for files."));
     }
-    let records = input
-        .documents
-        .into_iter()
-        .map(|document| serde_json::to_value(document).unwrap_or_default())
-        .collect();
-    let inputs = vec![Input::Records("documents".into(), records)];
+    let many = input.documents.len();
+    let inputs = vec![Input::Records("documents".into(), input.documents)];
     let skip_bad = input.skip_bad;
+    let stop = call.cancel.child_token();
     let change = |request: &mut IngestRequest| {
         request.skip_bad = skip_bad;
-        request.stop = call.cancel.clone();
+        request.stop = stop.clone();
     };
     let pools = context.pools(&call, Purpose::Write);
-    context.ingest(&pools, &input.collection, change, inputs, call.progress).await
+    let work = context.ingest(&pools, &input.collection, change, inputs, call.progress);
+    tokio::pin!(work);
+    let report = tokio::select! {
+        report = &mut work => report?,
+        // What can end by itself until then does.
+        () = last_moment(&context.runtime.ending) => {
+            stop.cancel();
+            work.await?
+        }
+    };
+    if report.interrupted && context.runtime.ending.is_cancelled() {
+        return Err(stopping(&report, many));
+    }
+    Ok(report)
+}
+
+/// Some time after the server was told to stop.
+async fn last_moment(ending: &CancellationToken) {
+    ending.cancelled().await;
+    tokio::time::sleep(LAST_WORK).await;
+}
+
+/// What a caller hears whose documents are not all in when the server stops.
+fn stopping(report: &IngestReport, many: usize) -> Problem {
+    let kept = report.new + report.changed + report.unchanged;
+    Problem::new(Kind::Unreachable, "the server stops before all documents were written")
+        .detail(format!("{kept} of the {many} documents are in collection `{}` and stay", report.collection))
+        .hint("Send the same request again when the server is there: what is in is left alone.")
+        .do_now(DoNow::Retry)
 }
 
 /// Takes documents in.

@@ -57,8 +57,8 @@ pub struct KeyList {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeKey {
-    /// Its id, or how it begins (`hdk_` and eight characters).
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    /// Its id, how it begins (`hdk_` and eight characters), or its name where one working key has it.
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\u0000-\u001f\u007f]+$"))]
     pub id: String,
 }
 
@@ -155,11 +155,18 @@ pub const REVOKE: Skill<Context> = Skill {
     route: Route { method: "DELETE", path: "/v1/keys/{id}", success: 200 },
     input: schema_of::<RevokeKey>,
     output: schema_of::<KeyInfo>,
-    examples: &[Example {
-        title: "By how it begins",
-        input: r#"{"id": "hdk_AbCdEfGh"}"#,
-        command: "howdah keys revoke hdk_AbCdEfGh",
-    }],
+    examples: &[
+        Example {
+            title: "By how it begins",
+            input: r#"{"id": "hdk_AbCdEfGh"}"#,
+            command: "howdah keys revoke hdk_AbCdEfGh",
+        },
+        Example {
+            title: "By its name",
+            input: r#"{"id": "website"}"#,
+            command: "howdah keys revoke website",
+        },
+    ],
     check: fits::<RevokeKey>,
     run: |context, call| Box::pin(typed(context, call, revoke)),
 };

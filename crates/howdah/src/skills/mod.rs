@@ -4,6 +4,7 @@
 //! knows a skill by name. A test walks the table and asks every face for every skill. What a skill is stands in
 //! [`contract`].
 
+pub mod adopt;
 pub mod collections;
 pub mod contract;
 pub mod doctor;
@@ -24,11 +25,14 @@ use crate::runtime::Context;
 /// All skills, in the order people meet them.
 pub static SKILLS: &[Skill<Context>] = &[
     search::SEARCH,
+    search::BATCH,
     ingest::INGEST,
     collections::LIST,
     collections::DESCRIBE,
     collections::GET,
+    collections::UPDATE,
     collections::DELETE,
+    adopt::ADOPT,
     plan::PLAN,
     plan::APPLY,
     doctor::DOCTOR,

@@ -251,6 +251,7 @@ macro_rules! says {
         settings.add_filter(r"[\d,]+ a second", "[rate] a second");
         settings.add_filter(r#""(took|embed)_ms":\s*[0-9.e-]+"#, "\"${1}_ms\": [time]");
         settings.add_filter(r"postgres:[0-9a-f]{64}@", "postgres:[password]@");
+        settings.add_filter(r"_(read|write|control):[A-Za-z0-9_%-]{43}@", "_$1:[password]@");
         settings.add_filter(r"PostgreSQL \d+\.\d+", "PostgreSQL [version]");
         settings.add_filter(r"portable PostgreSQL.*", "[where PostgreSQL comes from]");
         settings.add_filter(r"with \d+ settings", "with [n] settings");

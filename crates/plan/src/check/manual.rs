@@ -27,7 +27,12 @@ const HEAD: &str = "# What the doctor looks at
 how to mend it. A check that cannot run (a missing right, view or extension) is listed as not run, with the reason. It
 exits with 0 when nothing of severity high or critical was found and with 7 otherwise; with `--strict` medium findings
 count too. `howdah doctor --recall` also compares what the vector indexes answer with the exact answer. `howdah doctor
---fix` prints the safe fixes as one SQL script and runs none of them.
+--fix` prints the fixes of all findings as one script for psql and runs none of them: safe ones as statements, those that may
+destroy, lock or need a restart as comments (`--fix=all`: as statements too), commands for a shell as comments. What only a
+person can decide is said on standard error. So `howdah doctor --fix | psql \"$DATABASE_URL\"` runs what is safe.
+
+Sizes that a fix names come from the rules that `howdah up` tunes by, for the machine that the declaration says
+(`server.memory`, `server.cores`, `server.disk`).
 
 Every check has a name that stays the same. This page is written from the table the doctor runs.
 ";

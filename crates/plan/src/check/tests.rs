@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::platform::{Id, Platform};
-use crate::tune::Machine;
+use crate::spec::Spec;
+use crate::tune::{self, Machine};
 use crate::version;
 
 struct World {
@@ -14,6 +15,7 @@ struct World {
     extensions: BTreeMap<String, String>,
     machine: Option<Machine>,
     platform: Platform,
+    spec: Option<Spec>,
 }
 
 impl Default for World {
@@ -25,6 +27,7 @@ impl Default for World {
             extensions: BTreeMap::from([("vector".to_owned(), "0.8.5".to_owned())]),
             machine: None,
             platform: Platform { id: Id::Source, reason: String::new() },
+            spec: None,
         }
     }
 }
@@ -43,7 +46,7 @@ impl World {
             local: true,
             platform: &self.platform,
             machine: self.machine.as_ref(),
-            spec: None,
+            spec: self.spec.as_ref(),
             requested: true,
         }
     }
@@ -265,6 +268,19 @@ fn a_build_and_an_index_take_what_was_measured() {
     assert_eq!(world.judge("pgv.index.bloat", row(10_000 * 8_000, 1 << 30)).len(), 1);
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 39_000_000)), []);
     assert_eq!(world.judge("pgv.index.mwm_fit", row(0, 8 << 20)).len(), 1);
+    // A figure beyond what the declared machine has is no advice.
+    let declared = |memory: &str| World {
+        spec: Some(toml::from_str(&format!("name = 'x'\n[server]\nmemory = '{memory}'\n")).unwrap()),
+        machine: Some(Machine { memory_bytes: 24 << 30, ..Machine::default() }),
+        ..World::default()
+    };
+    let fix = |memory: &str| declared(memory).judge("pgv.index.mwm_fit", row(0, 8 << 20))[0].fix.clone();
+    assert_eq!(
+        fix("2GiB").text,
+        "SET maintenance_work_mem = '37MB'; -- in the session that builds, if the machine has it"
+    );
+    assert_eq!(fix("64MB").kind, FixKind::Advice);
+    assert!(fix("64MB").text.starts_with("This machine has 64 MB"), "{}", fix("64MB").text);
 }
 
 #[test]
@@ -306,4 +322,75 @@ fn what_holds_for_graphs_is_not_said_of_howdahs_own_index() {
         assert!(found(id, method) && !found(id, "howdah"), "{id}");
     }
     assert!(!found("pgv.index.bloat", "howdah"));
+}
+
+/// What `pg_settings` shows of the memory, in the row that the checks of memory ask for.
+fn memory_row(buffers: u64, work_mem: u64, cache: u64, connections: u64) -> serde_json::Value {
+    json!([{"buffers": buffers, "work_mem": work_mem, "cache": cache, "connections": connections}])
+}
+
+#[test]
+fn an_advised_size_is_the_one_that_the_declaration_is_tuned_to() {
+    const MB: u64 = 1 << 20;
+    let declared = |text: &str| World {
+        spec: Some(toml::from_str(text).unwrap()),
+        machine: Some(Machine { memory_bytes: 24 << 30, ..Machine::default() }),
+        ..World::default()
+    };
+    let fix = |world: &World, buffers: u64| -> Option<String> {
+        let row = memory_row(buffers, 4 * MB, 1 << 30, 40);
+        world.judge("mem.shared_buffers", row).pop().map(|finding| finding.fix.text)
+    };
+    // 2 GiB are declared, whatever the machine has: a quarter of them is right.
+    let edge = "name = 'x'\n[server]\nmemory = '2GiB'\nworkload = 'edge'\n";
+    assert_eq!(fix(&declared(edge), 512 * MB), None);
+    assert_eq!(fix(&declared(edge), 64 * MB).unwrap(), "howdah apply  # brings `shared_buffers` to 512MB");
+    let foreign = format!("{edge}url = 'postgres://localhost'\n");
+    let advice = "ALTER SYSTEM SET shared_buffers = '512MB'; -- then restart";
+    assert_eq!(fix(&declared(&foreign), 64 * MB).unwrap(), advice);
+    let said = format!("{edge}[settings]\nshared_buffers = '1536MB'\n");
+    let advice = fix(&declared(&said), 1_536 * MB).unwrap();
+    assert!(
+        advice.starts_with("`[settings]` in howdah.toml declares it") && advice.contains("`512MB`"),
+        "{advice}"
+    );
+    assert_eq!(declared(edge).judge("mem.cache_size", memory_row(512 * MB, MB, 1_536 * MB, 40)), []);
+    let disk = |disk: &str| {
+        let world =
+            declared(&format!("name = 'x'\n[server]\nurl = 'postgres://localhost'\ndisk = '{disk}'\n"));
+        world.judge("io.random_page_cost", json!([{"value": 4.0}])).pop().map(|finding| finding.fix.text)
+    };
+    assert_eq!(disk("hdd"), None);
+    assert!(disk("sd_card").unwrap().starts_with("ALTER SYSTEM SET random_page_cost = 1.5;"));
+}
+
+/// A server as Howdah tunes it, for every preset and many machines, is one that the doctor has nothing against.
+#[test]
+fn the_doctor_never_argues_with_what_was_tuned() {
+    let bytes = |tuned: &[tune::Tuned], name: &str| {
+        let value = &tuned.iter().find(|row| row.name == name).unwrap().value;
+        crate::settings::value::in_bytes(name, value).or_else(|| value.parse().ok()).unwrap()
+    };
+    for preset in crate::preset::PRESETS {
+        let spec: Spec = toml::from_str(&crate::preset::render(preset.name).unwrap()).unwrap();
+        for (gigabytes, arch) in [(1, "x86_64"), (2, "arm"), (7, "aarch64"), (24, "x86"), (64, "x86_64")] {
+            let machine = Machine { memory_bytes: gigabytes << 30, arch: arch.into(), ..Machine::default() };
+            let tuned = tune::for_spec(&machine, 18, &spec).unwrap();
+            let row = memory_row(
+                bytes(&tuned, "shared_buffers"),
+                bytes(&tuned, "work_mem"),
+                bytes(&tuned, "effective_cache_size"),
+                bytes(&tuned, "max_connections"),
+            );
+            let world = World { spec: Some(spec.clone()), machine: Some(machine), ..World::default() };
+            for check in ["mem.shared_buffers", "mem.work_mem_worst", "mem.cache_size"] {
+                assert_eq!(
+                    world.judge(check, row.clone()),
+                    [],
+                    "{} with {gigabytes} GiB, {arch}",
+                    preset.name
+                );
+            }
+        }
+    }
 }

@@ -41,4 +41,15 @@ const MIGRATIONS: &[Migration] = &[
         name: "input_hash",
         sql: "ALTER TABLE howdah.jobs ADD COLUMN IF NOT EXISTS input_hash bytea",
     },
+    // Several deployments may keep their jobs in one database: each runs and shows its own, and '' is what was put down
+    // before they had an identity.
+    Migration {
+        domain: "jobs",
+        number: 3,
+        name: "jobs_by",
+        sql: "ALTER TABLE howdah.jobs ADD COLUMN IF NOT EXISTS deployment text NOT NULL DEFAULT '';
+    DROP INDEX IF EXISTS howdah.jobs_idempotency_key;
+    CREATE UNIQUE INDEX jobs_idempotency_key ON howdah.jobs (skill, caller, deployment, idempotency_key)
+        WHERE idempotency_key IS NOT NULL",
+    },
 ];

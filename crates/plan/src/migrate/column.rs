@@ -3,7 +3,7 @@
 use super::live::{Column, Identity, Inside, Table};
 use super::memory::remember;
 use super::step::{Step, StepKind};
-use super::table::{Taken, column_name, id};
+use super::table::{Taken, column_name, id, rewritten};
 use super::types::{Change, change, normal_expression, normal_type};
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
@@ -30,7 +30,7 @@ pub(super) fn alter(
     if column.generated.is_some() || there.generated.is_some() {
         return alter_generated(work, table, live, inside, column, there, taken);
     }
-    let mut change = ColumnChange::new(table, live, column, there);
+    let mut change = ColumnChange::new(work.who(), table, live, column, there);
     change.identity_goes();
     change.type_changes(taken);
     change.nullability();
@@ -77,14 +77,18 @@ fn alter_generated(
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
-        format!("column `{}` is generated otherwise than declared; the table is rewritten", column.name),
+        format!(
+            "column `{}` is generated otherwise than declared, and its indexes are built again{}",
+            column.name,
+            rewritten(live)
+        ),
     )
     .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&column.name)))
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))
     .destructive(there.generated.is_none() && live.has_rows)
-    .sql(remember("column", &name, ""));
+    .sql(remember(work.who(), "column", &name, ""));
     if let Some(expression) = column.expression() {
-        step = step.sql(remember("default", &name, expression));
+        step = step.sql(remember(work.who(), "default", &name, expression));
     }
     if work.in_database(&table.database, step) {
         taken.columns.insert(column.name.clone());
@@ -114,6 +118,8 @@ fn mentions(expression: &str, column: &str) -> bool {
 
 /// The statements that make one column as declared, and why.
 struct ColumnChange<'a> {
+    /// The deployment.
+    who: &'a str,
     table: &'a WantedTable,
     live: &'a Table,
     column: &'a WantedColumn,
@@ -130,8 +136,15 @@ struct ColumnChange<'a> {
 }
 
 impl<'a> ColumnChange<'a> {
-    fn new(table: &'a WantedTable, live: &'a Table, column: &'a WantedColumn, there: &'a Column) -> Self {
+    fn new(
+        who: &'a str,
+        table: &'a WantedTable,
+        live: &'a Table,
+        column: &'a WantedColumn,
+        there: &'a Column,
+    ) -> Self {
         ColumnChange {
+            who,
             table,
             live,
             column,
@@ -169,7 +182,8 @@ impl<'a> ColumnChange<'a> {
         if from == to {
             return;
         }
-        self.reasons.push(format!("is `{from}`, declared is `{to}`"));
+        let words = if super::types::rewrites(&from, &to) { rewritten(self.live) } else { String::new() };
+        self.reasons.push(format!("is `{from}`, declared is `{to}`{words}"));
         let quoted = quote_ident(&self.column.name);
         let change = change(&quoted, &from, &to);
         // PostgreSQL keeps an index over a change that keeps the values, but not always over another one.
@@ -230,7 +244,12 @@ impl<'a> ColumnChange<'a> {
         self.destructive = self.live.has_rows;
         self.made_again = true;
         if let Some(expression) = self.column.expression() {
-            self.sql.push(remember("default", &column_name(self.table, &self.column.name), expression));
+            self.sql.push(remember(
+                self.who,
+                "default",
+                &column_name(self.table, &self.column.name),
+                expression,
+            ));
         }
     }
 
@@ -288,7 +307,7 @@ impl<'a> ColumnChange<'a> {
                     return;
                 }
                 self.alter(&format!("SET DEFAULT {declared}"));
-                self.sql.push(remember("default", &name, declared));
+                self.sql.push(remember(self.who, "default", &name, declared));
                 self.reasons
                     .push(format!("has the default `{}`, declared is `{declared}`", live.unwrap_or("none")));
             }

@@ -29,6 +29,13 @@ pub(super) struct Grantee {
     pub(super) on_database: Option<Privileges>,
 }
 
+impl Grantee {
+    /// Whether it has rights on a table by the table's name.
+    fn names(&self, schema: &str, table: &str) -> bool {
+        self.rights.get(schema).is_some_and(|rights| rights.some.contains_key(table))
+    }
+}
+
 /// Rights of one role in one schema.
 #[derive(Debug, Default)]
 pub(super) struct Rights {
@@ -63,9 +70,27 @@ pub(super) fn grants(work: &mut Work, database: &str, service: &[Grantee]) {
     let dropped = |name: &String| work.dropped.contains(&(database.to_owned(), name.clone()));
     inside.tables.retain(|name, _| !dropped(name));
     inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(dropped));
+    let others = work.tables_of_others(database);
     for grantee in declared(work, database) {
+        // Tables of another deployment are its own matter, unless they are named here.
+        let mut inside = inside.clone();
+        let named = |name: &str| {
+            let table = inside.tables.get(name);
+            !others.contains(name) || table.is_some_and(|table| grantee.names(&table.schema, &table.name))
+        };
+        let (mut tables, mut sequences) = (inside.tables.clone(), inside.sequences.clone());
+        tables.retain(|name, _| named(name));
+        sequences.retain(|_, sequence| sequence.table.as_deref().is_none_or(named));
+        (inside.tables, inside.sequences) = (tables, sequences);
         reconcile(work, database, &inside, &grantee);
     }
+    // What a collection's table cannot serve with is neither granted nor taken away.
+    let impossible = |name: &String| {
+        let mut all = work.wanted.impossible.iter();
+        all.any(|one| one.database == database && one.qualified() == *name)
+    };
+    inside.tables.retain(|name, _| !impossible(name));
+    inside.sequences.retain(|_, sequence| !sequence.table.as_ref().is_some_and(impossible));
     // Only the service's roles have rights on Howdah's own tables.
     let internal = std::mem::take(&mut inside.internal);
     inside.schemas.extend(internal.schema.map(|schema| (SCHEMA.to_owned(), schema)));
@@ -168,7 +193,13 @@ fn connect(work: &mut Work, database: &str, role: &str, wanted: bool) {
             step(database, role, StepKind::Grant, "connect", reason)
                 .sql(format!("GRANT CONNECT ON DATABASE {name} TO {grantee}")),
         );
-    } else if !wanted && alone && owner != role && live.owner != role && work.made_role(role) {
+    } else if !wanted
+        && alone
+        && !others_work_in(work, database)
+        && owner != role
+        && live.owner != role
+        && work.made_role(role)
+    {
         let reason = format!("role `{role}` has no declared rights in database `{database}`");
         work.in_database(
             database,
@@ -176,6 +207,12 @@ fn connect(work: &mut Work, database: &str, role: &str, wanted: bool) {
                 .sql(format!("REVOKE CONNECT ON DATABASE {name} FROM {grantee}")),
         );
     }
+}
+
+/// Whether other deployments work in a database, and may have given roles rights there.
+fn others_work_in(work: &Work, database: &str) -> bool {
+    let others = work.inside(database).map(|inside| &inside.deployments);
+    others.is_some_and(|others| others.iter().any(|there| there.id != work.who()))
 }
 
 /// Rights on the database beside connecting.
@@ -268,7 +305,12 @@ fn tables(work: &mut Work, database: &str, inside: &Inside, role: &str, schema: 
         }
     }
     for name in rights.some.keys() {
-        let there = inside.tables.contains_key(&qualified(schema, name)) || planned.contains(name);
+        let impossible = |one: &super::wanted::Impossible| {
+            one.database == database && one.schema == schema && one.name == *name
+        };
+        let there = inside.tables.contains_key(&qualified(schema, name))
+            || planned.contains(name)
+            || work.wanted.impossible.iter().any(impossible);
         if !there && schema_there {
             work.note(
                 Some(database),
@@ -415,7 +457,12 @@ fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, rights:
             found.push((what, String::new(), StepKind::Grant));
         }
     }
-    for (name, schema) in inside.schemas.iter().filter(|(_, schema)| schema.owner != role) {
+    let of_others = |schema: &str| {
+        let memory = inside.of_others("schema", schema);
+        memory.is_some_and(|memory| !memory.deployment.is_empty())
+    };
+    let own = |name: &str, schema: &super::live::Schema| schema.owner != role && !of_others(name);
+    for (name, schema) in inside.schemas.iter().filter(|(name, schema)| own(name, schema)) {
         let needs: Privileges =
             if rights_in(name).is_some() { ["USAGE".to_owned()].into() } else { Privileges::new() };
         let extra = too_many(&schema.acl, &needs);
@@ -428,7 +475,7 @@ fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, rights:
         }
     }
     let owner = work.owner(database);
-    for acl in inside.default_acl.iter().filter(|acl| acl.maker != role) {
+    for acl in inside.default_acl.iter().filter(|acl| acl.maker != role && !of_others(&acl.schema)) {
         let rights = rights_in(&acl.schema).filter(|_| acl.maker == owner);
         let needs = match (rights, acl.object.as_str()) {
             (Some(rights), "r") => rights.all.clone(),
@@ -450,7 +497,9 @@ fn surplus(work: &mut Work, database: &str, inside: &Inside, role: &str, rights:
     for (what, scope, kind) in found {
         let reason = format!("role `{role}` has {what}, which is not declared");
         if !work.made_role(role) {
-            work.note(Some(database), reason);
+            if work.owner_of_role(role).is_none() {
+                work.note(Some(database), reason);
+            }
             continue;
         }
         let sql = match kind {

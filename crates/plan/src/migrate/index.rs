@@ -5,15 +5,19 @@
 
 use super::live::{Index, Inside, Relation, Table};
 use super::memory::{forget, remember};
+use super::ownership::owner;
 use super::step::{IndexBuild, Step, StepKind};
 use super::table::Taken;
-use super::types::normal_expression;
+use super::types::{cast_of, normal_expression, same_condition, unquote};
 use super::wanted::{WantedIndex, qualified, shorten};
 use super::work::Work;
+use crate::problem::{Kind, Problem};
 use crate::spec::resolve::quote_ident;
 
 /// The table that indexes are on.
 pub(super) struct On<'a> {
+    /// The deployment.
+    pub(super) who: &'a str,
     pub(super) database: &'a str,
     pub(super) schema: &'a str,
     pub(super) name: &'a str,
@@ -34,7 +38,7 @@ impl On<'_> {
 
     /// Whether the table can be built on while others write.
     fn concurrently(&self) -> bool {
-        self.live.is_some_and(|live| live.has_rows && live.relation == Relation::Table)
+        self.live.is_some_and(|live| live.has_rows && plain(live.relation))
     }
 
     fn find(&self, name: &str) -> Option<&Index> {
@@ -42,9 +46,21 @@ impl On<'_> {
         (!self.taken.indexes.contains(name)).then_some(index)
     }
 
+    /// The other deployment that made an index, for people.
+    fn owner(&self, index: &str) -> Option<String> {
+        let inside = self.inside?;
+        let memory = inside.of_others("index", &qualified(self.schema, index))?;
+        (!memory.deployment.is_empty()).then(|| owner(inside, memory))
+    }
+
     fn id(&self, index: &str) -> String {
         format!("index:{}:{}.{index}", self.database, self.schema)
     }
+}
+
+/// Whether its indexes can be built and dropped concurrently.
+const fn plain(relation: Relation) -> bool {
+    matches!(relation, Relation::Table | Relation::MaterializedView)
 }
 
 /// Name under which the successor of an index is built.
@@ -55,17 +71,34 @@ fn successor(name: &str) -> String {
 pub(super) fn indexes(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     for index in wanted {
         match on.find(&index.name) {
+            Some(there) if (!there.valid || !same(on, index, there)) && on.owner(&index.name).is_some() => {
+                let owner = on.owner(&index.name).unwrap_or_default();
+                work.problem(of_another(on, index, &owner, there));
+            }
             Some(there) if !there.valid => {
                 drop_leftover(work, on, &index.name);
                 build(work, on, index);
             }
             Some(there) if !same(on, index, there) => replace(work, on, index, there),
             Some(_) => drop_successor(work, on, index),
-            None => missing(work, on, index),
+            None => match renamed(on, index, wanted) {
+                Some(there) => rename_one(work, on, index, there),
+                None => missing(work, on, index),
+            },
         }
     }
     leftovers(work, on, wanted);
     gone(work, on, wanted);
+}
+
+fn of_another(on: &On, index: &WantedIndex, owner: &str, there: &Index) -> Problem {
+    let name = &index.name;
+    Problem::new(Kind::Conflict, format!("index `{name}` belongs to {owner}, and is declared otherwise here"))
+        .detail(format!(
+            "on `{}.{}` in database `{}`: `{}`",
+            on.schema, on.name, on.database, there.definition
+        ))
+        .hint("Declare it as it is, or make it this deployment's with `howdah apply --take-over`.")
 }
 
 /// Whether an index is as declared.
@@ -82,29 +115,43 @@ fn same(on: &On, wanted: &WantedIndex, there: &Index) -> bool {
 
 /// Whether an index of whatever name does what is wanted.
 pub(super) fn fits(wanted: &WantedIndex, there: &Index) -> bool {
-    let unquoted: Vec<String> = there.columns.iter().map(|column| unquote(column)).collect();
+    let predicate = match (&wanted.predicate, &there.predicate) {
+        (None, None) => true,
+        (Some(wanted), Some(there)) => same_condition(wanted, there),
+        _ => false,
+    };
+    predicate && serves(wanted, there)
+}
+
+/// The same, whichever rows the index covers.
+pub(super) fn serves(wanted: &WantedIndex, there: &Index) -> bool {
+    let columns = match (&wanted.cast, &wanted.expression) {
+        (_, Some(expression)) => {
+            matches!(there.columns.as_slice(), [only] if same_expression(expression, only))
+        }
+        (Some(cast), None) => wanted.columns.first().is_some_and(|column| {
+            there.columns.len() == 1 && cast_of(&there.columns[0]) == Some((column.clone(), cast.clone()))
+        }),
+        (None, None) => there.columns.iter().map(|column| unquote(column)).eq(wanted.columns.iter().cloned()),
+    };
     let opclass = match &wanted.opclass {
         Some(opclass) => there.opclasses.first() == Some(opclass),
         None => there.default_opclasses,
     };
-    let predicate = match (&wanted.predicate, &there.predicate) {
-        (None, None) => true,
-        (Some(wanted), Some(there)) => normal_expression(wanted) == normal_expression(there),
-        _ => false,
-    };
     wanted.method == there.method
         && wanted.unique == there.unique
-        && unquoted == wanted.columns
+        && columns
         && opclass
-        && predicate
         && options(wanted, there)
 }
 
-pub(super) fn unquote(column: &str) -> String {
-    match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => column.to_owned(),
-    }
+/// Whether two expressions differ in casts, quotes and parentheses only.
+fn same_expression(wanted: &str, there: &str) -> bool {
+    let bare = |text: &str| {
+        let normal = normal_expression(text);
+        normal.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '(' | ')')).collect::<String>()
+    };
+    bare(wanted) == bare(there)
 }
 
 /// Whether the options have the same effect. Undeclared lists are whatever they were built with.
@@ -125,6 +172,30 @@ fn options(wanted: &WantedIndex, there: &Index) -> bool {
         && wanted.options.iter().all(|(name, value)| {
             defaults.iter().any(|(known, _)| known == name) || live(name) == Some(*value)
         })
+}
+
+/// An index of Howdah's own that is as wanted but for its name, and wanted for nothing else.
+fn renamed<'a>(on: &'a On, index: &WantedIndex, wanted: &[WantedIndex]) -> Option<&'a Index> {
+    let free = |there: &&Index| {
+        let claimed = |other: &WantedIndex| other.name == there.name || successor(&other.name) == there.name;
+        there.valid && !there.constraint && remembered(on, &there.name) && !wanted.iter().any(claimed)
+    };
+    // Of two that it would do for, the first takes it.
+    let first = |there: &Index| {
+        let before = wanted.iter().take_while(|other| other.name != index.name);
+        !before.into_iter().any(|other| on.find(&other.name).is_none() && fits(other, there))
+    };
+    let there = on.live?.indexes.iter().filter(free).find(|there| fits(index, there))?;
+    (first(there) && on.find(&there.name).is_some()).then_some(there)
+}
+
+fn rename_one(work: &mut Work, on: &On, index: &WantedIndex, there: &Index) {
+    let reason = format!("index `{}` is there as `{}`", index.name, there.name);
+    let step = Step::new(StepKind::Index, &on.id(&index.name), reason)
+        .sql(rename(on, &there.name, &index.name))
+        .sql(forget(on.who, "index", &qualified(on.schema, &there.name)))
+        .sql(remember_index(on, index));
+    work.in_database(on.database, step);
 }
 
 fn missing(work: &mut Work, on: &On, index: &WantedIndex) {
@@ -175,7 +246,7 @@ fn build_facts(on: &On, index: &WantedIndex, name: &str, statement: usize) -> In
 
 fn remember_index(on: &On, index: &WantedIndex) -> String {
     let declared = index.create(&index.name, &on.table(), false);
-    remember("index", &qualified(on.schema, &index.name), &declared)
+    remember(on.who, "index", &qualified(on.schema, &index.name), &declared)
 }
 
 fn rename(on: &On, from: &str, to: &str) -> String {
@@ -234,7 +305,7 @@ fn drop_successor(work: &mut Work, on: &On, index: &WantedIndex) {
 }
 
 fn drop_leftover(work: &mut Work, on: &On, name: &str) {
-    let concurrently = on.live.is_some_and(|live| live.relation == Relation::Table);
+    let concurrently = on.live.is_some_and(|live| plain(live.relation));
     let mut step = Step::new(
         StepKind::Index,
         &format!("{}:drop", on.id(name)),
@@ -263,9 +334,9 @@ fn leftovers(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
         let of_ours = base.is_some_and(|base| {
             known(base) || live.indexes.iter().any(|index| index.constraint && index.name == base)
         });
-        if of_ours {
+        if of_ours && on.owner(&there.name).is_none() {
             drop_leftover(work, on, &there.name);
-        } else if !remembered(on, &there.name) {
+        } else if !remembered(on, &there.name) && on.owner(&there.name).is_none() {
             work.note(
                 Some(on.database),
                 format!(
@@ -286,12 +357,16 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
     let Some(live) = on.live else { return };
     for there in live.indexes.iter().filter(|index| !index.constraint) {
         let declared = wanted.iter().any(|index| index.name == there.name);
-        if declared || on.taken.indexes.contains(&there.name) {
+        let is_renamed = |index: &WantedIndex| {
+            on.find(&index.name).is_none()
+                && renamed(on, index, wanted).is_some_and(|one| one.name == there.name)
+        };
+        if declared || wanted.iter().any(is_renamed) || on.taken.indexes.contains(&there.name) {
             continue;
         }
         if !remembered(on, &there.name) {
             let kept = wanted.iter().any(|index| successor(&index.name) == there.name);
-            if there.valid && !kept {
+            if there.valid && !kept && on.owner(&there.name).is_none() {
                 work.note(
                     Some(on.database),
                     format!("index `{}` on `{}.{}` is not declared", there.name, on.schema, on.name),
@@ -306,7 +381,7 @@ fn gone(work: &mut Work, on: &On, wanted: &[WantedIndex]) {
             format!("howdah made index `{}`, and it is no longer declared", there.name),
         )
         .sql(format!("DROP INDEX {}IF EXISTS {name}", if on.concurrently() { "CONCURRENTLY " } else { "" }))
-        .sql(forget("index", &name))
+        .sql(forget(on.who, "index", &name))
         .destructive(on.has_rows());
         step.transactional = !on.concurrently();
         work.in_database(on.database, step);

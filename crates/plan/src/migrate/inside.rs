@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::collection::wants_extension;
 use super::live::Inside;
 use super::memory::{forget, forget_documents, remember};
+use super::ownership::owner;
+use super::possible::PGVECTOR;
 use super::step::{Effect, Step, StepKind};
 use super::vector::EXTENSION;
 use super::wanted::{declared_tables, qualified};
@@ -46,7 +48,13 @@ fn wanted_extensions(work: &Work, database: &str) -> Vec<(String, Reason)> {
     };
     let here = |table: &&super::wanted::WantedTable| table.database == database && table.collection.is_some();
     let adopted = work.wanted.adopted.iter().any(|adopted| adopted.database == database);
-    if adopted || work.wanted.tables.iter().any(|table| here(&table)) {
+    let impossible = |one: &super::wanted::Impossible| {
+        one.database == database && (one.lacks_vector || one.collection.is_some())
+    };
+    if adopted
+        || work.wanted.impossible.iter().any(impossible)
+        || work.wanted.tables.iter().any(|table| here(&table))
+    {
         implied("vector", "collections keep their embeddings in it");
     }
     if wants_extension(work, database) {
@@ -119,7 +127,7 @@ pub(super) fn extensions(work: &mut Work, database: &str) {
                         format!("extension `{name}` is not installed: {}", reason.words()),
                     )
                     .sql(create)
-                    .sql(remember("extension", name, ""))
+                    .sql(remember(work.who(), "extension", name, ""))
                     .effect(Effect::CreatesExtension(name.clone())),
                 );
             }
@@ -185,6 +193,22 @@ pub(super) fn extensions_gone(work: &mut Work, database: &str) {
         if !made(work, database, name) {
             continue;
         }
+        if let Some(other) = other_user(inside, "extension", name) {
+            let step = leave(work, database, "extension", name, &other);
+            work.in_database(database, step);
+            continue;
+        }
+        if name == PGVECTOR
+            && let Some(table) = vector_column(work, database)
+        {
+            work.note(
+                Some(database),
+                format!(
+                    "howdah installed extension `{name}`, it is no longer declared, and {table} needs it"
+                ),
+            );
+            continue;
+        }
         if let Some(index) = foreign_index(work, database).filter(|_| name == EXTENSION) {
             work.note(
                 Some(database),
@@ -200,10 +224,41 @@ pub(super) fn extensions_gone(work: &mut Work, database: &str) {
                 format!("howdah installed extension `{name}`, and it is no longer declared"),
             )
             .sql(format!("DROP EXTENSION {}", quote_ident(name)))
-            .sql(forget("extension", name))
+            .sql(forget(work.who(), "extension", name))
             .destructive(true),
         );
     }
+}
+
+/// Another deployment that uses an extension or a schema too, for people.
+fn other_user(inside: &Inside, kind: &str, name: &str) -> Option<String> {
+    let memory = inside.of_others(kind, name).filter(|memory| !memory.deployment.is_empty())?;
+    Some(owner(inside, memory))
+}
+
+/// What others go on using is only forgotten here.
+fn leave(work: &Work, database: &str, kind: &str, name: &str, other: &str) -> Step {
+    let kind_of_step = if kind == "schema" { StepKind::Schema } else { StepKind::Extension };
+    let reason = format!("{kind} `{name}` is no longer declared here; it stays for {other}");
+    Step::new(kind_of_step, &format!("{kind}:{database}:{name}:leave"), reason).sql(forget(
+        work.who(),
+        kind,
+        name,
+    ))
+}
+
+/// A table that stays and keeps vectors.
+fn vector_column(work: &Work, database: &str) -> Option<String> {
+    let keeps = |table: &super::live::Table| {
+        table.columns.iter().any(|column| super::types::vector(&column.sql_type).is_some())
+    };
+    let stays = |name: &String| !work.dropped.contains(&(database.to_owned(), name.clone()));
+    let inside = work.inside(database)?;
+    let table = inside
+        .tables
+        .iter()
+        .find(|(name, table)| stays(name) && keeps(table) && inside.remembers("table", name).is_none());
+    table.map(|(_, table)| format!("`{}.{}`", table.schema, table.name))
 }
 
 /// An index of Howdah's access method that others made.
@@ -247,7 +302,7 @@ pub(super) fn schemas(work: &mut Work, database: &str) {
                 format!("schema `{name}` is declared and not there"),
             )
             .sql(create)
-            .sql(remember("schema", &name, "")),
+            .sql(remember(work.who(), "schema", &name, "")),
         );
     }
 }
@@ -256,7 +311,8 @@ pub(super) fn schemas(work: &mut Work, database: &str) {
 fn schema_owner(work: &mut Work, database: &str, name: &str) {
     let declared = work.spec.databases.get(database).and_then(|declared| declared.owner.clone());
     let made = |inside: &&Inside| inside.remembers("schema", name).is_some();
-    let live = work.inside(database).filter(made).and_then(|inside| inside.schemas.get(name));
+    let alone = |inside: &&Inside| other_user(inside, "schema", name).is_none();
+    let live = work.inside(database).filter(made).filter(alone).and_then(|inside| inside.schemas.get(name));
     let Some((owner, live)) = declared.zip(live).filter(|(owner, live)| *owner != live.owner) else { return };
     let reason = format!(
         "schema `{name}` belongs to `{}`, the database is declared to belong to `{owner}`",
@@ -278,7 +334,12 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
         let adopted = |adopted: &crate::spec::resolve::Resolved| {
             adopted.database == database && adopted.qualified() == *qualified
         };
-        if work.wanted.tables.iter().any(declared) || work.wanted.adopted.iter().any(adopted) {
+        let impossible =
+            |one: &super::wanted::Impossible| one.database == database && one.qualified() == *qualified;
+        if work.wanted.tables.iter().any(declared)
+            || work.wanted.adopted.iter().any(adopted)
+            || work.wanted.impossible.iter().any(impossible)
+        {
             continue;
         }
         let name = format!("{}.{}", table.schema, table.name);
@@ -288,7 +349,7 @@ pub(super) fn tables_gone(work: &mut Work, database: &str) {
             format!("howdah made table `{name}`, and it is no longer declared"),
         )
         .sql(format!("DROP TABLE {qualified}"))
-        .sql(forget("table", qualified))
+        .sql(forget(work.who(), "table", qualified))
         .destructive(true);
         if let Some(collection) = memory.declared.strip_prefix("collection ") {
             step = forget_documents(step, collection);
@@ -306,7 +367,11 @@ pub(super) fn strangers(work: &mut Work, database: &str) {
     let names: Vec<String> = inside
         .tables
         .iter()
-        .filter(|(name, _)| !declared.contains(name) && inside.remembers("table", name).is_none())
+        .filter(|(name, _)| {
+            !declared.contains(name)
+                && inside.remembers("table", name).is_none()
+                && inside.of_others("table", name).is_none()
+        })
         .map(|(_, table)| format!("`{}.{}`", table.schema, table.name))
         .collect();
     if let Some(shown) = names.get(..names.len().min(5)).filter(|shown| !shown.is_empty()) {
@@ -319,9 +384,16 @@ pub(super) fn strangers(work: &mut Work, database: &str) {
 /// Schemas that Howdah made, that are no longer declared, and that are empty by then.
 pub(super) fn schemas_gone(work: &mut Work, database: &str) {
     let Some(inside) = work.inside(database) else { return };
-    let wanted = wanted_schemas(work, database);
+    let mut wanted = wanted_schemas(work, database);
+    let impossible = work.wanted.impossible.iter().filter(|one| one.database == database);
+    wanted.extend(impossible.map(|one| one.schema.clone()));
     for (name, schema) in inside.schemas.iter().filter(|(name, _)| !wanted.contains(*name)) {
         if inside.remembers("schema", name).is_none() {
+            continue;
+        }
+        if let Some(other) = other_user(inside, "schema", name) {
+            let step = leave(work, database, "schema", name, &other);
+            work.in_database(database, step);
             continue;
         }
         let stays = |table: &super::live::Table| {
@@ -346,7 +418,7 @@ pub(super) fn schemas_gone(work: &mut Work, database: &str) {
                 format!("howdah made schema `{name}`, and it is no longer declared"),
             )
             .sql(format!("DROP SCHEMA {}", quote_ident(name)))
-            .sql(forget("schema", name))
+            .sql(forget(work.who(), "schema", name))
             .destructive(true),
         );
     }

@@ -10,20 +10,21 @@ use crate::problem::{DoNow, Kind, Problem};
 use crate::spec::resolve::quote_literal;
 
 /// Brings Howdah's own tables to today's state: one step with every migration that is missing, in one transaction with
-/// the record of it.
-pub(super) fn internal_schema(work: &mut Work, database: &str) {
+/// the record of it. Says whether that can be: without them nothing else in the database can be remembered.
+pub(super) fn internal_schema(work: &mut Work, database: &str) -> bool {
     let there = work.inside(database).map(|inside| inside.internal.clone()).unwrap_or_default();
     let done = match done(&there) {
         Ok(done) => done,
         Err(problem) => {
             let detail = problem.detail.clone().map(|detail| format!("; {detail}")).unwrap_or_default();
-            return work.problem(problem.detail(format!("database `{database}`{detail}")));
+            work.problem(problem.detail(format!("database `{database}`{detail}")));
+            return false;
         }
     };
     let recorded = |migration: &Migration| there.migrations.iter().any(|one| same(one, migration));
     let unrecorded: Vec<&Migration> = internal_schema::all().filter(|one| !recorded(one)).collect();
     if unrecorded.is_empty() {
-        return;
+        return true;
     }
     let missing: Vec<&Migration> =
         unrecorded.iter().copied().filter(|one| !done.contains(&(one.domain, one.number))).collect();
@@ -39,7 +40,7 @@ pub(super) fn internal_schema(work: &mut Work, database: &str) {
     let id = format!("internal_schema:{database}");
     let step =
         missing.iter().fold(Step::new(StepKind::InternalSchema, &id, reason), |step, one| step.sql(one.sql));
-    work.in_database(database, step.sql(record(&unrecorded)));
+    work.in_database(database, step.sql(record(&unrecorded)))
 }
 
 fn same(recorded: &AppliedMigration, migration: &Migration) -> bool {
@@ -155,10 +156,10 @@ mod tests {
             all_recorded().into_iter().filter(|one| one.domain != "jobs" && one.number != 2).collect();
         let plan = planned(InternalSchema { counted: 8, migrations: recorded, ..InternalSchema::default() });
         let [step] = plan.steps.as_slice() else { panic!("{plan}") };
-        assert_eq!(step.sql.len(), 5, "{plan}");
+        assert_eq!(step.sql.len(), 7, "{plan}");
         assert_eq!(
             step.reason,
-            "howdah's own tables lack: core 2 (meta), knowledge 2 (sources), jobs 1 (jobs), jobs 2 (input_hash)"
+            "howdah's own tables lack: core 2 (meta), keys 2 (keys_by), knowledge 2 (sources), jobs 1 (jobs), jobs 2 (input_hash), jobs 3 (jobs_by)"
         );
         assert!(
             planned(InternalSchema { migrations: all_recorded(), ..InternalSchema::default() }).is_empty()

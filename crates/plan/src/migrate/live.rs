@@ -86,8 +86,12 @@ pub struct Database {
 pub struct Inside {
     /// Howdah's own tables.
     pub internal: InternalSchema,
-    /// What Howdah remembers to have made.
+    /// What Howdah remembers to have made. While a plan is made, only what is this deployment's own.
     pub memory: Vec<Memory>,
+    /// Deployments that work in it.
+    pub deployments: Vec<Deployment>,
+    /// What other deployments have made, and what nobody owns; sorted out of `memory` when a plan is made.
+    pub others: Vec<Memory>,
     /// Extensions that are installed.
     pub extensions: BTreeMap<String, Installed>,
     /// Schemas by name, without the system's and Howdah's own.
@@ -106,6 +110,11 @@ impl Inside {
     /// What is remembered about a thing.
     pub fn remembers(&self, kind: &str, name: &str) -> Option<&Memory> {
         self.memory.iter().find(|memory| memory.kind == kind && memory.name == name)
+    }
+
+    /// What others made, or nobody owns.
+    pub fn of_others(&self, kind: &str, name: &str) -> Option<&Memory> {
+        self.others.iter().find(|memory| memory.kind == kind && memory.name == name)
     }
 }
 
@@ -141,14 +150,30 @@ pub struct AppliedMigration {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// `table`, `column`, `default`, `index`, `extension`, `schema`, `setting`.
+    /// `table`, `column`, `default`, `index`, `extension`, `schema`, `setting`, `collection`.
     pub kind: String,
     /// Quoted name.
     pub name: String,
+    /// Id of the deployment it belongs to; empty for what was made before deployments had one.
+    pub deployment: String,
     /// What was declared.
     pub declared: String,
     /// How the server rendered it right after.
     pub rendered: String,
+}
+
+/// One row of `howdah.deployments`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deployment {
+    /// Its identity.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where its declaration stood at first, for people.
+    pub place: String,
+    /// When it was first seen.
+    pub first_seen: String,
 }
 
 /// An extension that could be created.
@@ -192,8 +217,29 @@ pub enum Relation {
     Table,
     /// A partitioned table: its indexes cannot be built concurrently.
     Partitioned,
-    /// A view, materialised view or foreign table.
-    Other,
+    /// A view.
+    View,
+    /// A materialised view: it can have indexes.
+    MaterializedView,
+    /// A foreign table.
+    Foreign,
+}
+
+impl Relation {
+    /// What it is, where Howdah only reads it.
+    pub const fn read_only(self) -> Option<&'static str> {
+        match self {
+            Relation::Table | Relation::Partitioned => None,
+            Relation::View => Some("a view"),
+            Relation::MaterializedView => Some("a materialised view"),
+            Relation::Foreign => Some("a foreign table"),
+        }
+    }
+
+    /// Whether it can have indexes.
+    pub const fn indexable(self) -> bool {
+        matches!(self, Relation::Table | Relation::Partitioned | Relation::MaterializedView)
+    }
 }
 
 /// A table.
@@ -220,6 +266,12 @@ pub struct Table {
     pub has_rows: bool,
     /// Rows as the planner estimates them; 0 when unknown.
     pub estimated_rows: u64,
+    /// Whether row-level security is on.
+    pub row_security: bool,
+    /// Whether it is a materialised view that holds nothing yet.
+    pub unpopulated: bool,
+    /// Bytes on disk, indexes and TOAST included.
+    pub bytes: u64,
 }
 
 /// A column.

@@ -17,14 +17,21 @@
 
 mod adopt;
 mod build_memory;
+mod claims;
 mod collection;
 mod column;
+mod fill;
 mod grant;
+mod imagined;
 mod index;
 mod inside;
 mod internal;
+mod mark;
 mod memory;
 mod options;
+mod ownership;
+mod possible;
+mod rename;
 mod server;
 mod service;
 mod setting;
@@ -37,32 +44,64 @@ mod work;
 
 pub mod live;
 #[cfg(test)]
+mod ownership_tests;
+#[cfg(test)]
+mod possible_tests;
+#[cfg(test)]
+mod rename_tests;
+#[cfg(test)]
 mod service_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vector_tests;
 
+pub use adopt::fits;
 pub use build_memory::build_memory;
+pub use imagined::imagined;
 pub use live::Live;
+pub use mark::{is_mark, mark};
 pub use options::Options;
 pub use step::{Effect, IndexBuild, Note, PasswordFrom, Plan, Step, StepKind};
-pub use types::{normal_expression, normal_type};
+pub use types::{cast_of, normal_expression, normal_type, same_condition};
 pub use wanted::declared_tables;
-pub use work::{home, mark};
+pub use work::home;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{DoNow, Kind, Problem};
 use crate::spec::Spec;
 use work::Work;
 
 /// The steps from `live` to `spec`, in order: roles, databases, what is in each database, settings, and at the end the
 /// databases and roles that are no longer declared.
+///
+/// What cannot be done is named in [`Plan::problems`], and the steps are those that do not follow from it. With a problem,
+/// nothing is destroyed: what looks superfluous may only be what cannot be said here.
 pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
+    let mut plan = compare(spec, live, options);
+    if options.allow_destroy && !plan.problems.is_empty() {
+        plan = compare(spec, live, &Options { allow_destroy: false, ..options.clone() });
+    }
+    // Nothing that a plan finds heals by itself.
+    for problem in plan.problems.iter_mut().filter(|problem| problem.do_now == DoNow::Retry) {
+        problem.do_now = DoNow::FixInput;
+    }
+    plan
+}
+
+fn compare(spec: &Spec, live: &Live, options: &Options) -> Plan {
     let mut wanted = wanted::wanted(spec);
+    let mut live = live.clone();
+    possible::sort(spec, &live, &mut wanted);
+    let ownership = match ownership::sort(spec, &mut live, options, &mut wanted) {
+        Ok(ownership) => ownership,
+        Err(problems) => return Plan { problems, ..Plan::default() },
+    };
     let problems = std::mem::take(&mut wanted.problems);
     let plan = Plan { problems, ..Plan::default() };
+    let renames = rename::sort(spec, &options.deployment, &mut live, &wanted);
     let (service, dropped) = Default::default();
-    let mut work = Work { spec, live, options, wanted: &wanted, plan, service, dropped };
+    let (wanted, live, ownership, renames) = (&wanted, &live, &ownership, &renames);
+    let mut work = Work { spec, live, options, wanted, ownership, renames, plan, service, dropped };
     service::settle(&mut work);
     server::roles(&mut work);
     service::roles(&mut work);
@@ -80,10 +119,14 @@ pub fn diff(spec: &Spec, live: &Live, options: &Options) -> Plan {
 
 /// What is in one database.
 fn database(work: &mut Work, name: &str) {
-    internal::internal_schema(work, name);
+    if !internal::internal_schema(work, name) {
+        return;
+    }
+    ownership::own(work, name);
     inside::extensions(work, name);
     inside::tables_gone(work, name);
     inside::schemas(work, name);
+    rename::renames(work, name);
     let inside = work.inside(name);
     let wanted = work.wanted;
     let mut all_taken = Vec::new();
@@ -103,7 +146,9 @@ fn database(work: &mut Work, name: &str) {
         if let Some(collection) = &table.collection {
             indexes.extend(collection::own_vector_index(work, collection, *live));
         }
+        indexes.retain(|index| taken.has(&index.columns));
         let on = index::On {
+            who: work.who(),
             database: name,
             schema: &table.schema,
             name: &table.name,
@@ -113,8 +158,14 @@ fn database(work: &mut Work, name: &str) {
         };
         index::indexes(work, &on, &indexes);
     }
-    for adopted in wanted.adopted.iter().filter(|adopted| adopted.database == name) {
-        collection::adopt(work, adopted);
+    let here: Vec<_> = wanted.adopted.iter().filter(|adopted| adopted.database == name).collect();
+    for (at, first) in here.iter().enumerate() {
+        // Collections that share a table are looked at together: each has its own index of it.
+        let same = |other: &&crate::spec::resolve::Resolved| other.qualified() == first.qualified();
+        if !here[..at].iter().any(same) {
+            let sharing: Vec<_> = here.iter().copied().filter(same).collect();
+            collection::adopt(work, &sharing);
+        }
     }
     inside::extensions_gone(work, name);
     let service = service::grantees(work, name);
@@ -122,6 +173,8 @@ fn database(work: &mut Work, name: &str) {
     service::files(work, name);
     inside::schemas_gone(work, name);
     inside::strangers(work, name);
+    ownership::unowned(work, name);
+    rename::hint(work, name);
 }
 
 /// Tables and rights in databases that are not declared.

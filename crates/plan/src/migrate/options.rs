@@ -11,6 +11,13 @@ pub struct Options {
     pub set_passwords: bool,
     /// Whether the passwords of the roles that the service works as are set again.
     pub set_service_passwords: bool,
+    /// Which deployment the declaration is of. What others made is neither changed nor dropped. Empty, it is one without an
+    /// identity, and owns what was made before there were any.
+    pub deployment: String,
+    /// Where its declaration stands, for people.
+    pub place: String,
+    /// Whether what is declared here and belongs to another deployment, or to none, becomes this one's.
+    pub take_over: bool,
     /// Settings that tuning asks for ([`crate::tune::for_spec`]); those of `[settings]` win.
     pub tuned: Vec<Tuned>,
 }

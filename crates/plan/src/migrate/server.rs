@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::live::Role as LiveRole;
+use super::mark::{Mark, whose};
 use super::step::{Effect, PASSWORD, PasswordFrom, Step, StepKind};
-use super::work::{Work, mark};
+use super::work::Work;
+use crate::problem::{Kind, Problem};
 use crate::service::role_names;
 use crate::spec::resolve::{quote_ident, quote_literal};
 use crate::spec::{Database, Role};
-
-/// Comment of a role that was made but has no password yet.
-fn pending(name: &str) -> String {
-    format!("{}, password pending", mark(name))
-}
 
 pub(super) fn roles(work: &mut Work) {
     let spec = work.spec;
@@ -22,11 +19,23 @@ pub(super) fn roles(work: &mut Work) {
                 let attributes = if role.login { "LOGIN" } else { "" };
                 create_role(work, name, role, attributes, format!("role `{name}` is declared and not there"));
             }
-            Some(live) => alter_role(work, name, role, live),
+            Some(live) => match work.owner_of_role(name) {
+                Some(owner) => {
+                    work.of_another(&format!("role `{name}`"), &owner, |work| {
+                        attributes(work, name, role, live)
+                    });
+                }
+                None => alter_role(work, name, role, live),
+            },
         }
     }
     for (name, role) in &spec.roles {
-        memberships(work, name, role);
+        match work.owner_of_role(name) {
+            Some(owner) => {
+                work.of_another(&format!("role `{name}`"), &owner, |work| memberships(work, name, role));
+            }
+            None => memberships(work, name, role),
+        }
     }
 }
 
@@ -35,7 +44,7 @@ pub(super) fn create_role(work: &mut Work, name: &str, role: &Role, attributes: 
     if let Some(limit) = role.connection_limit {
         create += &format!(" CONNECTION LIMIT {limit}");
     }
-    let comment = if role.password_env.is_some() { pending(&work.spec.name) } else { mark(&work.spec.name) };
+    let comment = work.mark(role.password_env.is_some());
     work.step(Step::new(StepKind::Role, &format!("role:{name}"), reason).sql(create).sql(format!(
         "COMMENT ON ROLE {} IS {}",
         quote_ident(name),
@@ -56,16 +65,48 @@ pub(super) fn password(work: &mut Work, name: &str, role: &Role, reason: &str, o
         step = step.sql(format!(
             "COMMENT ON ROLE {} IS {}",
             quote_ident(name),
-            quote_literal(&mark(&work.spec.name))
+            quote_literal(&work.mark(false))
         ));
     }
     step.password = Some(PasswordFrom { role: name.to_owned(), env: env.clone() });
     work.step(step);
 }
 
+/// Writes down on a role that it is this deployment's, where the mark is older than identities or another's.
+pub(super) fn claim_role(work: &mut Work, name: &str, live: &LiveRole) {
+    let Some(mark) = Mark::read(live.comment.as_deref()).filter(|mark| mark.deployment != work.who()) else {
+        return;
+    };
+    if !work.made_role(name) {
+        return;
+    }
+    let reason = format!("role `{name}` was made for {} and becomes this deployment's", mark.whose());
+    let comment = quote_literal(&work.mark(mark.pending));
+    work.step(
+        Step::new(StepKind::Role, &format!("role:{name}:claim"), reason)
+            .sql(format!("COMMENT ON ROLE {} IS {comment}", quote_ident(name))),
+    );
+}
+
+/// The same of a database.
+fn claim_database(work: &mut Work, name: &str) {
+    let comment = work.live.databases.get(name).and_then(|live| live.comment.as_deref());
+    let Some(mark) = Mark::read(comment).filter(|mark| mark.deployment != work.who()) else { return };
+    if !work.made_database(name) {
+        return;
+    }
+    let reason = format!("database `{name}` was made for {} and becomes this deployment's", mark.whose());
+    let comment = quote_literal(&work.mark(false));
+    work.step(
+        Step::new(StepKind::Database, &format!("database:{name}:claim"), reason)
+            .sql(format!("COMMENT ON DATABASE {} IS {comment}", quote_ident(name))),
+    );
+}
+
 fn alter_role(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
+    claim_role(work, name, live);
     attributes(work, name, role, live);
-    if is_pending(work, live) {
+    if is_pending(live) && work.made_role(name) {
         if role.password_env.is_some() {
             password(work, name, role, &format!("role `{name}` has no password yet"), true);
         }
@@ -75,8 +116,8 @@ fn alter_role(work: &mut Work, name: &str, role: &Role, live: &LiveRole) {
 }
 
 /// Whether a role was made and has no password yet.
-pub(super) fn is_pending(work: &Work, live: &LiveRole) -> bool {
-    live.comment.as_deref() == Some(&pending(&work.spec.name))
+pub(super) fn is_pending(live: &LiveRole) -> bool {
+    Mark::read(live.comment.as_deref()).is_some_and(|mark| mark.pending)
 }
 
 /// Whether and how often it may log in.
@@ -133,7 +174,7 @@ pub(super) fn memberships(work: &mut Work, name: &str, role: &Role) {
                 )
                 .sql(format!("REVOKE {} FROM {}", quote_ident(parent), quote_ident(name))),
             );
-        } else {
+        } else if work.owner_of_role(name).is_none() {
             work.note(None, format!("role `{name}` is a member of `{parent}`, which is not declared"));
         }
     }
@@ -150,7 +191,18 @@ pub(super) fn databases(work: &mut Work) {
                 create_database(work, name, database);
                 false
             }
-            Some(live) => database.owner.as_ref().is_some_and(|owner| *owner != live.owner),
+            Some(live) if work.owner_of_database(name).is_some() => {
+                let owner = work.owner_of_database(name).unwrap_or_default();
+                let differs = database.owner.as_ref().filter(|declared| **declared != live.owner);
+                if let Some(declared) = differs {
+                    work.problem(owned_database(name, &owner, &live.owner, declared));
+                }
+                false
+            }
+            Some(live) => {
+                claim_database(work, name);
+                database.owner.as_ref().is_some_and(|owner| *owner != live.owner)
+            }
         };
         if let Some(owner) = database.owner.as_ref().filter(|_| owner_differs) {
             reach(work, owner);
@@ -168,6 +220,14 @@ pub(super) fn databases(work: &mut Work) {
             );
         }
     }
+}
+
+fn owned_database(name: &str, of: &str, live: &str, declared: &str) -> Problem {
+    Problem::new(Kind::Conflict, format!("database `{name}` belongs to {of}, and is declared otherwise here"))
+        .detail(format!("its owner is `{live}`, declared is `{declared}`"))
+        .hint(
+            "Take `owner` out here, or make the database this deployment's with `howdah apply --take-over`.",
+        )
 }
 
 /// Who is no superuser gives things only to roles that they may become.
@@ -206,11 +266,7 @@ fn create_database(work: &mut Work, name: &str, database: &Database) {
     work.step(
         Step::new(StepKind::Database, &format!("database:{name}"), reason)
             .sql(create)
-            .sql(format!(
-                "COMMENT ON DATABASE {} IS {}",
-                quote_ident(name),
-                quote_literal(&mark(&work.spec.name))
-            ))
+            .sql(format!("COMMENT ON DATABASE {} IS {}", quote_ident(name), quote_literal(&work.mark(false))))
             .outside_transaction(),
     );
 }
@@ -227,6 +283,15 @@ pub(super) fn gone(work: &mut Work) {
     let spec = work.spec;
     for name in live.databases.keys() {
         if work.made_database(name) && !spec.databases.contains_key(name) {
+            if let Some(other) = other_in(work, name) {
+                work.note(
+                    None,
+                    format!(
+                        "howdah made database `{name}`, it is no longer declared, and {other} works in it"
+                    ),
+                );
+                continue;
+            }
             work.step(
                 Step::new(
                     StepKind::Database,
@@ -243,6 +308,13 @@ pub(super) fn gone(work: &mut Work) {
     let of_the_service = role_names(spec).map(|(_, name)| name);
     for name in live.roles.keys().filter(|name| !of_the_service.contains(name)) {
         if !work.made_role(name) || spec.roles.contains_key(name) {
+            continue;
+        }
+        if let Some(used) = used_elsewhere(work, name) {
+            work.note(
+                None,
+                format!("howdah made role `{name}`, it is no longer declared, and it owns things or has rights {used}"),
+            );
             continue;
         }
         let role = quote_ident(name);
@@ -269,4 +341,33 @@ pub(super) fn gone(work: &mut Work) {
                 .destructive(true),
         );
     }
+}
+
+/// Another deployment that works in a database, for people.
+fn other_in(work: &Work, database: &str) -> Option<String> {
+    let other = work.inside(database)?.deployments.iter().find(|there| there.id != work.who())?;
+    Some(whose(&other.name, &other.id))
+}
+
+/// Where a role that is no longer declared has something that no step of the plan ends.
+fn used_elsewhere(work: &Work, role: &str) -> Option<String> {
+    let table = work.live.databases.iter().find_map(|(database, live)| {
+        let others = work.tables_of_others(database);
+        let mut tables = live.inside.tables.iter().filter(|(name, _)| others.contains(name.as_str()));
+        tables.find(|(_, table)| table.owner == role || table.acl.contains_key(role)).map(|(_, table)| table)
+    });
+    if let Some(table) = table {
+        return Some(format!("on table `{}.{}` of another deployment", table.schema, table.name));
+    }
+    let goes = |database: &str| {
+        let effect = Some(Effect::DropsDatabase(database.to_owned()));
+        work.plan.steps.iter().chain(&work.plan.blocked).any(|step| step.effect == effect)
+    };
+    let stays = |database: &&String| {
+        !work.spec.databases.contains_key(*database)
+            && work.live.databases.contains_key(*database)
+            && !goes(database)
+    };
+    let database = work.live.roles.get(role)?.databases.iter().find(stays)?;
+    Some(format!("in database `{database}`, which is not declared"))
 }

@@ -46,15 +46,19 @@ pub(super) fn settle(work: &mut Work) {
         let declared = work.spec.roles.contains_key(name);
         let foreign = work.live.roles.contains_key(name) && !work.made_role(name);
         if declared || foreign {
-            let why = if declared {
-                "it is declared as well"
-            } else {
-                "it is there, and howdah did not make it for this deployment"
+            let why = match work.owner_of_role(name) {
+                _ if declared => "it is declared as well".to_owned(),
+                Some(owner) => format!("it is there, made for {owner}"),
+                None => "it is there, and howdah did not make it for this deployment".to_owned(),
             };
             work.problem(
                 Problem::new(Kind::Conflict, format!("role `{name}` is one that the service works as, and {why}"))
                     .detail("`api.roles` is `auto` and the connection is a superuser's, so the service gets roles of its own")
-                    .hint("Give that role another name, or let the service work as the declared connection: `[api] roles = \"off\"`."),
+                    .hint(
+                        "Give that role another name, or the deployment, or let the service work as the declared connection: \
+                         `[api] roles = \"off\"`. A deployment of the same name that is out of use is replaced by \
+                         `howdah apply --take-over`.",
+                    ),
             );
             return;
         }
@@ -91,6 +95,7 @@ fn duty(purpose: Purpose) -> &'static str {
 }
 
 fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole, inherits: bool) {
+    server::claim_role(work, name, live);
     server::attributes(work, name, role, live);
     let inherit = "INHERIT";
     let extra: Vec<&str> =
@@ -106,7 +111,7 @@ fn alter(work: &mut Work, name: &str, role: &Role, live: &LiveRole, inherits: bo
         let change = format!("ALTER ROLE {} NO{}", quote_ident(name), extra.join(" NO"));
         work.step(Step::new(StepKind::Role, &format!("role:{name}:attributes:revoke"), reason).sql(change));
     }
-    if server::is_pending(work, live) {
+    if server::is_pending(live) {
         server::password(work, name, role, &format!("role `{name}` has no password yet"), true);
     } else if work.options.set_service_passwords {
         server::password(work, name, role, &format!("the service logs in as `{name}` anew"), false);
@@ -124,11 +129,14 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
         match purpose {
             Purpose::Read | Purpose::Write => {
                 let privileges = if *purpose == Purpose::Read { READS } else { WRITES };
-                for (schema, table) in collection_tables(work, database) {
-                    may(&schema, &table, privileges);
+                for (schema, table, read_only) in collection_tables(work, database) {
+                    may(&schema, &table, if read_only { READS } else { privileges });
                 }
                 may(SCHEMA, "collections", privileges);
                 may(SCHEMA, "sources", privileges);
+                if *purpose == Purpose::Write {
+                    may(SCHEMA, "embedded", WRITES);
+                }
                 for schema in extension_schemas(work, database) {
                     rights.entry(schema).or_default();
                 }
@@ -146,7 +154,7 @@ pub(super) fn grantees(work: &Work, database: &str) -> Vec<Grantee> {
                 for table in declared {
                     may(&table.schema, &table.name, READS);
                 }
-                for (schema, table) in collection_tables(work, database) {
+                for (schema, table, _) in collection_tables(work, database) {
                     may(&schema, &table, READS);
                 }
                 for table in internal_schema::tables().filter(|name| !PRIVATE.contains(name)) {
@@ -177,19 +185,18 @@ pub(super) fn files(work: &mut Work, database: &str) {
     work.in_database(database, step);
 }
 
-/// Schema and name of the tables that declared collections have in a database. An adopted one that is not there is a problem
-/// of its own.
-fn collection_tables(work: &Work, database: &str) -> Vec<(String, String)> {
+/// Schema and name of the tables that declared collections have in a database, and whether they are only read. An adopted one
+/// that is not there is a problem of its own.
+fn collection_tables(work: &Work, database: &str) -> Vec<(String, String, bool)> {
     let inside = work.inside(database);
     let own =
         work.wanted.tables.iter().filter(|table| table.database == database && table.collection.is_some());
-    let adopted = work.wanted.adopted.iter().filter(|adopted| {
-        adopted.database == database
-            && inside.is_some_and(|inside| inside.tables.contains_key(&adopted.qualified()))
-    });
-    own.map(|table| (table.schema.clone(), table.name.clone()))
-        .chain(adopted.map(|adopted| (adopted.schema.clone(), adopted.table.clone())))
-        .collect()
+    let adopted =
+        work.wanted.adopted.iter().filter(|adopted| adopted.database == database).filter_map(|adopted| {
+            let live = inside?.tables.get(&adopted.qualified())?;
+            Some((adopted.schema.clone(), adopted.table.clone(), live.relation.read_only().is_some()))
+        });
+    own.map(|table| (table.schema.clone(), table.name.clone(), false)).chain(adopted).collect()
 }
 
 /// What these roles have where it is no longer wanted: in databases that are no longer declared, and everywhere when they

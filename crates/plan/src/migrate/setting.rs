@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::live::Setting;
 use super::memory::{forget, remember};
+use super::ownership::owner;
 use super::step::{Effect, Step, StepKind};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
@@ -145,6 +146,24 @@ fn loads(name: &str) -> Option<String> {
     Some(format!("DO $$ BEGIN PERFORM {question}; END $$"))
 }
 
+/// Whether a setting belongs to an extension that cannot be had: what follows from that is not planned.
+fn lacks_library(work: &Work, name: &str) -> bool {
+    let extension = match name.split_once('.').map(|(library, _)| library) {
+        Some("hnsw" | "ivfflat") => super::possible::PGVECTOR,
+        Some("howdah") => super::vector::EXTENSION,
+        _ => return false,
+    };
+    work.plan.unavailable.iter().any(|name| name == extension)
+}
+
+/// The other deployment that a setting of the server belongs to, for people.
+fn owner_of(work: &Work, name: &str) -> Option<String> {
+    work.live.databases.values().find_map(|database| {
+        let memory = database.inside.of_others("setting", name)?;
+        (!memory.deployment.is_empty()).then(|| owner(&database.inside, memory))
+    })
+}
+
 /// Settings of the whole server.
 pub(super) fn server(work: &mut Work) {
     let mut wanted: BTreeMap<String, (String, String)> = BTreeMap::new();
@@ -155,7 +174,7 @@ pub(super) fn server(work: &mut Work) {
         }
     }
     for (name, value) in &work.spec.settings {
-        if known(work, name, "`[settings]`") {
+        if !lacks_library(work, name) && known(work, name, "`[settings]`") {
             wanted.insert(name.clone(), (settings::text(value), "declared".into()));
         }
     }
@@ -227,6 +246,20 @@ fn server_setting(work: &mut Work, name: &str, value: &str, reason: &str) -> boo
         }
         return false;
     }
+    if let Some(owner) = owner_of(work, name) {
+        work.problem(
+            Problem::new(Kind::Conflict, format!("setting `{name}` belongs to {owner}"))
+                .detail(format!(
+                    "it is {}, declared here is {value}",
+                    fact.as_ref().map_or("unset".to_owned(), shown)
+                ))
+                .hint(
+                    "A setting of the server is for all deployments on it. Agree on one value, or make it this \
+                     deployment's with `howdah apply --take-over`.",
+                ),
+        );
+        return false;
+    }
     let restart = fact.as_ref().is_some_and(|fact| fact.context == "postmaster");
     let now = fact.as_ref().map_or(String::new(), |fact| format!("; it is {}", shown(fact)));
     let mut step =
@@ -237,7 +270,7 @@ fn server_setting(work: &mut Work, name: &str, value: &str, reason: &str) -> boo
     step.restart = restart;
     match work.home() {
         Some(home) => {
-            step = step.sql(remember("setting", name, value));
+            step = step.sql(remember(work.who(), "setting", name, value));
             work.in_database(&home, step)
         }
         None => work.step(step),
@@ -264,7 +297,17 @@ fn settings_gone(work: &mut Work, wanted: &BTreeMap<String, (String, String)>) -
     let mut reload = false;
     for memory in inside.memory.iter().filter(|memory| memory.kind == "setting") {
         let name = &memory.name;
-        if wanted.contains_key(name) || !valid_name(name) || !work.live.server.alter_system {
+        if wanted.contains_key(name)
+            || lacks_library(work, name)
+            || !valid_name(name)
+            || !work.live.server.alter_system
+        {
+            continue;
+        }
+        if let Some(owner) = owner_of(work, name) {
+            let reason = format!("setting `{name}` is no longer asked for here; it stays for {owner}");
+            let step = Step::new(StepKind::Setting, &format!("setting:{name}:leave"), reason);
+            work.in_database(&home, step.sql(forget(work.who(), "setting", name)));
             continue;
         }
         let fact = work.live.settings.get(name);
@@ -276,8 +319,10 @@ fn settings_gone(work: &mut Work, wanted: &BTreeMap<String, (String, String)>) -
         .outside_transaction();
         step.restart = fact.is_some_and(|fact| fact.context == "postmaster" && fact.file_value.is_some());
         step.sql.extend(loads(name));
-        reload |= work
-            .in_database(&home, step.sql(format!("ALTER SYSTEM RESET {name}")).sql(forget("setting", name)));
+        reload |= work.in_database(
+            &home,
+            step.sql(format!("ALTER SYSTEM RESET {name}")).sql(forget(work.who(), "setting", name)),
+        );
     }
     reload
 }
@@ -290,23 +335,17 @@ pub(super) fn scoped(work: &mut Work) {
     for (name, declared) in &spec.databases {
         let there = live.databases.get(name).map_or(&none, |live| &live.settings);
         let ours = work.made_database(name);
-        scope(
-            work,
-            &Scope { what: "DATABASE", name, in_database: Some(name.clone()), ours },
-            &declared.settings,
-            there,
-        );
+        let owner = work.owner_of_database(name);
+        let of = Scope { what: "DATABASE", name, in_database: Some(name.clone()), ours };
+        scope(work, &of, owner, &declared.settings, there);
     }
     let home = work.home();
     for (name, declared) in &spec.roles {
         let there = live.roles.get(name).map_or(&none, |live| &live.settings);
         let ours = work.made_role(name);
-        scope(
-            work,
-            &Scope { what: "ROLE", name, in_database: home.clone(), ours },
-            &declared.settings,
-            there,
-        );
+        let owner = work.owner_of_role(name);
+        let of = Scope { what: "ROLE", name, in_database: home.clone(), ours };
+        scope(work, &of, owner, &declared.settings, there);
     }
 }
 
@@ -318,7 +357,27 @@ struct Scope<'a> {
     ours: bool,
 }
 
+/// Settings of one database or role. Of what belongs to another deployment, as `owner` says, none is changed.
 fn scope(
+    work: &mut Work,
+    scope: &Scope,
+    owner: Option<String>,
+    declared: &indexmap::IndexMap<String, SettingValue>,
+    there: &BTreeMap<String, String>,
+) {
+    match owner {
+        Some(owner) => {
+            let what = format!("{} `{}`", scope.what.to_lowercase(), scope.name);
+            work.of_another(&what, &owner, |work| missing(work, scope, declared, there));
+        }
+        None => {
+            missing(work, scope, declared, there);
+            surplus(work, scope, declared, there);
+        }
+    }
+}
+
+fn missing(
     work: &mut Work,
     scope: &Scope,
     declared: &indexmap::IndexMap<String, SettingValue>,
@@ -330,7 +389,10 @@ fn scope(
         let value = settings::text(value);
         let fact = work.live.settings.get(setting).cloned();
         let same = there.get(setting).is_some_and(|live| same_value(setting, fact.as_ref(), live, &value));
-        if same || !known(work, setting, &format!("`[{lower}s.{name}.settings]`")) {
+        if same
+            || lacks_library(work, setting)
+            || !known(work, setting, &format!("`[{lower}s.{name}.settings]`"))
+        {
             continue;
         }
         let mut step = Step::new(
@@ -350,6 +412,16 @@ fn scope(
         step.database = scope.in_database.clone();
         work.step(step);
     }
+}
+
+fn surplus(
+    work: &mut Work,
+    scope: &Scope,
+    declared: &indexmap::IndexMap<String, SettingValue>,
+    there: &BTreeMap<String, String>,
+) {
+    let (what, name) = (scope.what, scope.name);
+    let lower = what.to_lowercase();
     for setting in there.keys().filter(|setting| !declared.contains_key(*setting)) {
         let reason = format!("{lower} `{name}` has {setting} = {}, which is not declared", there[setting]);
         if !scope.ours || !valid_name(setting) {

@@ -173,7 +173,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Steps that would destroy something and were not allowed.
     pub blocked: Vec<Step>,
-    /// What makes the declaration impossible on this server. With a problem, nothing is carried out.
+    /// What of the declaration cannot be on this server. The steps are those that do not depend on it; with a problem, none
+    /// of them destroys.
     pub problems: Vec<Problem>,
     /// Extensions that are needed and that the server does not have; each is one of the problems.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

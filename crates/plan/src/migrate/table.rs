@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::column;
-use super::live::{Inside, Relation, Table};
+use super::fill;
+use super::live::{Inside, Table};
 use super::memory::{forget, forget_documents, remember};
 use super::step::{Step, StepKind};
+use super::types::normal_type;
 use super::wanted::{WantedColumn, WantedTable};
 use super::work::Work;
 use crate::problem::{Kind, Problem};
 use crate::spec::resolve::quote_ident;
+use crate::spec::size;
 
 /// What a table's steps take away on their way: indexes and constraints on it have to be made again.
 #[derive(Debug, Default)]
@@ -18,6 +21,15 @@ pub(super) struct Taken {
     pub(super) columns: BTreeSet<String>,
     /// Indexes that are dropped.
     pub(super) indexes: BTreeSet<String>,
+    /// Declared columns that cannot be added.
+    pub(super) missing: BTreeSet<String>,
+}
+
+impl Taken {
+    /// Whether all of these columns are there in the end.
+    pub(super) fn has(&self, columns: &[String]) -> bool {
+        !columns.iter().any(|column| self.missing.contains(column))
+    }
 }
 
 pub(super) fn create(work: &mut Work, table: &WantedTable) {
@@ -44,10 +56,10 @@ pub(super) fn create(work: &mut Work, table: &WantedTable) {
     if let Some(collection) = table.collection.as_deref().filter(|_| known) {
         step = forget_documents(step, collection);
     }
-    step = step.sql(remember("table", &name, &said));
+    step = step.sql(remember(work.who(), "table", &name, &said));
     for column in &table.columns {
         if let Some(expression) = column.expression() {
-            step = step.sql(remember("default", &column_name(table, &column.name), expression));
+            step = step.sql(remember(work.who(), "default", &column_name(table, &column.name), expression));
         }
     }
     work.in_database(&table.database, step);
@@ -74,14 +86,6 @@ pub(super) fn column_name(table: &WantedTable, column: &str) -> String {
 /// Compares a table that is there. Says what its steps take away.
 pub(super) fn alter(work: &mut Work, table: &WantedTable, live: &Table, inside: &Inside) -> Taken {
     let mut taken = Taken::default();
-    if live.relation == Relation::Other {
-        work.problem(
-            Problem::new(Kind::Conflict, format!("`{}.{}` is not a table", live.schema, live.name))
-                .detail(format!("database `{}` has a view or foreign table of that name", table.database))
-                .hint("Declare another table name, or adopt it."),
-        );
-        return taken;
-    }
     owner(work, table, live, inside);
     let mut keys_left = live.constraints.clone();
     keys_left.retain(|key| !drop_key(work, table, live, inside, key));
@@ -91,13 +95,20 @@ pub(super) fn alter(work: &mut Work, table: &WantedTable, live: &Table, inside: 
         match live.columns.iter().find(|there| there.name == column.name) {
             Some(there) if !taken.columns.contains(&column.name) => {
                 column::alter(work, table, live, inside, column, there, &mut taken);
+                if fill::is_left(inside, table, column) {
+                    fill::fill(work, table, column);
+                }
             }
-            _ => add_column(work, table, live, column),
+            _ => {
+                if !add_column(work, table, live, column) {
+                    taken.missing.insert(column.name.clone());
+                }
+            }
         }
     }
     extra_columns(work, table, live, inside);
     keys_left.retain(|key| !key.columns.iter().any(|column| taken.columns.contains(column)));
-    add_keys(work, table, live, &keys_left);
+    add_keys(work, table, live, &keys_left, &taken);
     taken
 }
 
@@ -163,10 +174,16 @@ fn drop_key(
     )
 }
 
-fn add_keys(work: &mut Work, table: &WantedTable, live: &Table, there: &[super::live::Constraint]) {
+fn add_keys(
+    work: &mut Work,
+    table: &WantedTable,
+    live: &Table,
+    there: &[super::live::Constraint],
+    taken: &Taken,
+) {
     let name = table.qualified();
     let has_primary = there.iter().any(|key| key.primary);
-    if !table.primary_key.is_empty() && !has_primary {
+    if !table.primary_key.is_empty() && !has_primary && taken.has(&table.primary_key) {
         work.in_database(
             &table.database,
             Step::new(
@@ -177,7 +194,7 @@ fn add_keys(work: &mut Work, table: &WantedTable, live: &Table, there: &[super::
             .sql(format!("ALTER TABLE {name} ADD PRIMARY KEY ({})", idents(&table.primary_key))),
         );
     }
-    for columns in &table.uniques {
+    for columns in table.uniques.iter().filter(|columns| taken.has(columns)) {
         let same = |key: &super::live::Constraint| key.columns == *columns;
         let index = |index: &super::live::Index| {
             index.unique
@@ -201,7 +218,8 @@ fn add_keys(work: &mut Work, table: &WantedTable, live: &Table, there: &[super::
     }
 }
 
-fn add_column(work: &mut Work, table: &WantedTable, live: &Table, column: &WantedColumn) {
+/// Says whether it can be.
+fn add_column(work: &mut Work, table: &WantedTable, live: &Table, column: &WantedColumn) -> bool {
     let fills_itself = column.expression().is_some() || column.identity;
     if column.not_null && !fills_itself && live.has_rows {
         work.problem(
@@ -212,21 +230,25 @@ fn add_column(work: &mut Work, table: &WantedTable, live: &Table, column: &Wante
             .detail("it is declared not null without a default, and the table has rows")
             .hint("Give it a `default`, or let it be nullable."),
         );
-        return;
+        return false;
     }
-    let rewrite = if column.generated.is_some() || column.identity { "; the table is rewritten" } else { "" };
+    let rewrite = if column.generated.is_some() || column.identity { rewritten(live) } else { String::new() };
     let name = column_name(table, &column.name);
+    let fills = fill::is_wanted(work, table, live, column);
     let mut step = Step::new(
         StepKind::Column,
         &id("column", table, &format!(".{}", column.name)),
         format!("column `{}` is declared and not there{rewrite}", column.name),
     )
     .sql(format!("ALTER TABLE {} ADD COLUMN {}", table.qualified(), column.definition()))
-    .sql(remember("column", &name, ""));
+    .sql(remember(work.who(), "column", &name, if fills { fill::UNFILLED } else { "" }));
     if let Some(expression) = column.expression() {
-        step = step.sql(remember("default", &name, expression));
+        step = step.sql(remember(work.who(), "default", &name, expression));
     }
-    work.in_database(&table.database, step);
+    if work.in_database(&table.database, step) && fills {
+        fill::fill(work, table, column);
+    }
+    true
 }
 
 fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &Inside) {
@@ -242,6 +264,7 @@ fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &In
             );
             continue;
         }
+        rename_hint(work, table, live, there);
         work.in_database(
             &table.database,
             Step::new(
@@ -250,9 +273,42 @@ fn extra_columns(work: &mut Work, table: &WantedTable, live: &Table, inside: &In
                 format!("howdah made column `{}`, and it is no longer declared", there.name),
             )
             .sql(format!("ALTER TABLE {} DROP COLUMN {}", table.qualified(), quote_ident(&there.name)))
-            .sql(forget("column", &name))
-            .sql(forget("default", &name))
+            .sql(forget(work.who(), "column", &name))
+            .sql(forget(work.who(), "default", &name))
             .destructive(true),
         );
     }
+}
+
+/// Where a column goes and one of the same type comes, it may be the same: says how to keep its values.
+fn rename_hint(work: &mut Work, table: &WantedTable, live: &Table, there: &super::live::Column) {
+    let comes = |column: &&WantedColumn| {
+        !live.columns.iter().any(|known| known.name == column.name)
+            && normal_type(&column.sql_type) == normal_type(&there.sql_type)
+    };
+    let Some(column) = table.columns.iter().find(comes).filter(|_| table.collection.is_none()) else {
+        return;
+    };
+    let text = format!(
+        "column `{}` of `{}.{}` goes and `{}` of the same type comes; if it is the same column, write \
+         `renamed_from = \"{}\"` beside its name in `[tables.{}]`, and its values stay",
+        there.name, table.schema, table.name, column.name, there.name, table.key
+    );
+    work.note(Some(&table.database), text);
+}
+
+/// What it means that every row is written anew.
+pub(super) fn rewritten(live: &Table) -> String {
+    if !live.has_rows {
+        return String::new();
+    }
+    let rows = match live.estimated_rows {
+        0 => String::new(),
+        rows => format!("about {rows} rows, "),
+    };
+    format!(
+        "; every row is written anew under a lock that keeps readers and writers out (ACCESS EXCLUSIVE): {rows}{} with \
+         indexes",
+        size::shown(live.bytes)
+    )
 }

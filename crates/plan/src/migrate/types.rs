@@ -154,6 +154,15 @@ fn family(sql_type: &str) -> Option<u8> {
     })
 }
 
+/// Whether a change of type writes every row anew: not where the values are stored alike and nothing has to be checked.
+pub(super) fn rewrites(from: &str, to: &str) -> bool {
+    let text = |name: &str| matches!(family(name), Some(3)) && !name.starts_with("character(");
+    if let (Some((a, _)), Some((b, dimensions))) = (vector(from), vector(to)) {
+        return a != b || dimensions.is_some();
+    }
+    !(text(from) && text(to) && widens(from, to))
+}
+
 fn widens(from: &str, to: &str) -> bool {
     let length = |name: &str| -> Option<u32> {
         name.strip_prefix("character varying(")?.strip_suffix(')')?.parse().ok()
@@ -199,6 +208,31 @@ pub fn normal_expression(text: &str) -> String {
         text = number.to_owned();
     }
     text.replace("- ", "-")
+}
+
+/// Whether a condition is what the server made of these words. The server adds casts, and brackets around each part.
+pub fn same_condition(declared: &str, rendered: &str) -> bool {
+    let bare = |text: &str| -> String {
+        normal_expression(text).chars().filter(|c| !matches!(c, '(' | ')' | '\'' | '"' | ' ')).collect()
+    };
+    normal_expression(declared) == normal_expression(rendered) || bare(declared) == bare(rendered)
+}
+
+/// The column and the type of an index on a cast, `((embedding)::vector(3))`, as the server renders it.
+pub fn cast_of(rendered: &str) -> Option<(String, String)> {
+    let tokens = strip_parentheses(tokens(rendered));
+    let at = tokens.iter().rposition(|token| token == "::")?;
+    let [column] = strip_parentheses(tokens[..at].to_vec()).try_into().ok()?;
+    let kind: String = tokens[at + 1..].concat();
+    Some((unquote(&column), normal_type(&kind)))
+}
+
+/// A column as it is called, of its name as the server quotes it.
+pub(super) fn unquote(column: &str) -> String {
+    match column.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => column.to_owned(),
+    }
 }
 
 /// Where a cast's type ends: a name of several words, its arguments, its brackets.
@@ -349,6 +383,26 @@ mod tests {
         }
         assert_ne!(normal_expression("'a'"), normal_expression("'A'"));
         assert_ne!(normal_expression("(a) || (b)"), normal_expression("a) || (b"));
+    }
+
+    #[test]
+    fn a_condition_and_a_cast_are_known_as_the_server_renders_them() {
+        for (declared, server) in [
+            ("\"tenant\" = '7'", "(tenant = 7)"),
+            ("\"tenant\" = '7'", "(tenant = '7'::bigint)"),
+            ("\"lang\" = 'en'", "((lang)::text = 'en'::text)"),
+            ("(\"a\" = 'x y') AND (\"B c\" = 'true')", "((a = 'x y'::text) AND (\"B c\" = true))"),
+            ("\"k\" = ANY ('{\"a\",\"b\"}')", "(k = ANY ('{a,b}'::text[]))"),
+            ("\"m\"::jsonb @> '{\"lang\":\"en\"}'", "((m)::jsonb @> '{\"lang\": \"en\"}'::jsonb)"),
+        ] {
+            assert!(same_condition(declared, server), "{declared}");
+        }
+        assert!(!same_condition("\"tenant\" = '7'", "(tenant = 8)"));
+        let cast = |column: &str, kind: &str| Some((column.to_owned(), kind.to_owned()));
+        assert_eq!(cast_of("((embedding)::vector(3))"), cast("embedding", "vector(3)"));
+        assert_eq!(cast_of("((\"My Vec\")::ext.halfvec(3072))"), cast("My Vec", "halfvec(3072)"));
+        assert_eq!(cast_of("embedding"), None);
+        assert_eq!(cast_of("binary_quantize(embedding)::bit(3)"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! The declaration names a kind; `auto` leaves it to what the server has. What is decided here is told: in the step's reason
 //! where an index is built, and for `auto` as a note in every plan.
 
-use super::index::unquote;
 use super::live::{Available, Index, Table};
+use super::types::unquote;
 use super::wanted::{WantedIndex, shorten};
 use crate::problem::{Kind, Problem};
 use crate::search::scan::Access;
@@ -25,6 +25,8 @@ pub(super) struct EmbeddingFacts<'a> {
     pub(super) storage: Storage,
     /// Dimensions of the embedding column, where it has a limit.
     pub(super) dimensions: Option<u32>,
+    /// Whether what is indexed is a cast of the column to these.
+    pub(super) cast: bool,
 }
 
 /// What a collection gets.
@@ -79,7 +81,9 @@ pub(super) fn choose(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> Result<
     }
     let note =
         why.as_ref().map(|why| format!("collection `{name}`: index `auto` is `{}`: {why}", access.name()));
-    let index = wanted(resolved, facts.storage, dimensions, access, why.as_deref());
+    let mut index = wanted(resolved, facts.storage, dimensions, access, why.as_deref());
+    index.cast = facts.cast.then(|| format!("{}({dimensions})", facts.storage.sql_name()));
+    index.predicate = resolved.columns.fixed.clone();
     Ok(Chosen { index: Some(index), notes: note.into_iter().collect() })
 }
 
@@ -100,6 +104,19 @@ fn access(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> Result<(Access, Op
             Problem::new(Kind::Usage, message).hint("Set `index.kind = \"hnsw\"`, or another metric.")
         );
     }
+    if declared == Access::Howdah && facts.cast {
+        let message = format!(
+            "collection `{}`: howdah's index is made on a column, not on a cast of it",
+            resolved.name
+        );
+        return Err(Problem::new(Kind::Usage, message)
+            .detail(format!(
+                "column `{}` is compared as `{}`",
+                resolved.columns.embedding,
+                facts.storage.sql_name()
+            ))
+            .hint("Set `index.kind = \"hnsw\"`."));
+    }
     if declared == Access::Howdah && facts.extension.is_none() {
         return Err(Problem::new(Kind::Machine, "extension `howdah` is not available on this server")
             .detail(format!("collection `{}` declares `index.kind = \"howdah\"`", resolved.name))
@@ -118,6 +135,9 @@ fn automatic(resolved: &Resolved, facts: &EmbeddingFacts<'_>) -> (Access, String
     };
     if !serves(Access::Howdah, resolved.metric) {
         return (Access::Hnsw, "the extension has no operator class for the metric `l1`".to_owned());
+    }
+    if facts.cast {
+        return (Access::Hnsw, "what is compared is a cast of the column".to_owned());
     }
     if let Some(graph) = graph_that_serves(resolved, facts) {
         let why = format!("`{}` is there and serves; `index = \"howdah\"` has it replaced", graph.name);

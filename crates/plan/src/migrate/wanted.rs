@@ -4,12 +4,15 @@
 //! comparison knows only one kind of table. Adopted tables are not here: only their vector index is Howdah's.
 
 use crate::problem::{Kind, Problem};
-use crate::spec::resolve::{Resolved, quote_ident, quote_literal, resolve, split_table};
+use crate::search::text;
+use crate::spec::resolve::{Resolved, quote_ident, resolve, split_table};
 use crate::spec::{IdType, Spec, Table};
 
 /// A table as it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedTable {
+    /// Name of the section that declares it.
+    pub(super) key: String,
     pub(super) database: String,
     pub(super) schema: String,
     pub(super) name: String,
@@ -37,6 +40,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct WantedColumn {
     pub(super) name: String,
+    pub(super) renamed_from: Option<String>,
     pub(super) sql_type: String,
     pub(super) not_null: bool,
     pub(super) default: Option<String>,
@@ -90,6 +94,10 @@ pub(super) struct WantedIndex {
     pub(super) method: String,
     pub(super) unique: bool,
     pub(super) columns: Vec<String>,
+    /// Type that the (only) column is cast to, where the index is on the cast.
+    pub(super) cast: Option<String>,
+    /// What it is on instead of columns.
+    pub(super) expression: Option<String>,
     /// Operator class of the (only) column, where it is not the default one.
     pub(super) opclass: Option<String>,
     /// Options to build it with.
@@ -108,6 +116,8 @@ impl WantedIndex {
             method: method.into(),
             unique: false,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            cast: None,
+            expression: None,
             opclass: None,
             options: Vec::new(),
             predicate: None,
@@ -118,14 +128,19 @@ impl WantedIndex {
 
     /// The statement that builds it as `name` on the quoted `table`.
     pub(super) fn create(&self, name: &str, table: &str, concurrently: bool) -> String {
-        let columns: Vec<String> = self
+        let expression = self.expression.iter().map(|expression| format!("({expression})"));
+        let columns = self
             .columns
             .iter()
-            .map(|column| match &self.opclass {
-                Some(opclass) => format!("{} {opclass}", quote_ident(column)),
+            .map(|column| match &self.cast {
+                Some(cast) => format!("({}::{cast})", quote_ident(column)),
                 None => quote_ident(column),
             })
-            .collect();
+            .map(|column| match &self.opclass {
+                Some(opclass) => format!("{column} {opclass}"),
+                None => column,
+            });
+        let columns: Vec<String> = columns.chain(expression).collect();
         let options: Vec<String> =
             self.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let mut sql = format!(
@@ -152,6 +167,48 @@ pub(super) struct Wanted {
     pub(super) tables: Vec<WantedTable>,
     pub(super) adopted: Vec<Resolved>,
     pub(super) problems: Vec<Problem>,
+    /// Declared tables that cannot be as declared on this server, each by one of the problems: nothing is planned for them.
+    pub(super) impossible: Vec<Impossible>,
+}
+
+/// A declared table that nothing is planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Impossible {
+    pub(super) database: String,
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// The collection it holds, if it does.
+    pub(super) collection: Option<String>,
+    /// Whether it is pgvector that is missing.
+    pub(super) lacks_vector: bool,
+}
+
+impl Impossible {
+    pub(super) fn table(table: &WantedTable) -> Self {
+        Impossible {
+            database: table.database.clone(),
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            collection: table.collection.clone(),
+            lacks_vector: false,
+        }
+    }
+
+    /// A collection's table, as far as it is known without its columns.
+    pub(super) fn adopted(adopted: &Resolved) -> Self {
+        Impossible {
+            database: adopted.database.clone(),
+            schema: adopted.schema.clone(),
+            name: adopted.table.clone(),
+            collection: Some(adopted.name.clone()),
+            lacks_vector: false,
+        }
+    }
+
+    /// `"schema"."table"`.
+    pub(super) fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
 }
 
 /// All tables of the declaration.
@@ -162,7 +219,10 @@ pub(super) fn wanted(spec: &Spec) -> Wanted {
             Ok(resolved) if resolved.adopted => all.adopted.push(resolved),
             Ok(resolved) => match own_table(&resolved, collection.id_type) {
                 Ok(table) => all.tables.push(table),
-                Err(problem) => all.problems.push(problem),
+                Err(problem) => {
+                    all.impossible.push(Impossible::adopted(&resolved));
+                    all.problems.push(problem);
+                }
             },
             Err(problem) => all.problems.push(problem),
         }
@@ -201,11 +261,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
     };
     id.identity = id_type == IdType::Bigint;
     let mut tsv = WantedColumn::new("tsv", "tsvector");
-    let language = quote_literal(&resolved.language);
-    tsv.generated = Some(format!(
-        "setweight(to_tsvector({language}::regconfig, coalesce(title, '')), 'A') || \
-         setweight(to_tsvector({language}::regconfig, content), 'B')"
-    ));
+    tsv.generated = Some(text::own_document(&resolved.language));
     let mut columns = vec![
         id,
         WantedColumn::new("source", "text").not_null(),
@@ -223,6 +279,7 @@ fn own_table(resolved: &Resolved, id_type: IdType) -> Result<WantedTable, Proble
         WantedColumn::new("updated_at", "timestamptz").not_null().with_default("now()"),
     ]);
     Ok(WantedTable {
+        key: resolved.name.clone(),
         database: resolved.database.clone(),
         schema: resolved.schema.clone(),
         name: resolved.table.clone(),
@@ -251,6 +308,15 @@ fn own_indexes(resolved: &Resolved) -> Vec<WantedIndex> {
     [tsv, metadata].into_iter().chain(fields).collect()
 }
 
+/// The index on the words of an adopted table.
+pub(super) fn adopted_text_index(resolved: &Resolved) -> Option<WantedIndex> {
+    let content = resolved.columns.content.as_deref()?;
+    let name = format!("{}_{content}_words_idx", resolved.table);
+    let mut index = WantedIndex::new(name, "gin", &[], "a search by words reads it instead of every row");
+    index.expression = Some(text::plain_document(&resolved.language, &quote_ident(content)));
+    Some(index)
+}
+
 /// Whether B-tree can order the type.
 fn sortable(sql_type: &str) -> bool {
     let normal = super::types::normal_type(sql_type);
@@ -267,6 +333,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         .iter()
         .map(|column| WantedColumn {
             name: column.name.clone(),
+            renamed_from: column.renamed_from.clone(),
             sql_type: column.sql_type.clone(),
             not_null: !column.nullable || column.identity || table.primary_key.contains(&column.name),
             default: column.default.clone(),
@@ -291,6 +358,7 @@ fn plain_table(key: &str, database: String, table: &Table) -> WantedTable {
         indexes.push(index);
     }
     WantedTable {
+        key: key.to_owned(),
         database,
         schema,
         name,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::live::{Inside, Live};
+use super::claims::{Ownership, Renames};
+use super::live::{Inside, Live, Memory};
+use super::mark::Mark;
 use super::options::Options;
 use super::step::{Note, Plan, Step};
 use super::wanted::Wanted;
-use crate::problem::Problem;
-use crate::service::Purpose;
+use crate::problem::{Kind, Problem};
+use crate::service::{self, Purpose};
 use crate::spec::Spec;
 
 /// The declaration, the facts, and the plan that grows out of them.
@@ -16,6 +18,8 @@ pub(super) struct Work<'a> {
     pub(super) live: &'a Live,
     pub(super) options: &'a Options,
     pub(super) wanted: &'a Wanted,
+    pub(super) ownership: &'a Ownership,
+    pub(super) renames: &'a Renames,
     pub(super) plan: Plan,
     /// Roles that the service works as; none where it works as the declared connection.
     pub(super) service: Vec<(Purpose, String)>,
@@ -51,20 +55,85 @@ impl<'a> Work<'a> {
     /// Whether Howdah made the role for this deployment.
     pub(super) fn made_role(&self, name: &str) -> bool {
         let comment = self.live.roles.get(name).and_then(|role| role.comment.as_deref());
-        self.marked(comment)
+        let serves = || service::role_names(self.spec).iter().any(|(_, role)| role == name);
+        let declared = self.spec.roles.contains_key(name) || serves();
+        Mark::read(comment).is_some_and(|mark| self.own_mark(&mark, declared))
     }
 
     /// Whether Howdah made the database for this deployment.
     pub(super) fn made_database(&self, name: &str) -> bool {
         let comment = self.live.databases.get(name).and_then(|database| database.comment.as_deref());
-        self.marked(comment)
+        let declared = self.spec.databases.contains_key(name);
+        Mark::read(comment).is_some_and(|mark| self.own_mark(&mark, declared))
     }
 
-    fn marked(&self, comment: Option<&str>) -> bool {
-        let mark = mark(&self.spec.name);
-        comment.is_some_and(|comment| {
-            comment.strip_prefix(&mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
-        })
+    /// Whether a mark is this deployment's. One without an identity is, where it has the name and what it is on is declared.
+    fn own_mark(&self, mark: &Mark, declared: bool) -> bool {
+        let id = self.who();
+        if mark.deployment != id {
+            return !id.is_empty() && declared && (self.options.take_over || self.inherits(mark));
+        }
+        !id.is_empty() || mark.name == self.spec.name
+    }
+
+    /// Whether a mark is of this name, and older than identities.
+    fn inherits(&self, mark: &Mark) -> bool {
+        mark.deployment.is_empty() && mark.name == self.spec.name
+    }
+
+    /// The other deployment that a role belongs to, for people.
+    pub(super) fn owner_of_role(&self, name: &str) -> Option<String> {
+        let mark = Mark::read(self.live.roles.get(name)?.comment.as_deref())?;
+        (!self.made_role(name)).then(|| mark.whose())
+    }
+
+    /// The other deployment that a database belongs to, for people.
+    pub(super) fn owner_of_database(&self, name: &str) -> Option<String> {
+        let mark = Mark::read(self.live.databases.get(name)?.comment.as_deref())?;
+        (!self.made_database(name)).then(|| mark.whose())
+    }
+
+    /// The comment on what this deployment makes.
+    pub(super) fn mark(&self, pending: bool) -> String {
+        Mark { name: self.spec.name.clone(), deployment: self.who().to_owned(), pending }.text()
+    }
+
+    /// The deployment's identity.
+    pub(super) fn who(&self) -> &'a str {
+        &self.options.deployment
+    }
+
+    /// Runs `plan` on what belongs to `owner`: where it comes to steps, there is a problem instead.
+    pub(super) fn of_another(&mut self, what: &str, owner: &str, plan: impl FnOnce(&mut Self)) {
+        let (steps, blocked) = (self.plan.steps.len(), self.plan.blocked.len());
+        plan(self);
+        let reasons: Vec<String> = self
+            .plan
+            .steps
+            .drain(steps..)
+            .chain(self.plan.blocked.drain(blocked..))
+            .map(|step| step.reason)
+            .collect();
+        if !reasons.is_empty() {
+            self.problem(
+                Problem::new(
+                    Kind::Conflict,
+                    format!("{what} belongs to {owner}, and is declared otherwise here"),
+                )
+                .detail(reasons.join("; "))
+                .hint(
+                    "Declare it as it is, or take it out here; or make it this deployment's with \
+                         `howdah apply --take-over`.",
+                ),
+            );
+        }
+    }
+
+    /// Tables in a database that belong to other deployments.
+    pub(super) fn tables_of_others(&self, database: &str) -> BTreeSet<&'a str> {
+        let others = self.inside(database).map_or(&[][..], |inside| &inside.others);
+        let owned = |memory: &&Memory| memory.kind == "table" && !memory.deployment.is_empty();
+        others.iter().filter(owned).map(|memory| memory.name.as_str()).collect()
     }
 
     /// What is in a database; nothing, where it does not exist yet.
@@ -89,9 +158,4 @@ impl<'a> Work<'a> {
 /// Database that keeps Howdah's memory of what concerns the whole server.
 pub fn home(spec: &Spec) -> Option<String> {
     spec.api.database.clone().or_else(|| spec.databases.keys().next().cloned())
-}
-
-/// Comment of a role or database that Howdah made for the deployment `name`.
-pub fn mark(name: &str) -> String {
-    format!("made by howdah for {name}")
 }

@@ -111,8 +111,6 @@ pub struct PlatformFacts {
     pub host: Option<String>,
     /// `data_directory`, where it may be seen.
     pub data_directory: Option<String>,
-    /// Contents of `/etc/os-release`, where the server is on this machine.
-    pub os_release: Option<String>,
     /// Whether the server is on this machine and this machine is a container.
     pub container: bool,
 }
@@ -206,34 +204,14 @@ fn self_hosted(facts: &PlatformFacts) -> Platform {
     if version.contains("(Debian ") || version.contains("(Ubuntu ") {
         return platform(Id::Debian, "the server's version names the package");
     }
-    if version.contains("(Red Hat ") && (data.is_empty() || data.starts_with("/var/lib/pgsql")) {
-        return platform(Id::Rhel, "the server was built by Red Hat's compiler");
+    // Portable builds are made with Red Hat's compiler too; only the place of the data tells the package.
+    if version.contains("(Red Hat ") && data.starts_with("/var/lib/pgsql") {
+        return platform(Id::Rhel, "the data directory is the one of Red Hat's packages");
     }
     if facts.container {
         return platform(Id::Docker, "the server is in this container");
     }
-    from_os_release(facts.os_release.as_deref().unwrap_or_default())
-        .unwrap_or_else(|| platform(Id::Source, "nothing gives a platform away"))
-}
-
-fn from_os_release(text: &str) -> Option<Platform> {
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-            .map(|value| value.trim_matches('"').to_ascii_lowercase())
-            .unwrap_or_default()
-    };
-    let (id, like) = (value("ID"), value("ID_LIKE"));
-    let any =
-        |names: &[&str]| names.iter().any(|name| id == *name || like.split(' ').any(|word| word == *name));
-    let reason = format!("this machine is `{id}`");
-    if any(&["debian", "ubuntu"]) {
-        Some(Platform { id: Id::Debian, reason })
-    } else if any(&["rhel", "fedora", "centos", "rocky", "almalinux", "amzn"]) {
-        Some(Platform { id: Id::Rhel, reason })
-    } else {
-        None
-    }
+    platform(Id::Source, "nothing gives a platform away")
 }
 
 /// The steps that bring pgvector to a server of `platform` that does not have it, and create it in `database`.

@@ -28,7 +28,8 @@ fn version(text: &str) -> PlatformFacts {
 #[test]
 fn every_platform_is_known_by_its_signs() {
     let data = |dir: &str| PlatformFacts { data_directory: Some(dir.into()), ..facts() };
-    let os = |text: &str| PlatformFacts { os_release: Some(text.into()), ..facts() };
+    let red_hat =
+        "PostgreSQL 16.3 on x86_64-pc-linux-gnu, compiled by gcc (GCC) 11.4.1 (Red Hat 11.4.1-3), 64-bit";
     for (facts, id) in [
         (host("db.abc.eu-central-1.rds.amazonaws.com"), Id::Rds),
         (host("db.cluster-abc.eu-central-1.rds.amazonaws.com"), Id::Aurora),
@@ -56,15 +57,13 @@ fn every_platform_is_known_by_its_signs() {
         (version("PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu"), Id::Debian),
         (version("PostgreSQL 16.3 (Ubuntu 16.3-1.pgdg22.04+1) on x86_64-pc-linux-gnu"), Id::Debian),
         (
-            version(
-                "PostgreSQL 16.3 on x86_64-redhat-linux-gnu, gcc (GCC) 11.4.1 (Red Hat 11.4.1-3), 64-bit",
-            ),
+            PlatformFacts { data_directory: Some("/var/lib/pgsql/16/data".into()), ..version(red_hat) },
             Id::Rhel,
         ),
+        // Portable builds say the same of their compiler, wherever they run.
+        (PlatformFacts { data_directory: Some("/srv/pg/data".into()), ..version(red_hat) }, Id::Source),
+        (version(red_hat), Id::Source),
         (version("PostgreSQL 17.2 (Homebrew) on aarch64-apple-darwin24.1.0"), Id::MacOs),
-        (os("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"), Id::Rhel),
-        (os("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Id::Debian),
-        (os("ID=nixos\n"), Id::Source),
         (facts(), Id::Source),
     ] {
         let found = detect(&facts);

@@ -20,10 +20,16 @@ pub struct SearchAnswer {
     pub metric: Option<Metric>,
     /// The rows, best first.
     pub results: Vec<Hit>,
+    /// Where the next page begins: give it as `cursor`. Absent where the list ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// Whether the answer holds as many rows as exist, up to the limit.
     pub complete: bool,
     /// Why it is complete, or what it lacks, in words.
     pub complete_reason: String,
+    /// What else a person should know of the answer, as that a filter compares with a type that the rows do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Time for the whole search, in milliseconds.
     pub took_ms: f64,
     /// Time to turn the text into a vector, in milliseconds; absent where none was made.
@@ -73,9 +79,14 @@ pub struct Hit {
     /// The whole text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// The part of the text that holds the words, marked `<b>…</b>`.
+    /// The part of the text that holds the words: plain text, not HTML, with white space as single spaces. `…` stands where
+    /// text is left out before or behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snippet: Option<String>,
+    /// The words in the snippet, each as `[begin, end]`: places in the snippet counted in characters (Unicode code points,
+    /// not bytes and not UTF-16 units) from 0, the end not included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<[u32; 2]>,
     /// The JSON metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
@@ -133,6 +144,9 @@ pub struct Explain {
     /// Type of the node that read the embeddings (`Index Scan`, `Seq Scan`, …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Type of the node that read the words; `Seq Scan` where no text index serves them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_node: Option<String>,
     /// Indexes read, by name.
     pub indexes: Vec<String>,
     /// Rows read from the table or its indexes, counting those that a filter dropped.

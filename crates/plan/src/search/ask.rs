@@ -1,5 +1,7 @@
 //! A request that has been checked: nothing in it can surprise the statement.
 
+use super::cursor::Cursor;
+use super::direction;
 use super::filter::{self, Expr, Scope};
 use super::request::{
     Candidates, MAX_LIMIT, MAX_OFFSET, MAX_TEXT, Mode, Part, RowId, SearchRequest, Weights, Words,
@@ -11,8 +13,6 @@ use crate::spec::{Metric, Storage};
 
 /// Largest number a `halfvec` holds.
 const MAX_HALF: f32 = 65_504.0;
-/// Smallest number above zero a `halfvec` holds; half of it still rounds up.
-const MIN_HALF: f32 = 5.960_464_5e-8;
 
 /// What the vectors are near to.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Ask {
     pub limit: u32,
     /// Rows to pass over.
     pub offset: u32,
+    /// The row behind which the page begins.
+    pub after: Option<Cursor>,
     /// Which rows count.
     pub filter: Option<Expr>,
     /// Largest distance, as pgvector has it.
@@ -81,6 +83,7 @@ impl Ask {
             text,
             limit,
             offset,
+            after: after(request, &facts.id_type)?,
             filter: request.filter.as_ref().map(|filter| filter::parse(filter, &scope)).transpose()?,
             max_distance: threshold(request, resolved.metric, mode)?,
             words: request.words.unwrap_or_default(),
@@ -97,12 +100,32 @@ impl Ask {
 
     /// Nearest rows the vector leg has to give; none without one.
     pub fn vector_rows(&self) -> Option<u32> {
-        match self.mode {
-            Mode::Text => None,
-            Mode::Vector => Some(self.limit + self.offset),
-            Mode::Hybrid => Some(self.depth.vector),
+        match (self.mode, &self.after) {
+            (Mode::Text, _) => None,
+            (Mode::Vector, None) => Some(self.limit + self.offset),
+            // An index asked for more may find rows that it missed before: a few more, so that the page is full nevertheless.
+            (Mode::Vector, Some(after)) => {
+                let rows = after.seen.saturating_add(self.limit);
+                Some(rows.saturating_add(rows / 20 + 10))
+            }
+            (Mode::Hybrid, _) => Some(self.depth.vector),
         }
     }
+
+    /// Rows of the whole list before this page.
+    pub fn before(&self) -> u32 {
+        self.after.as_ref().map_or(self.offset, |after| after.seen)
+    }
+}
+
+fn after(request: &SearchRequest, id_type: &str) -> Result<Option<Cursor>, Problem> {
+    let Some(text) = &request.cursor else { return Ok(None) };
+    if request.offset.is_some_and(|offset| offset > 0) {
+        return Err(usage("both `cursor` and `offset` are given").hint("Give one of them."));
+    }
+    let cursor = Cursor::decode(text, request)?;
+    let id = check_id(&cursor.id, id_type)?;
+    Ok(Some(Cursor { id, ..cursor }))
 }
 
 fn usage(message: impl Into<String>) -> Problem {
@@ -116,7 +139,9 @@ fn between(name: &str, value: u32, least: u32, most: u32) -> Result<u32, Problem
     Err(usage(format!("{name} `{value}` is out of range"))
         .detail(format!("{name} is {least} to {most}"))
         .hint(match name {
-            "limit" => "Ask for fewer rows, and for the next ones with `offset`.".to_owned(),
+            "limit" if value > most => {
+                "Ask for fewer rows, and for the next ones with the answer's `next` as `cursor`.".to_owned()
+            }
             _ => format!("Give a value from {least} to {most}."),
         }))
 }
@@ -180,20 +205,25 @@ fn near_of(
         return Ok(None);
     }
     Ok(Some(match (&request.vector, &request.id) {
-        (Some(vector), _) => {
-            check_vector(vector, resolved, facts)?;
-            Near::Vector(vector.clone())
+        (Some(vector), _) => Near::Vector(check_vector(vector.clone(), resolved, facts)?),
+        (None, Some(id)) => {
+            resolved.named_rows()?;
+            Near::Row(check_id(id, &facts.id_type)?)
         }
-        (None, Some(id)) => Near::Row(check_id(id, &facts.id_type)?),
         (None, None) => Near::Text,
     }))
 }
 
-/// Checks that a vector can be compared with a collection's.
+/// Checks that a vector can be compared with a collection's, and gives it as it is asked: under cosine one whose length
+/// overflows or vanishes in single precision is brought to length one, see [`direction`].
 ///
 /// # Errors
 /// `usage`: other dimensions, not a number, no direction under cosine, too large for `halfvec`.
-pub fn check_vector(vector: &[f32], resolved: &Resolved, facts: &TableFacts) -> Result<(), Problem> {
+pub fn check_vector(
+    mut vector: Vec<f32>,
+    resolved: &Resolved,
+    facts: &TableFacts,
+) -> Result<Vec<f32>, Problem> {
     if let Some(dimensions) = facts.dimensions.or(resolved.dimensions)
         && vector.len() != dimensions as usize
     {
@@ -213,13 +243,15 @@ pub fn check_vector(vector: &[f32], resolved: &Resolved, facts: &TableFacts) -> 
         return Err(usage(format!("the query vector has `{}` at place {at}", vector[at]))
             .detail(format!("the collection is stored as halfvec, which ends at {MAX_HALF}")));
     }
-    let vanishes = |value: &f32| if half { value.abs() <= MIN_HALF / 2.0 } else { value * value == 0.0 };
-    if resolved.metric == Metric::Cosine && vector.iter().all(vanishes) {
-        return Err(usage("the query vector is zero")
-            .detail("cosine distance compares directions, and zero has none")
-            .hint("Embed a text that is not empty."));
+    if resolved.metric == Metric::Cosine {
+        if direction::length(&vector) == 0.0 {
+            return Err(usage("the query vector is zero")
+                .detail("cosine distance compares directions, and zero has none")
+                .hint("Embed a text that is not empty."));
+        }
+        direction::comparable(&mut vector, facts.storage);
     }
-    Ok(())
+    Ok(vector)
 }
 
 /// Checks that an id can be one of this table's.

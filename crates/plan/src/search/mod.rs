@@ -6,11 +6,15 @@
 
 pub mod answer;
 pub mod ask;
+pub mod cursor;
+pub mod direction;
 pub mod filter;
 pub mod param;
+pub mod question;
 pub mod request;
 pub mod scan;
 pub mod statement;
+pub mod text;
 pub mod words;
 
 pub use answer::SearchAnswer;

@@ -46,6 +46,9 @@ pub struct SearchRequest {
     /// Rows to pass over first, up to 100000.
     #[schemars(range(min = 0, max = 100000))]
     pub offset: Option<u32>,
+    /// The `next` of the page before: the rows behind it in the list, none of them twice. With everything else the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Which rows count: `{"year": {"gte": 2019}, "metadata.lang": {"in": ["en", "de"]}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
@@ -123,7 +126,7 @@ pub enum Words {
     /// A row with any of the words counts, and more and rarer words rank it higher: right for questions.
     #[default]
     Any,
-    /// A row needs all of the words.
+    /// A row needs all of the words. In both, `word:*` is any word that begins so.
     All,
     /// As web search engines have it: `"a phrase"`, `or`, `-without`.
     Web,
@@ -173,6 +176,6 @@ pub enum Part {
     Metadata,
     /// The declared fields.
     Fields,
-    /// The lines of the text that hold the words, marked `<b>…</b>`; only where text is searched for.
+    /// A few sentences of the text around the words, and where they are marked; only where text is searched for.
     Snippet,
 }

@@ -64,6 +64,14 @@ pub struct TableFacts {
     pub storage: Storage,
     /// Dimensions of the embedding column, where it has a limit.
     pub dimensions: Option<u32>,
+    /// Type that embeddings are cast to before they are compared, where it is not the column's own.
+    pub cast: Option<String>,
+    /// What the table is, where it is only read: a view, a materialised view or a foreign table.
+    pub read_only: Option<String>,
+    /// Role that row-level security hides rows from, where it is in force for the one who asks.
+    pub row_security: Option<String>,
+    /// Whether the index, and `rows`, are those of the collection's fixed filter alone.
+    pub partial: bool,
     /// Rows, as the planner estimates them.
     pub rows: f64,
     /// Part of the rows that are dead and not vacuumed yet, 0 to 1: the index still leads to them.
@@ -324,6 +332,15 @@ impl LegRows {
     pub fn whole(self) -> bool {
         self.exact || self.found >= self.wanted
     }
+}
+
+/// The end of a hybrid list that was read page by page: it holds the candidates of either leg, of which there may be more.
+pub fn candidates_end(limit: u32, returned: usize, legs: &[LegRows]) -> Option<(bool, String)> {
+    let more = returned < limit as usize && legs.iter().any(|leg| leg.found >= leg.wanted);
+    more.then(|| {
+        let why = "the list of a hybrid search ends with the candidates of its legs, and there are more rows";
+        (false, format!("{returned} of {limit} rows: {why}; ask for more `candidates`"))
+    })
 }
 
 /// Whether an answer is whole, and why.

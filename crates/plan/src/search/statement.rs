@@ -8,13 +8,20 @@
 //!   so that it never becomes a filter that starves the scan;
 //! - the list is sorted again after the index gave it, since a relaxed scan may give it out of order;
 //! - the number of rows each leg found comes back with the answer, also when no row is left to carry it.
+//!
+//! Rows that are equally near or equally good are in the order of their ids, so that a list has one order and pages of it
+//! fit together. An index knows nothing of ids: its list goes on to the last row as near as the last one wanted (`WITH
+//! TIES`, up to [`MOST_TIES`] of them), and is cut after it is sorted.
 
 use super::ask::{Ask, Near};
 use super::filter;
 use super::param::{Param, Params};
+use super::question::Question;
 use super::request::{Mode, Part, RRF_K, RowId, Words};
 use super::scan::{Path, TableFacts};
+use super::text::{self, Prepared};
 use super::words::WordPlan;
+use crate::spec::Metric;
 use crate::spec::resolve::{Resolved, quote_ident, quote_literal};
 
 /// The columns every statement gives, in order, with their types.
@@ -28,12 +35,16 @@ pub const COLUMNS: [(&str, &str); 14] = [
     ("source", "text"),
     ("title", "text"),
     ("content", "text"),
-    ("snippet", "text"),
     ("metadata", "jsonb"),
     ("fields", "jsonb"),
     ("vector_found", "bigint"),
     ("text_found", "bigint"),
+    ("fetched", "bigint"),
 ];
+
+/// Rows beyond the wanted ones that an index is asked for because they are as near as the last one. With more of them the
+/// list has no order that the index could give.
+pub const MOST_TIES: u32 = 1_000;
 
 /// One statement, ready to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,31 +62,63 @@ pub struct Statement {
 pub fn build(ask: &Ask, resolved: &Resolved, facts: &TableFacts, path: Path, words: &WordPlan) -> Statement {
     let mut builder = Builder { ask, resolved, facts, path, words, params: Params::default() };
     let sql = match (ask.mode, ask.max_distance) {
-        (Mode::Vector, None) if ask.offset == 0 => builder.nearest_flat(),
+        (Mode::Vector, None) if ask.offset == 0 && ask.after.is_none() => builder.nearest_flat(),
         (Mode::Vector, _) => builder.nearest(),
         (Mode::Text, _) => builder.matching_words(),
         (Mode::Hybrid, _) => builder.hybrid(),
     };
-    let common = ask.filter.is_none() && ask.offset == 0 && ask.limit <= 100;
+    let common = ask.filter.is_none() && ask.offset == 0 && ask.after.is_none() && ask.limit <= 100;
     Statement { sql, params: builder.params.0, common }
 }
 
 /// Counts what passes the filter, for the planner's estimate: only ever run under `EXPLAIN`.
-pub fn matching(ask: &Ask, resolved: &Resolved) -> Option<Statement> {
-    let filter = ask.filter.as_ref()?;
+pub fn matching(ask: &Ask, resolved: &Resolved, facts: &TableFacts) -> Option<Statement> {
+    let fixed = resolved.columns.fixed.is_some() && !facts.partial;
+    if ask.filter.is_none() && !fixed {
+        return None;
+    }
     let mut params = Params::default();
-    let condition = filter::condition(filter, "t", &mut params);
-    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", resolved.qualified());
+    let condition = ask
+        .filter
+        .as_ref()
+        .map_or_else(|| "TRUE".to_owned(), |filter| filter::condition(filter, "t", &mut params));
+    let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} AS t WHERE {condition}", resolved.rows());
     Some(Statement { sql, params: params.0, common: false })
 }
 
-/// Asks for the lexemes of a text in the collection's language: one row, `text[]`.
-pub fn lexemes(text: &str, resolved: &Resolved) -> Statement {
+/// Asks for the lexemes of a question in the collection's language: one row of three `text[]`, its words, its compounds, the
+/// beginnings of words.
+pub fn lexemes(question: &Question, resolved: &Resolved) -> Statement {
     let mut params = Params::default();
-    let text = params.bind(Param::Text(text.to_owned()));
-    let language = quote_literal(&resolved.language);
-    let sql = format!("SELECT tsvector_to_array(to_tsvector({language}::regconfig, {text}))");
+    let text = params.bind(Param::Text(question.wanted.clone()));
+    let prefixes = params.bind(Param::Text(question.prefixes.clone()));
+    let prepared = prepared(resolved);
+    let language = text::language(&resolved.language);
+    let lexemes = |text: &str| format!("tsvector_to_array(to_tsvector({language}, {text}))");
+    let sql = format!(
+        "SELECT {}, {}, {} FROM (SELECT {text} AS asked, {prefixes} AS prefixes OFFSET 0) AS q",
+        lexemes(&prepared.asked("q.asked")),
+        lexemes(&prepared.asked_compounds("q.asked")),
+        lexemes(&prepared.asked("q.prefixes")),
+    );
     Statement { sql, params: params.0, common: true }
+}
+
+/// Asks for the lexemes of single words of texts: a row for each, with its place and a `text[]`.
+pub fn lexemes_of_words(words: Vec<String>, resolved: &Resolved) -> Statement {
+    let mut params = Params::default();
+    let words = params.bind(Param::Texts(words));
+    let sql = format!(
+        "SELECT tsvector_to_array(to_tsvector({}, w.word)) FROM unnest({words}) WITH ORDINALITY AS w (word, place) \
+         ORDER BY w.place",
+        text::language(&resolved.language)
+    );
+    Statement { sql, params: params.0, common: true }
+}
+
+/// How the words of a collection's table are indexed.
+pub fn prepared(resolved: &Resolved) -> Prepared {
+    if resolved.columns.tsv.is_some() { Prepared::Own } else { Prepared::Plain }
 }
 
 /// Asks whether a row is there and has an embedding that can be compared: `embedding is null`, `norm is zero`.
@@ -83,10 +126,10 @@ pub fn row_check(id: &RowId, resolved: &Resolved, facts: &TableFacts) -> Stateme
     let mut params = Params::default();
     let id = bind_id(&mut params, id, facts);
     let sql = format!(
-        "SELECT t.{embedding} IS NULL, coalesce({norm}, 1) = 0 FROM {table} AS t WHERE t.{key} = {id}",
+        "SELECT t.{embedding} IS NULL, coalesce({norm}, 1) = 0 FROM {table} AS t WHERE t.{key} = {id} LIMIT 1",
         embedding = quote_ident(&resolved.columns.embedding),
         norm = norm(resolved, facts),
-        table = resolved.qualified(),
+        table = resolved.rows(),
         key = quote_ident(&resolved.columns.id),
     );
     Statement { sql, params: params.0, common: true }
@@ -97,7 +140,16 @@ fn norm(resolved: &Resolved, facts: &TableFacts) -> String {
         crate::spec::Storage::Vector => "vector_norm",
         crate::spec::Storage::Halfvec => "l2_norm",
     };
-    format!("{}{function}(t.{})", schema_prefix(facts), quote_ident(&resolved.columns.embedding))
+    format!("{}{function}({})", schema_prefix(facts), compared("t", resolved, facts))
+}
+
+/// What is compared of a row: the embedding, or the cast of it that the index is on.
+fn compared(alias: &str, resolved: &Resolved, facts: &TableFacts) -> String {
+    let column = format!("{alias}.{}", quote_ident(&resolved.columns.embedding));
+    match &facts.cast {
+        Some(cast) => format!("({column}::{}{cast})", schema_prefix(facts)),
+        None => column,
+    }
 }
 
 fn schema_prefix(facts: &TableFacts) -> String {
@@ -125,7 +177,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn table(&self) -> String {
-        self.resolved.qualified()
+        self.resolved.rows()
     }
 
     fn id(&self) -> String {
@@ -133,11 +185,24 @@ impl Builder<'_> {
     }
 
     fn embedding(&self) -> String {
-        format!("t.{}", quote_ident(&self.resolved.columns.embedding))
+        compared("t", self.resolved, self.facts)
+    }
+
+    /// Whether there is an embedding. A cast may fail on a row that another condition drops, so the column itself is asked.
+    fn embedded(&self) -> String {
+        format!("t.{} IS NOT NULL", quote_ident(&self.resolved.columns.embedding))
     }
 
     fn rows(&self) -> u32 {
         self.ask.limit + self.ask.offset
+    }
+
+    /// The rows behind the cursor, in a list sorted by `key` and `id`; `further` is `>` for distances, `<` for scores.
+    fn behind(&mut self, key: &str, further: &str, id: &str) -> String {
+        let Some(after) = self.ask.after.clone() else { return "TRUE".to_owned() };
+        let last = self.params.bind(Param::Float(after.key));
+        let last_id = bind_id(&mut self.params, &after.id, self.facts);
+        format!("({key} {further} {last} OR ({key} = {last} AND {id} > {last_id}))")
     }
 
     /// The query as a scalar subquery.
@@ -145,9 +210,13 @@ impl Builder<'_> {
         match &self.ask.near {
             Some(Near::Row(id)) => {
                 let id = bind_id(&mut self.params, id, self.facts);
+                let embedding = compared("o", self.resolved, self.facts);
+                // Its length may overflow or vanish in single precision; its direction does not.
+                let unit = self.resolved.metric == Metric::Cosine && self.facts.pgvector >= (0, 7, 0);
+                let prefix = schema_prefix(self.facts);
+                let embedding = if unit { format!("{prefix}l2_normalize({embedding})") } else { embedding };
                 format!(
-                    "(SELECT o.{} FROM {} AS o WHERE o.{} = {id})",
-                    quote_ident(&self.resolved.columns.embedding),
+                    "(SELECT {embedding} FROM {} AS o WHERE o.{} = {id} LIMIT 1)",
                     self.table(),
                     quote_ident(&self.resolved.columns.id),
                 )
@@ -190,10 +259,10 @@ impl Builder<'_> {
         all.join(" AND ")
     }
 
-    /// The plain list: no threshold, no offset, nothing to join back.
+    /// The plain list: no threshold, no offset, no cursor, nothing to join back.
     fn nearest_flat(&mut self) -> String {
         let distance = self.distance(self.path);
-        let own = format!("{} IS NOT NULL", self.embedding());
+        let own = self.embedded();
         let conditions = self.conditions(&own);
         let columns = self.columns(Score {
             score: "NULL",
@@ -201,24 +270,55 @@ impl Builder<'_> {
             ranks: ["NULL", "NULL"],
             text_score: "NULL",
             found: ["NULL", "NULL"],
+            fetched: "NULL",
         });
+        let (table, id, rows) = (self.table(), self.id(), self.rows());
+        if self.path == Path::Exact {
+            return format!(
+                "SELECT {columns} FROM {table} AS t WHERE {conditions} ORDER BY distance, {id} LIMIT {rows}"
+            );
+        }
+        let names: Vec<&str> =
+            COLUMNS.iter().map(|(name, _)| *name).filter(|name| *name != "fetched").collect();
+        let inner = format!(
+            "SELECT {columns}, {id} AS howdah_key FROM {table} AS t WHERE {conditions} ORDER BY distance {}",
+            with_ties(rows)
+        );
         format!(
-            "SELECT {columns} FROM {} AS t WHERE {conditions} ORDER BY distance LIMIT {}",
-            self.table(),
-            self.rows()
+            "SELECT q.{names}, count(*) OVER () AS fetched FROM (SELECT * FROM ({inner}) AS ties LIMIT {most}) AS q \
+             ORDER BY q.distance + 0::float8, q.howdah_key LIMIT {rows}",
+            names = names.join(", q."),
+            most = rows.saturating_add(MOST_TIES),
         )
     }
 
     /// The leg of nearest vectors: `id`, `distance`.
     fn vector_leg(&mut self, rows: u32) -> String {
         let distance = self.distance(self.path);
-        let own = format!("{} IS NOT NULL", self.embedding());
+        let own = self.embedded();
         let conditions = self.conditions(&own);
-        format!(
-            "SELECT {} AS id, {distance} AS distance FROM {} AS t WHERE {conditions} ORDER BY distance LIMIT {rows}",
+        let leg = format!(
+            "SELECT {} AS id, {distance} AS distance FROM {} AS t WHERE {conditions}",
             self.id(),
             self.table(),
-        )
+        );
+        match self.path {
+            Path::Index => format!(
+                "SELECT id, distance FROM ({leg} ORDER BY distance {}) AS ties LIMIT {}",
+                with_ties(rows),
+                rows.saturating_add(MOST_TIES)
+            ),
+            Path::Exact if self.ask.mode == Mode::Vector && self.ask.after.is_some() => {
+                let behind = self.behind("a.distance", ">", "a.id");
+                // OFFSET keeps the distance from being computed once for each time it is named.
+                format!(
+                    "SELECT id, distance FROM ({leg} OFFSET 0) AS a WHERE {behind} \
+                     ORDER BY distance, id LIMIT {}",
+                    self.ask.limit
+                )
+            }
+            Path::Exact => format!("{leg} ORDER BY distance, id LIMIT {rows}"),
+        }
     }
 
     /// Rows of the vector leg that have a distance, within the threshold.
@@ -229,20 +329,22 @@ impl Builder<'_> {
     }
 
     fn nearest(&mut self) -> String {
-        let leg = self.vector_leg(self.rows());
+        let leg = self.vector_leg(self.ask.vector_rows().unwrap_or_default());
         let within = self.within();
+        let behind = self.behind("distance", ">", "id");
         let columns = self.columns(Score {
             score: "NULL",
             distance: "n.distance",
             ranks: ["NULL", "NULL"],
             text_score: "NULL",
             found: ["c.found", "NULL"],
+            fetched: "c.fetched",
         });
         format!(
             "WITH nearest AS MATERIALIZED ({leg})\n\
              SELECT {columns}\n\
-             FROM (SELECT count(*) AS found FROM nearest) AS c\n\
-             LEFT JOIN (SELECT id, distance FROM nearest WHERE {within} \
+             FROM (SELECT count(*) FILTER (WHERE {behind}) AS found, count(*) AS fetched FROM nearest) AS c\n\
+             LEFT JOIN (SELECT id, distance FROM nearest WHERE {within} AND {behind} \
              ORDER BY distance + 0::float8, id LIMIT {limit} OFFSET {offset}) AS n ON TRUE\n\
              LEFT JOIN {table} AS t ON {id} = n.id\n\
              ORDER BY n.distance + 0::float8, n.id",
@@ -259,13 +361,13 @@ impl Builder<'_> {
             Some(tsv) => format!("t.{}", quote_ident(tsv)),
             None => {
                 let content = self.resolved.columns.content.as_deref().unwrap_or_default();
-                format!("to_tsvector({}, t.{})", self.language(), quote_ident(content))
+                text::plain_document(&self.resolved.language, &format!("t.{}", quote_ident(content)))
             }
         }
     }
 
     fn language(&self) -> String {
-        format!("{}::regconfig", quote_literal(&self.resolved.language))
+        text::language(&self.resolved.language)
     }
 
     /// The common table expressions of the words: `words.query` chooses the candidates, `lexemes` rank them.
@@ -280,9 +382,18 @@ impl Builder<'_> {
                  FROM unnest({queries}, {weights}) AS l (query, weight))"
             );
         }
-        let text = self.params.bind(Param::Text(self.ask.text.clone().unwrap_or_default()));
-        let function = if self.ask.words == Words::All { "plainto_tsquery" } else { "websearch_to_tsquery" };
-        format!("words AS MATERIALIZED (SELECT {function}({}, {text}) AS query)", self.language())
+        if self.ask.words == Words::All {
+            let every = self.params.bind(Param::Text(self.words.candidates.clone()));
+            return format!("words AS MATERIALIZED (SELECT {every}::tsquery AS query)");
+        }
+        let question = Question::read(self.ask.text.as_deref().unwrap_or_default(), Words::Web);
+        let text = self.params.bind(Param::Text(question.text));
+        format!(
+            "words AS MATERIALIZED (SELECT websearch_to_tsquery({}, {}) AS query \
+             FROM (SELECT {text} AS asked OFFSET 0) AS q)",
+            self.language(),
+            prepared(self.resolved).asked("q.asked")
+        )
     }
 
     /// How well the document `d.document` holds the words. For [`Words::Any`]: the weights of those it holds, each the
@@ -309,14 +420,21 @@ impl Builder<'_> {
         }
         let conditions = self.conditions(&own);
         // The document is unpacked once for all words: what is concatenated is no longer compressed or out of line.
-        format!(
+        let leg = format!(
             "SELECT {id} AS id, {score} AS score FROM {table} AS t \
              CROSS JOIN LATERAL (SELECT {document} || ''::tsvector AS document OFFSET 0) AS d \
-             WHERE {conditions} ORDER BY score DESC, id LIMIT {rows}",
+             WHERE {conditions}",
             id = self.id(),
             score = self.word_score(),
             table = self.table(),
-        )
+        );
+        if self.ask.mode == Mode::Text && self.ask.after.is_some() {
+            let behind = self.behind("a.score", "<", "a.id");
+            return format!(
+                "SELECT id, score FROM ({leg} OFFSET 0) AS a WHERE {behind} ORDER BY score DESC, id LIMIT {rows}"
+            );
+        }
+        format!("{leg} ORDER BY score DESC, id LIMIT {rows}")
     }
 
     fn matching_words(&mut self) -> String {
@@ -328,6 +446,7 @@ impl Builder<'_> {
             ranks: ["NULL", "NULL"],
             text_score: "n.score",
             found: ["NULL", "c.found"],
+            fetched: "NULL",
         });
         format!(
             "WITH {words},\n\
@@ -359,24 +478,28 @@ impl Builder<'_> {
             ranks: ["n.vector_rank", "n.text_rank"],
             text_score: "n.text_score",
             found: ["c.vector_found", "c.text_found"],
+            fetched: "c.vector_found",
         });
+        let behind = self.behind("score", "<", "id");
         format!(
             "WITH {words},\n\
              nearest AS MATERIALIZED ({vector_leg}),\n\
              matched AS MATERIALIZED ({text_leg}),\n\
              v AS (SELECT id, distance, row_number() OVER (ORDER BY distance + 0::float8, id) AS rank \
-             FROM nearest WHERE {within}),\n\
+             FROM (SELECT id, distance FROM nearest ORDER BY distance + 0::float8, id LIMIT {depth}) AS first \
+             WHERE {within}),\n\
              x AS (SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank FROM matched),\n\
-             fused AS MATERIALIZED (SELECT id, v.rank AS vector_rank, v.distance, x.rank AS text_rank, \
+             fused AS MATERIALIZED (SELECT * FROM (SELECT id, v.rank AS vector_rank, v.distance, x.rank AS text_rank, \
              x.score AS text_score, coalesce({vector_weight} / ({RRF_K} + v.rank), 0) \
              + coalesce({text_weight} / ({RRF_K} + x.rank), 0) AS score\n\
-             FROM v FULL JOIN x USING (id) ORDER BY score DESC, id LIMIT {limit} OFFSET {offset})\n\
+             FROM v FULL JOIN x USING (id)) AS f WHERE {behind} ORDER BY score DESC, id LIMIT {limit} OFFSET {offset})\n\
              SELECT {columns}\n\
              FROM (SELECT (SELECT count(*) FROM nearest) AS vector_found, \
              (SELECT count(*) FROM matched) AS text_found) AS c\n\
              LEFT JOIN fused AS n ON TRUE\n\
              LEFT JOIN {table} AS t ON {id} = n.id\n\
              ORDER BY n.score DESC, n.id",
+            depth = self.ask.depth.vector,
             limit = self.ask.limit,
             offset = self.ask.offset,
             table = self.table(),
@@ -395,12 +518,12 @@ impl Builder<'_> {
             cast(score.text_score, "float8"),
             self.column(self.resolved.columns.source.as_deref(), "text", true),
             self.column(self.resolved.columns.title.as_deref(), "text", true),
-            self.column(self.resolved.columns.content.as_deref(), "text", self.wants(Part::Content)),
-            self.snippet(),
+            self.column(self.resolved.columns.content.as_deref(), "text", self.reads_content()),
             self.column(self.resolved.columns.metadata.as_deref(), "jsonb", self.wants(Part::Metadata)),
             self.fields(),
             cast(score.found[0], "bigint"),
             cast(score.found[1], "bigint"),
+            cast(score.fetched, "bigint"),
         ];
         let named = values.iter().zip(COLUMNS).map(|(value, (name, _))| format!("{value} AS {name}"));
         named.collect::<Vec<_>>().join(", ")
@@ -410,22 +533,15 @@ impl Builder<'_> {
         self.ask.select.contains(&part)
     }
 
+    /// A snippet is made of the content where the answer is read.
+    fn reads_content(&self) -> bool {
+        self.wants(Part::Content) || (self.wants(Part::Snippet) && self.ask.mode != Mode::Vector)
+    }
+
     fn column(&self, name: Option<&str>, sql_type: &str, wanted: bool) -> String {
         match name {
             Some(name) if wanted => format!("t.{}::{sql_type}", quote_ident(name)),
             _ => format!("NULL::{sql_type}"),
-        }
-    }
-
-    fn snippet(&self) -> String {
-        match &self.resolved.columns.content {
-            Some(content) if self.wants(Part::Snippet) && self.ask.mode != Mode::Vector => format!(
-                "ts_headline({}, t.{}::text, coalesce((SELECT query FROM words), ''::tsquery), \
-                 'StartSel=<b>, StopSel=</b>, MaxFragments=2, MaxWords=30, MinWords=12, FragmentDelimiter=\" … \"')",
-                self.language(),
-                quote_ident(content),
-            ),
-            _ => "NULL::text".into(),
         }
     }
 
@@ -455,6 +571,11 @@ struct Score<'a> {
     ranks: [&'a str; 2],
     text_score: &'a str,
     found: [&'a str; 2],
+    fetched: &'a str,
+}
+
+fn with_ties(rows: u32) -> String {
+    format!("FETCH FIRST {rows} ROWS WITH TIES")
 }
 
 fn cast(value: &str, sql_type: &str) -> String {

@@ -11,6 +11,8 @@
 
 use std::collections::HashMap;
 
+use super::text::is_unspaced;
+
 /// Candidates wanted for each row of the list, before a common word is left out of the choice.
 const PLENTY: f64 = 20.0;
 /// Candidates that are ranked without a second thought.
@@ -25,12 +27,48 @@ pub struct Frequencies {
     pub known: HashMap<String, f32>,
 }
 
+/// A word of a question, as the index has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lexeme {
+    /// Its text.
+    pub text: String,
+    /// Whether every word that begins so is meant.
+    pub prefix: bool,
+}
+
+impl Lexeme {
+    /// A word; a single character of a script without spaces is the beginning of a pair.
+    pub fn whole(text: String) -> Lexeme {
+        let mut characters = text.chars();
+        let single = matches!((characters.next(), characters.next()), (Some(one), None) if is_unspaced(one));
+        Lexeme { text, prefix: single }
+    }
+
+    /// The beginning of a word.
+    pub fn beginning(text: String) -> Lexeme {
+        Lexeme { text, prefix: true }
+    }
+
+    /// As a `tsquery` of itself.
+    fn query(&self) -> String {
+        let quoted = self.text.replace('\\', "\\\\").replace('\'', "''");
+        format!("'{quoted}'{}", if self.prefix { ":*" } else { "" })
+    }
+}
+
 impl Frequencies {
     /// Part of the rows that hold a lexeme. One that is not among the frequent is taken for half as frequent as the least
     /// of them.
-    pub fn of(&self, lexeme: &str) -> f64 {
-        match self.known.get(lexeme) {
-            Some(frequency) => f64::from(*frequency).clamp(1e-6, 1.0),
+    pub fn of(&self, lexeme: &Lexeme) -> f64 {
+        let known = if lexeme.prefix {
+            let begins = |(known, _): &(&String, &f32)| known.starts_with(&lexeme.text);
+            let all: f32 = self.known.iter().filter(begins).map(|(_, frequency)| frequency).sum();
+            (all > 0.0).then_some(all)
+        } else {
+            self.known.get(&lexeme.text).copied()
+        };
+        match known {
+            Some(frequency) => f64::from(frequency).clamp(1e-6, 1.0),
             None => self.least() / 2.0,
         }
     }
@@ -47,43 +85,78 @@ pub struct WordPlan {
     pub queries: Vec<String>,
     /// What each weighs.
     pub weights: Vec<f64>,
+    /// The place of each among the question's words in the order of their letters.
+    pub places: Vec<u16>,
     /// A `tsquery` of the words that choose the candidates; empty when the question has none.
     pub candidates: String,
     /// Whether words were left out of the choice: then a list that is not full has to be asked for again with all.
     pub pruned: bool,
 }
 
-/// Decides which words choose and what each weighs. `rows` is the table's estimate, `wanted` the rows of the list; `all`
-/// lets every word choose.
-pub fn plan(lexemes: &[String], frequencies: &Frequencies, rows: f64, wanted: u32, all: bool) -> WordPlan {
-    let mut words: Vec<(f64, &str)> =
-        lexemes.iter().map(|lexeme| (frequencies.of(lexeme), lexeme.as_str())).collect();
-    words.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
-    words.truncate(MOST);
-    let enough = (f64::from(wanted) * PLENTY).max(CHEAP);
+/// What the words of a question are for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Rows of the table, as estimated.
+    pub rows: f64,
+    /// Rows of the list.
+    pub list: u32,
+    /// Whether every word chooses, however common.
+    pub all: bool,
+    /// What each word weighed on the page before, by its place: weights stay what they were.
+    pub weighed: &'a [(u16, f64)],
+}
+
+/// Decides which words choose and what each weighs.
+pub fn plan(lexemes: &[Lexeme], frequencies: &Frequencies, wanted: Wanted) -> WordPlan {
+    let mut words: Vec<(f64, u16, &Lexeme)> = sorted(lexemes)
+        .into_iter()
+        .zip(0u16..)
+        .map(|(lexeme, place)| (frequencies.of(lexeme), place, lexeme))
+        .collect();
+    words.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let before =
+        |place: u16| wanted.weighed.iter().find(|(known, _)| *known == place).map(|(_, weight)| *weight);
+    if wanted.weighed.is_empty() {
+        words.truncate(MOST);
+    } else {
+        words.retain(|(_, place, _)| before(*place).is_some());
+    }
+    let list = f64::from(wanted.list);
+    let enough = (list * PLENTY).max(CHEAP);
     // Without statistics (a table never analysed, an adopted one) no word is known to be common.
-    let all = all || frequencies.known.is_empty();
+    let all = wanted.all || frequencies.known.is_empty();
     let mut sum = 0.0;
     let mut choosing = Vec::new();
-    for (frequency, lexeme) in &words {
-        let more = frequency * rows;
+    for (frequency, _, lexeme) in &words {
+        let more = frequency * wanted.rows;
         // The rarest always chooses; the next ones while they are cheap or the list is not surely full.
-        if all || choosing.is_empty() || sum < f64::from(wanted) * 4.0 || sum + more <= enough {
+        if all || choosing.is_empty() || sum < list * 4.0 || sum + more <= enough {
             sum += more;
-            choosing.push(quote(lexeme));
+            choosing.push(lexeme.query());
         }
     }
+    let weight = |(frequency, place, _): &(f64, u16, &Lexeme)| {
+        before(*place).unwrap_or_else(|| (1.0 + 1.0 / frequency).ln())
+    };
     WordPlan {
         pruned: choosing.len() < words.len(),
         candidates: choosing.join(" | "),
-        weights: words.iter().map(|(frequency, _)| (1.0 + 1.0 / frequency).ln()).collect(),
-        queries: words.iter().map(|(_, lexeme)| quote(lexeme)).collect(),
+        weights: words.iter().map(weight).collect(),
+        queries: words.iter().map(|(_, _, lexeme)| lexeme.query()).collect(),
+        places: words.iter().map(|(_, place, _)| *place).collect(),
     }
 }
 
-/// A lexeme as a `tsquery` of itself.
-fn quote(lexeme: &str) -> String {
-    format!("'{}'", lexeme.replace('\\', "\\\\").replace('\'', "''"))
+/// The `tsquery` that wants every word.
+pub fn every(lexemes: &[Lexeme]) -> String {
+    sorted(lexemes).into_iter().map(Lexeme::query).collect::<Vec<_>>().join(" & ")
+}
+
+fn sorted(lexemes: &[Lexeme]) -> Vec<&Lexeme> {
+    let mut sorted: Vec<&Lexeme> = lexemes.iter().collect();
+    sorted.sort();
+    sorted.dedup();
+    sorted
 }
 
 #[cfg(test)]
@@ -95,13 +168,17 @@ mod tests {
         Frequencies { known: known.map(|(lexeme, part)| (lexeme.to_owned(), part)).into() }
     }
 
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(|word| (*word).to_owned()).collect()
+    fn words(words: &[&str]) -> Vec<Lexeme> {
+        words.iter().map(|word| Lexeme::whole((*word).to_owned())).collect()
+    }
+
+    fn decided(lexemes: &[&str], frequencies: &Frequencies, rows: f64, all: bool) -> WordPlan {
+        plan(&words(lexemes), frequencies, Wanted { rows, list: 10, all, weighed: &[] })
     }
 
     #[test]
     fn rare_words_weigh_more_and_choose() {
-        let plan = plan(&words(&["common", "rare", "unheard"]), &frequencies(), 1_000_000.0, 10, false);
+        let plan = decided(&["common", "rare", "unheard"], &frequencies(), 1_000_000.0, false);
         assert_eq!(plan.queries, ["'unheard'", "'rare'", "'common'"]);
         assert!(plan.weights.is_sorted_by(|a, b| a > b));
         assert_eq!(plan.candidates, "'unheard' | 'rare'");
@@ -110,24 +187,51 @@ mod tests {
 
     #[test]
     fn common_words_choose_where_nothing_else_fills_the_list() {
-        let plan = plan(&words(&["common", "usual"]), &frequencies(), 1_000_000.0, 10, false);
+        let plan = decided(&["common", "usual"], &frequencies(), 1_000_000.0, false);
         assert_eq!((plan.candidates.as_str(), plan.pruned), ("'usual'", true));
-        let all = super::plan(&words(&["common", "usual"]), &frequencies(), 1_000_000.0, 10, true);
+        let all = decided(&["common", "usual"], &frequencies(), 1_000_000.0, true);
         assert_eq!((all.candidates.as_str(), all.pruned), ("'usual' | 'common'", false));
-        let small = super::plan(&words(&["common", "usual"]), &frequencies(), 1000.0, 10, false);
+        let small = decided(&["common", "usual"], &frequencies(), 1000.0, false);
         assert!(!small.pruned);
     }
 
     #[test]
     fn without_statistics_every_word_chooses_and_all_weigh_the_same() {
-        let plan = plan(&words(&["a", "b"]), &Frequencies::default(), 1_000_000.0, 10, false);
+        let plan = decided(&["a", "b"], &Frequencies::default(), 1_000_000.0, false);
         assert_eq!((plan.candidates.as_str(), plan.pruned), ("'a' | 'b'", false));
         assert!((plan.weights[0] - plan.weights[1]).abs() < 1e-12);
     }
 
     #[test]
     fn no_words_choose_nothing_and_quotes_are_doubled() {
-        assert_eq!(plan(&[], &frequencies(), 10.0, 10, false), WordPlan::default());
-        assert_eq!(quote("it's \\ a"), "'it''s \\\\ a'");
+        assert_eq!(decided(&[], &frequencies(), 10.0, false), WordPlan::default());
+        assert_eq!(Lexeme::beginning("it's \\ a".into()).query(), "'it''s \\\\ a':*");
+    }
+
+    #[test]
+    fn a_page_further_on_weighs_words_as_the_page_before() {
+        let first = decided(&["common", "rare"], &frequencies(), 1000.0, false);
+        let weighed: Vec<(u16, f64)> =
+            first.places.iter().copied().zip(first.weights.iter().copied()).collect();
+        let later = Frequencies { known: [("rare".to_owned(), 0.9)].into() };
+        let wanted = Wanted { rows: 1000.0, list: 10, all: true, weighed: &weighed };
+        let second = plan(&words(&["rare", "common"]), &later, wanted);
+        let weight = |plan: &WordPlan, query: &str| {
+            plan.weights[plan.queries.iter().position(|known| known == query).unwrap()]
+        };
+        for query in ["'rare'", "'common'"] {
+            assert_eq!(weight(&first, query).to_bits(), weight(&second, query).to_bits());
+        }
+    }
+
+    #[test]
+    fn beginnings_and_single_characters_are_prefixes() {
+        assert_eq!(
+            every(&[Lexeme::whole("库".into()), Lexeme::beginning("back".into())]),
+            "'back':* & '库':*"
+        );
+        assert_eq!(every(&words(&["资料", "料库", "资料"])), "'料库' & '资料'");
+        let common = frequencies().of(&Lexeme::beginning("com".into()));
+        assert!((common - 0.4).abs() < 1e-6);
     }
 }

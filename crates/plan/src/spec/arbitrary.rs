@@ -48,6 +48,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             repaired(Spec {
                 version: super::version::CURRENT,
                 name: "generated".into(),
+                deployment: None,
                 server,
                 api,
                 databases,
@@ -206,10 +207,20 @@ fn api() -> impl Strategy<Value = Api> {
         0u32..10_000,
         1u32..100,
         any::<bool>(),
+        subsequence(vec!["*", "https://app.example.com", "http://localhost:5173"], 0..=2),
         select(vec![ServiceRoles::Auto, ServiceRoles::Off]),
     )
         .prop_map(
-            |(listen, max_body_bytes, timeout_seconds, requests_per_second, max_pool, require_key, roles)| {
+            |(
+                listen,
+                max_body_bytes,
+                timeout_seconds,
+                requests_per_second,
+                max_pool,
+                require_key,
+                cors,
+                roles,
+            )| {
                 Api {
                     listen: listen.to_owned(),
                     database: None,
@@ -218,6 +229,7 @@ fn api() -> impl Strategy<Value = Api> {
                     requests_per_second,
                     max_pool,
                     require_key,
+                    cors: cors.into_iter().map(str::to_owned).collect(),
                     roles,
                 }
             },
@@ -299,6 +311,7 @@ fn embedders() -> impl Strategy<Value = IndexMap<String, Embedder>> {
         dimensions: Some(384),
         batch: None,
         timeout_seconds: None,
+        max_characters: None,
     };
     let kinds = select(vec![EmbedderKind::Openai, EmbedderKind::Ollama, EmbedderKind::Tei]);
     let remote = (kinds, 1u32..4_500, option::of(1u32..128), option::of(1u64..120), maybe("PROVIDER_KEY"))
@@ -311,6 +324,7 @@ fn embedders() -> impl Strategy<Value = IndexMap<String, Embedder>> {
             dimensions: Some(dimensions),
             batch,
             timeout_seconds,
+            max_characters: batch.map(|batch| 200 + batch),
         });
     named(&["local", "remote"], 0, prop_oneof![Just(local), remote])
 }
@@ -332,6 +346,7 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
             Collection {
                 database,
                 table: None,
+                renamed_from: None,
                 adopt: None,
                 embedder: embedder.map(str::to_owned),
                 dimensions: Some(dimensions),
@@ -343,6 +358,7 @@ fn collections(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String,
                 chunking: Chunking { max_tokens, overlap },
                 index,
                 documents: if documents { vec!["docs".to_owned()] } else { Vec::new() },
+                max_removed: documents.then(|| format!("{max_tokens}")),
             }
         },
     );
@@ -364,6 +380,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
         |(database, extra, indexed, [other, default, identity, keyed, nullable, unique])| {
             let column = |(name, types, value): &(&str, [&str; 2], Option<&str>)| Column {
                 name: (*name).to_owned(),
+                renamed_from: None,
                 sql_type: types[usize::from(other)].to_owned(),
                 nullable,
                 default: value.filter(|_| default).map(str::to_owned),
@@ -371,6 +388,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
             };
             let id = Column {
                 name: "id".into(),
+                renamed_from: None,
                 sql_type: "bigint".into(),
                 nullable: false,
                 default: None,
@@ -386,6 +404,7 @@ fn tables(databases: Vec<String>) -> impl Strategy<Value = IndexMap<String, Tabl
             Table {
                 database,
                 table: None,
+                renamed_from: None,
                 indexes: indexes.collect(),
                 columns: std::iter::once(id).chain(extra.iter().map(column)).collect(),
                 primary_key: if keyed { vec!["id".to_owned()] } else { Vec::new() },

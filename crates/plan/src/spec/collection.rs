@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Something that turns text into vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,11 @@ pub struct Embedder {
     #[serde(default)]
     #[schemars(range(min = 1, max = 3600), example = 30)]
     pub timeout_seconds: Option<u64>,
+    /// Longest text it takes, in characters: a longer chunk is cut. When absent 8000, or eight for each of a chunk's
+    /// `max_tokens` where that is more.
+    #[serde(default)]
+    #[schemars(range(min = 200, max = 1_000_000), example = 8000)]
+    pub max_characters: Option<u32>,
 }
 
 /// How an embedder is spoken to.
@@ -60,10 +65,15 @@ pub struct Collection {
     /// Database it lives in; the first declared one when absent.
     #[serde(default)]
     pub database: Option<String>,
-    /// Table name, `schema.table` or `table`; the collection's name when absent.
+    /// Table name, `schema.table` or `table`; the collection's name when absent. A name that holds a dot is quoted as in
+    /// SQL: `"\"a.b\""`, `"sales.\"a.b\""`.
     #[serde(default)]
     #[schemars(example = &"public.documents")]
     pub table: Option<String>,
+    /// Name the collection had before: its table and what was ingested go along instead of being made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"documents")]
+    pub renamed_from: Option<String>,
     /// Names an existing table's columns. With it the table is adopted: Howdah never creates or alters its columns.
     #[serde(default)]
     pub adopt: Option<Adopt>,
@@ -103,6 +113,12 @@ pub struct Collection {
     #[serde(default)]
     #[schemars(example = vec!["docs"])]
     pub documents: Vec<String>,
+    /// How many of a folder's documents, or of a file's records, `howdah up` and `ingest --prune` remove at once because
+    /// they are gone from there: a share of those that were loaded, or a number. 20 % when absent; up to five may go under
+    /// any share. Beyond the limit, and where nothing at all is left, nothing is removed and the command says so.
+    #[serde(default)]
+    #[schemars(example = &"20%")]
+    pub max_removed: Option<String>,
 }
 
 fn english() -> String {
@@ -113,8 +129,11 @@ fn english() -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adopt {
-    /// Primary key column.
-    pub id: String,
+    /// Primary key column, or the columns of a key of several. A table without a key leaves it out: its rows are found by
+    /// searches and filters, not by id.
+    #[serde(default, deserialize_with = "one_or_list", serialize_with = "as_one_or_list")]
+    #[schemars(schema_with = "one_or_list_schema", example = &"id")]
+    pub id: Vec<String>,
     /// Text column.
     #[serde(default)]
     pub content: Option<String>,
@@ -132,6 +151,78 @@ pub struct Adopt {
     /// `bytea` column with the chunk's hash.
     #[serde(default)]
     pub content_hash: Option<String>,
+    /// The rows of the table that the collection has: a column (or `metadata.<key>`) and its value, or several of which it
+    /// has one. Every search, count and deletion is confined to them, whatever filter a request brings.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"tenant": 7}))]
+    pub filter: IndexMap<String, FixedValue>,
+    /// Whether Howdah builds a GIN index on the words of `content`, concurrently, where the table has none: without one a
+    /// search by words reads every row.
+    #[serde(default)]
+    pub text_index: bool,
+}
+
+/// What a fixed filter compares a column with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FixedValue {
+    /// This value.
+    One(FixedScalar),
+    /// One of these values.
+    Any(Vec<FixedScalar>),
+}
+
+impl JsonSchema for FixedValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FixedValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = ["boolean", "integer", "string"].map(|name| serde_json::json!({ "type": name }));
+        let [flag, whole, text] = one.clone();
+        json_schema!({
+            "description": "What a fixed filter compares a column with: a value, or a list of which it has one.",
+            "anyOf": [flag, whole, text, { "type": "array", "items": { "anyOf": one } }]
+        })
+    }
+}
+
+/// One value of a fixed filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FixedScalar {
+    /// True or false.
+    Flag(bool),
+    /// A whole number.
+    Whole(i64),
+    /// Text; anything else that has a type of its own is written as text too (`uuid`, dates, `numeric`).
+    Text(String),
+}
+
+/// What may stand after `id =`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrList {
+    One(String),
+    List(Vec<String>),
+}
+
+fn one_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match OneOrList::deserialize(deserializer)? {
+        OneOrList::One(name) => vec![name],
+        OneOrList::List(names) => names,
+    })
+}
+
+fn as_one_or_list<S: Serializer>(names: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match names {
+        [one] => one.serialize(serializer),
+        several => several.serialize(serializer),
+    }
+}
+
+fn one_or_list_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [generator.subschema_for::<String>(), generator.subschema_for::<Vec<String>>()] })
 }
 
 /// Type of the primary key of an own table.

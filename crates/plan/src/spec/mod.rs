@@ -23,7 +23,8 @@ mod walk;
 
 pub use access::{Database, Grant, Role, public_schema};
 pub use collection::{
-    Adopt, Chunking, Collection, Embedder, EmbedderKind, IdType, Index, IndexKind, Metric, Storage,
+    Adopt, Chunking, Collection, Embedder, EmbedderKind, FixedScalar, FixedValue, IdType, Index, IndexKind,
+    Metric, Storage,
 };
 pub use server::{Api, Disk, Server, ServerSource, ServiceRoles, Workload};
 pub use table::{Column, SettingValue, Table, TableIndex};
@@ -43,6 +44,12 @@ pub struct Spec {
     /// Name of the deployment; also the name of its instance: letters, digits, `-` and `_`.
     #[schemars(example = &"howdah", length(min = 1, max = 63))]
     pub name: String,
+    /// Identity of the deployment, a UUID: what it made in a database is its own, and another deployment leaves it alone.
+    /// Absent, the one that the first `howdah apply` makes and keeps beside this file in `.howdah/deployment.toml`. Declare it
+    /// where several checkouts are one deployment.
+    #[schemars(example = &"7b0c9a52-6f0e-4d2a-9a51-3a3f1a2b4c5d")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
     /// The PostgreSQL server.
     #[serde(default)]
     pub server: Server,

@@ -46,6 +46,11 @@ impl Places {
         self.at.entry(key.into()).or_insert(place);
     }
 
+    /// Where a dotted key itself stands; none for one that is not in the document.
+    pub fn exact(&self, key: &str) -> Option<Place> {
+        self.at.get(key).copied()
+    }
+
     /// Where a dotted key stands, or else the nearest table around it that is in the document.
     pub fn find(&self, key: &str) -> Option<Place> {
         if let Some(place) = self.at.get(key) {

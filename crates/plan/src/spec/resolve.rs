@@ -3,7 +3,7 @@
 //! A declared [`Collection`](super::Collection) leaves most things unsaid. [`resolve`] says all of them, once, for those
 //! who create the table, write into it and search it.
 
-use super::{Collection, Index, Metric, Spec, Storage};
+use super::{Adopt, Collection, FixedScalar, FixedValue, Index, Metric, Spec, Storage};
 use crate::problem::{Kind, Problem};
 
 /// Most dimensions that pgvector indexes as `vector`.
@@ -40,17 +40,30 @@ pub struct Resolved {
     pub storage_reason: String,
     /// Text search configuration.
     pub language: String,
+    /// Whether an adopted table gets an index on its words.
+    pub text_index: bool,
     /// Typed filter columns: name and SQL type.
     pub fields: Vec<(String, String)>,
     /// The vector index.
     pub index: Index,
 }
 
+/// Name of the key where it is no column.
+pub const ROW_KEY: &str = "howdah_row_key";
+
 /// Column names of a collection's table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    /// Primary key.
+    /// Name under which [`Resolved::rows`] has the key: the key column's own, or [`ROW_KEY`] where the key is none or several.
     pub id: String,
+    /// The columns of the key; none where nothing identifies a row.
+    pub key: Vec<String>,
+    /// The condition that the collection's rows meet, in terms of the table's columns; none where all of them are.
+    pub fixed: Option<String>,
+    /// The columns that this condition names.
+    pub filtered: Vec<String>,
+    /// How the declaration wants the embeddings of an adopted table compared, where it says so.
+    pub compared: Option<Storage>,
     /// Text.
     pub content: Option<String>,
     /// Embedding.
@@ -75,6 +88,10 @@ impl Columns {
         let some = |name: &str| Some(name.to_owned());
         Columns {
             id: "id".into(),
+            key: vec!["id".into()],
+            fixed: None,
+            filtered: Vec::new(),
+            compared: None,
             content: some("content"),
             embedding: "embedding".into(),
             metadata: some("metadata"),
@@ -93,9 +110,72 @@ impl Resolved {
         format!("{}.{}", quote_ident(&self.schema), quote_ident(&self.table))
     }
 
+    /// What statements read: the table, or a subquery of the collection's rows alone, which the planner flattens. Whatever
+    /// looks at rows reads this and not the table, so that a fixed filter holds whatever else is asked.
+    pub fn rows(&self) -> String {
+        let table = self.qualified();
+        let condition =
+            self.columns.fixed.as_ref().map_or_else(String::new, |fixed| format!(" WHERE {fixed}"));
+        if self.columns.key.len() != 1 {
+            let key = self.key("r");
+            return format!("(SELECT r.*, {key} AS {ROW_KEY} FROM {table} AS r{condition})");
+        }
+        if condition.is_empty() { table } else { format!("(SELECT * FROM {table}{condition})") }
+    }
+
+    /// The condition that a statement which writes into the table itself has to carry; `TRUE` without a fixed filter.
+    pub fn fixed(&self) -> &str {
+        self.columns.fixed.as_deref().unwrap_or("TRUE")
+    }
+
+    /// The key of a row of the table `alias`: the column, a JSON list of several as text, or the row's place.
+    pub fn key(&self, alias: &str) -> String {
+        match self.columns.key.as_slice() {
+            [one] => format!("{alias}.{}", quote_ident(one)),
+            [] => format!("({alias}.tableoid::oid::text || ' ' || {alias}.ctid::text)"),
+            several => {
+                let columns: Vec<String> =
+                    several.iter().map(|column| format!("{alias}.{}", quote_ident(column))).collect();
+                format!("jsonb_build_array({})::text", columns.join(", "))
+            }
+        }
+    }
+
+    /// Whether a row can be named by its id.
+    ///
+    /// # Errors
+    /// `usage` where the table has no key.
+    pub fn named_rows(&self) -> Result<(), Problem> {
+        if !self.columns.key.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::Usage, format!("the rows of collection `{}` have no ids", self.name))
+            .detail(format!(
+                "the adopted table `{}.{}` has no key, so nothing names a row",
+                self.schema, self.table
+            ))
+            .hint(format!(
+                "Use a filter; or give the table a key and name it: `[collections.{}.adopt] id = \"…\"`.",
+                self.name
+            )))
+    }
+
+    /// What of an adopted table's embedding is compared: the column itself (none), or a cast of it that an index can be
+    /// made on. `stored` is how the column stores it, `dimensions` how many it says itself to have.
+    pub fn cast(&self, stored: Storage, dimensions: Option<u32>) -> Option<(Storage, u32)> {
+        let wanted = dimensions.or(self.dimensions).filter(|_| self.adopted)?;
+        let halved = stored == Storage::Vector && self.columns.compared == Some(Storage::Halfvec);
+        let storage = if halved { Storage::Halfvec } else { stored };
+        (halved || dimensions.is_none()).then_some((storage, wanted))
+    }
+
     /// Name of the vector index that Howdah makes.
     pub fn vector_index_name(&self) -> String {
-        format!("{}_{}_idx", self.table, self.columns.embedding)
+        match self.columns.fixed {
+            // Several collections may share a table, each with its rows and the index of them.
+            Some(_) => format!("{}_{}_{}_idx", self.table, self.name, self.columns.embedding),
+            None => format!("{}_{}_idx", self.table, self.columns.embedding),
+        }
     }
 }
 
@@ -174,6 +254,7 @@ pub fn resolve(spec: &Spec, name: &str) -> Result<Resolved, Problem> {
         storage,
         storage_reason,
         language: collection.language.clone(),
+        text_index: collection.adopt.as_ref().is_some_and(|adopt| adopt.text_index),
         fields: collection.fields.iter().map(|(name, kind)| (name.clone(), kind.clone())).collect(),
         index: collection.index.clone(),
     })
@@ -183,7 +264,14 @@ fn columns(collection: &Collection) -> Columns {
     match &collection.adopt {
         None => Columns::own(),
         Some(adopt) => Columns {
-            id: adopt.id.clone(),
+            id: match adopt.id.as_slice() {
+                [one] => one.clone(),
+                _ => ROW_KEY.to_owned(),
+            },
+            key: adopt.id.clone(),
+            fixed: fixed(adopt),
+            filtered: adopt.filter.keys().filter(|key| !key.starts_with("metadata.")).cloned().collect(),
+            compared: collection.storage,
             content: adopt.content.clone(),
             embedding: adopt.embedding.clone(),
             metadata: adopt.metadata.clone(),
@@ -193,6 +281,50 @@ fn columns(collection: &Collection) -> Columns {
             content_hash: adopt.content_hash.clone(),
             tsv: None,
         },
+    }
+}
+
+/// The fixed filter as SQL. A literal without a type takes the column's, whichever that is.
+fn fixed(adopt: &Adopt) -> Option<String> {
+    let tests: Vec<String> = adopt.filter.iter().map(|(key, value)| fixed_test(adopt, key, value)).collect();
+    match tests.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(several.iter().map(|test| format!("({test})")).collect::<Vec<_>>().join(" AND ")),
+    }
+}
+
+fn fixed_test(adopt: &Adopt, key: &str, value: &FixedValue) -> String {
+    if let (Some(path), Some(metadata)) = (key.strip_prefix("metadata."), &adopt.metadata) {
+        let holds = |value: &FixedScalar| {
+            let json = serde_json::json!({ path: value }).to_string();
+            format!("{}::jsonb @> {}", quote_ident(metadata), quote_literal(&json))
+        };
+        return match value {
+            FixedValue::One(one) => holds(one),
+            FixedValue::Any(several) if several.is_empty() => "FALSE".into(),
+            FixedValue::Any(several) => {
+                format!("({})", several.iter().map(holds).collect::<Vec<_>>().join(" OR "))
+            }
+        };
+    }
+    let column = quote_ident(key);
+    match value {
+        FixedValue::One(one) => format!("{column} = {}", quote_literal(&plain(one))),
+        FixedValue::Any(several) => {
+            let element =
+                |one: &FixedScalar| format!("\"{}\"", plain(one).replace('\\', "\\\\").replace('"', "\\\""));
+            let list: Vec<String> = several.iter().map(element).collect();
+            format!("{column} = ANY ({})", quote_literal(&format!("{{{}}}", list.join(","))))
+        }
+    }
+}
+
+fn plain(value: &FixedScalar) -> String {
+    match value {
+        FixedScalar::Flag(flag) => flag.to_string(),
+        FixedScalar::Whole(number) => number.to_string(),
+        FixedScalar::Text(text) => text.clone(),
     }
 }
 
@@ -228,12 +360,52 @@ fn choose_storage(declared: Option<Storage>, dimensions: Option<u32>) -> (Storag
     }
 }
 
-/// Splits `schema.table`; the schema is `public` when absent.
+/// Splits `schema.table`; the schema is `public` when absent. A part that holds a dot is quoted as in SQL.
 pub fn split_table(name: &str) -> (String, String) {
-    match name.split_once('.') {
-        Some((schema, table)) => (schema.to_owned(), table.to_owned()),
-        None => ("public".to_owned(), name.to_owned()),
+    parse_table(name).unwrap_or_else(|| ("public".to_owned(), name.to_owned()))
+}
+
+/// The same; none where the text is no such name.
+pub fn parse_table(name: &str) -> Option<(String, String)> {
+    let (first, rest) = table_part(name)?;
+    let Some(rest) = rest else { return Some(("public".to_owned(), first)) };
+    match table_part(rest)? {
+        (second, None) => Some((first, second)),
+        _ => None,
     }
+}
+
+/// The first part of a name, and what stands behind its dot.
+fn table_part(text: &str) -> Option<(String, Option<&str>)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return Some(match text.split_once('.') {
+            Some((first, rest)) => (first.to_owned(), Some(rest)),
+            None => (text.to_owned(), None),
+        });
+    };
+    let mut part = String::new();
+    let mut rest = quoted;
+    loop {
+        let end = rest.find('"')?;
+        part.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(doubled) => {
+                part.push('"');
+                rest = doubled;
+            }
+            None => break,
+        }
+    }
+    if rest.is_empty() { Some((part, None)) } else { rest.strip_prefix('.').map(|rest| (part, Some(rest))) }
+}
+
+/// `schema.table` as the declaration writes it: parts are quoted where they have to be.
+pub fn table_name(schema: &str, table: &str) -> String {
+    let part = |name: &str| {
+        if name.contains('.') || name.starts_with('"') { quote_ident(name) } else { name.to_owned() }
+    };
+    if schema == "public" { part(table) } else { format!("{}.{}", part(schema), part(table)) }
 }
 
 /// An SQL identifier, always quoted.

@@ -127,6 +127,9 @@ pub struct Api {
     pub max_pool: u32,
     /// Whether requests need a key. Off only on loopback.
     pub require_key: bool,
+    /// Origins whose pages may ask from a browser, as the browser says them; none when empty, `*` for all.
+    #[schemars(example = vec!["https://app.example.com"])]
+    pub cors: Vec<String>,
     /// Which roles Howdah works as in PostgreSQL while it serves.
     pub roles: ServiceRoles,
 }
@@ -153,6 +156,7 @@ impl Default for Api {
             requests_per_second: 200,
             max_pool: 20,
             require_key: true,
+            cors: Vec::new(),
             roles: ServiceRoles::Auto,
         }
     }

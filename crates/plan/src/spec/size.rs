@@ -18,6 +18,18 @@ pub fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// A size for people, as PostgreSQL would show it.
+pub fn shown(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if size < 10_240.0 {
+            return format!("{size:.0} {unit}");
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.0} TB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::bytes;

@@ -13,6 +13,10 @@ pub struct Table {
     /// Table name, `schema.table` or `table`; the key's name when absent.
     #[serde(default)]
     pub table: Option<String>,
+    /// Name it had before, `schema.table` or `table`: the table is renamed with its rows instead of made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"purchases")]
+    pub renamed_from: Option<String>,
     /// Columns, in order.
     #[schemars(length(min = 1))]
     pub columns: Vec<Column>,
@@ -30,6 +34,10 @@ pub struct Table {
 pub struct Column {
     /// Name.
     pub name: String,
+    /// Name it had before: the column is renamed with its values instead of made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"created")]
+    pub renamed_from: Option<String>,
     /// SQL type (`bigint`, `text`, `jsonb`, `timestamptz`, `varchar(50)`, …).
     #[serde(rename = "type")]
     #[schemars(example = &"timestamptz")]

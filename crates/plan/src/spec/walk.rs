@@ -42,10 +42,12 @@ impl<'a> Walker<'a> {
         &self.root["$defs"][name]
     }
 
-    /// Where a word or a table may stand (`index = "auto"`, `index = { kind = "auto" }`): the one that the value tries to be.
+    /// Where a word or a table may stand (`index = "auto"`, `index = { kind = "auto" }`), or one value or a list of them: the
+    /// one that the value tries to be.
     fn alternative(&self, schema: &'a Value, value: &DeValue<'_>) -> &'a Value {
         let fitting = |one: &&'a Value| match value {
             DeValue::Table(_) => one["properties"].is_object(),
+            DeValue::Array(_) => one["type"] == "array",
             _ => choices(one).is_some(),
         };
         any_of(schema).map(|one| self.resolve(one)).find(fitting).unwrap_or(schema)

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use howdah_plan::problem::Problem;
 use lru::LruCache;
 use tokio_postgres::types::{ToSql, Type};
@@ -157,6 +158,25 @@ impl Lease {
     /// What the server says.
     pub async fn batch_execute(&self, sql: &str) -> Result<(), Error> {
         counted(&self.running, self.client().batch_execute(sql)).await
+    }
+
+    /// As [`Client::copy_in`], with everything that is to be sent.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn copy_in(&self, sql: &str, messages: &[Bytes]) -> Result<u64, Error> {
+        counted(&self.running, super::own::copy_in(self.client(), sql, messages)).await
+    }
+
+    /// From here on the session holds something that the next user must not find, an open transaction above all: dropped
+    /// before [`Lease::let_go`], the connection is not given back.
+    pub fn hold(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The session is again as any other.
+    pub fn let_go(&self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A prepared statement, kept for the next use on this connection. The least used goes when there are many.

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use howdah_plan::budget::{Budget, Server};
 use howdah_plan::problem::{Kind, Problem};
+use tokio::sync::watch;
 
 pub use lease::{Lease, Transaction};
 pub use own::Own;
@@ -35,6 +36,8 @@ use slots::{Slot, Slots};
 
 /// Longest wait for a connection where the work has no deadline.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request may still wait for a connection when the program stops.
+const LAST_WAIT: Duration = Duration::from_secs(3);
 /// Longest time of a statement on keys, jobs and probes, in milliseconds.
 const CONTROL_LIMIT: u32 = 3_000;
 /// How long a connection that nobody uses is kept.
@@ -67,6 +70,8 @@ struct Inner {
     /// How often server or roles changed.
     generation: AtomicU64,
     idle: Mutex<HashMap<Key, Vec<Idle>>>,
+    /// Whether the program stops: who waits for a place is told so.
+    stopping: watch::Sender<bool>,
     /// What others remember of this server, by type.
     remembered: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -106,6 +111,7 @@ impl Pools {
             statement_timeout: RwLock::new(0),
             generation: AtomicU64::new(0),
             idle: Mutex::default(),
+            stopping: watch::Sender::new(false),
             remembered: Mutex::default(),
         };
         Pools { inner: Arc::new(inner), purpose: Purpose::Operate, account: None, deadline: None }
@@ -267,6 +273,11 @@ impl Pools {
         one.downcast().unwrap_or_default()
     }
 
+    /// The program stops: whoever has a deadline and still waits for a place in a moment is told so, instead of waiting on.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+    }
+
     /// Closes every connection that is idle.
     pub fn close(&self) {
         self.inner.lock().clear();
@@ -304,7 +315,23 @@ impl Pools {
         let until = self.deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let account = self.account.as_deref();
         let taking = self.inner.slots.take(self.purpose, account, count);
-        tokio::time::timeout_at(until.into(), taking).await.map_err(|_| busy(self.purpose, account))
+        let mut told = self.inner.stopping.subscribe();
+        let stopped = async {
+            // The sender lives as long as the pools do. What has no deadline is no request: it ends in its own way.
+            if self.deadline.is_none() || told.wait_for(|stopping| *stopping).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(LAST_WAIT).await;
+        };
+        tokio::select! {
+            biased;
+            slot = taking => Ok(slot),
+            () = stopped => Err(stopping()),
+            () = tokio::time::sleep_until(until.into()) => {
+                let ends = self.deadline.is_some() && *self.inner.stopping.borrow();
+                Err(if ends { stopping() } else { busy(self.purpose, account) })
+            }
+        }
     }
 
     /// An idle connection that can be used. Where there is none, one that others left idle is closed if the budget has no
@@ -344,6 +371,12 @@ impl Inner {
         }
         self.lock().entry(key).or_default().push(Idle { session, since: Instant::now() });
     }
+}
+
+fn stopping() -> Problem {
+    Problem::new(Kind::Busy, "this server of howdah is stopping")
+        .detail("the request waited for a connection to PostgreSQL and did not get one any more")
+        .hint("Send it again: to another server, or to this one once it runs again (`howdah status`).")
 }
 
 fn busy(purpose: Purpose, account: Option<&str>) -> Problem {

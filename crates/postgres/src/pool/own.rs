@@ -6,8 +6,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::{SinkExt, stream};
 use howdah_plan::problem::Problem;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Error};
 
 use super::lease::break_off;
 use super::slots::Slot;
@@ -42,6 +44,24 @@ impl Own {
     /// Closes it; nothing runs on it any more.
     pub fn finish(mut self) {
         self.client = None;
+    }
+}
+
+/// Sends all of it by COPY.
+pub(super) async fn copy_in(client: &Client, sql: &str, messages: &[Bytes]) -> Result<u64, Error> {
+    let mut sink = Box::pin(client.copy_in::<_, Bytes>(sql).await?);
+    let mut messages = stream::iter(messages.iter().cloned().map(Ok));
+    sink.send_all(&mut messages).await?;
+    sink.as_mut().finish().await
+}
+
+impl Own {
+    /// As [`Client::copy_in`], with everything that is to be sent.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn send(&self, sql: &str, messages: &[Bytes]) -> Result<u64, Error> {
+        copy_in(self, sql, messages).await
     }
 }
 

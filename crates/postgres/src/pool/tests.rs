@@ -160,6 +160,30 @@ async fn one_account_never_has_all_places_and_who_waits_in_vain_hears_that_all_a
 }
 
 #[tokio::test]
+async fn who_waits_for_a_connection_while_the_program_stops_hears_that_and_not_that_all_are_busy() {
+    let database = empty_database().await;
+    let pools = pools(&database, 8);
+    divided(&pools);
+    let locked = pools.purpose(Purpose::Read).account("locked");
+    let mut held = vec![locked.get(&database.name).await.unwrap(), locked.get(&database.name).await.unwrap()];
+    let begun = Instant::now();
+    let waits = locked.until(Some(begun + Duration::from_secs(60)));
+    let name = database.name.clone();
+    let waiting = tokio::spawn(async move { waits.get(&name).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    pools.stop();
+    let problem = waiting.await.unwrap().unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!((problem.kind, problem.message.as_str()), (Kind::Busy, "this server of howdah is stopping"));
+    let soon = Some(Instant::now() + Duration::from_millis(100));
+    let problem = locked.until(soon).get(&database.name).await.unwrap_err();
+    assert_eq!(problem.message, "this server of howdah is stopping");
+    // Whoever gets one in time is served.
+    held.pop();
+    locked.until(soon.map(|at| at + Duration::from_secs(5))).get(&database.name).await.unwrap();
+}
+
+#[tokio::test]
 async fn two_who_need_several_never_wait_for_each_other_and_idle_ones_make_room() {
     let (first, second) = (empty_database().await, empty_database().await);
     let pools = pools(&first, 8);

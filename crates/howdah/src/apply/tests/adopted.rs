@@ -61,10 +61,12 @@ async fn an_adopted_table_gets_its_index_and_nothing_else() {
 
 #[tokio::test]
 async fn a_table_that_does_not_fit_is_refused_with_every_difference() {
-    let server = Server::start();
+    let without = Server::start();
     let adopt = spec(ADOPT);
-    let problem = server.try_apply(&adopt, &options()).await.unwrap_err();
+    let problem = without.try_apply(&adopt, &options()).await.unwrap_err();
     assert_eq!(problem.kind, Kind::NotFound, "{problem:#?}");
+    assert!(problem.detail.as_ref().unwrap().contains("what does not depend on it is done"), "{problem:#?}");
+    let server = Server::start();
     with_table(&server).await;
     server
         .sql(
@@ -86,4 +88,38 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference() {
         assert!(detail.contains(part), "{part} in {detail}");
     }
     assert_eq!(server.value("legacy", SHAPE).await, shape);
+    // A search answers from nothing that was not found to fit.
+    let resolved = howdah_plan::spec::resolve::resolve(&adopt, "memory").unwrap();
+    let problem = crate::collections::facts::of(&server.pools, &resolved).await.unwrap_err();
+    assert_eq!(problem.kind, Kind::Conflict, "{problem:#?}");
+    assert!(problem.detail.unwrap().contains("`meta` is not there"));
+}
+
+#[tokio::test]
+async fn the_words_of_an_adopted_table_get_an_index_where_it_is_declared() {
+    let server = Server::start();
+    with_table(&server).await;
+    let plan = server.plan(&spec(ADOPT)).await;
+    let offer = plan.notes.iter().find(|note| note.text.contains("text_index = true"));
+    assert!(offer.is_some_and(|note| note.text.contains("reads every row")), "{plan}");
+    let indexed = spec(&ADOPT.replace("id = \"entry_id\"", "id = \"entry_id\"\ntext_index = true"));
+    let plan = server.plan(&indexed).await;
+    let step = plan.steps.iter().find(|step| step.id.contains("memory_body_words_idx")).expect("a step");
+    assert!(step.sql[0].contains("CREATE INDEX CONCURRENTLY") && !step.destructive, "{plan}");
+    server.apply(&indexed).await;
+    let plan = server.plan(&indexed).await;
+    assert!(plan.is_empty() && plan.notes.is_empty(), "{plan}");
+    let scan = "SELECT to_tsvector('english'::regconfig, body) @@ 'text'::tsquery FROM memory LIMIT 1";
+    assert_eq!(server.value("legacy", scan).await, "true");
+
+    // Another index that does the same will do, and the one that is no longer declared goes.
+    server
+        .sql(
+            "legacy",
+            "CREATE INDEX theirs ON memory USING gin (to_tsvector('english', body)); DROP INDEX memory_body_words_idx",
+        )
+        .await;
+    assert!(server.plan(&indexed).await.is_empty());
+    let plan = server.plan(&spec(ADOPT)).await;
+    assert!(plan.is_empty() && plan.notes.iter().all(|note| !note.text.contains("text_index")), "{plan}");
 }

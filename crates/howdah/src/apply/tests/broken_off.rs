@@ -79,6 +79,8 @@ async fn an_index_killed_while_it_is_built_is_repaired() {
         assert!(!run.is_finished(), "the index is built before it could be killed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    // What servers of tests commit is on disk a moment later; this has to be before the crash.
+    server.sql("postgres", "CHECKPOINT").await;
     // A kill -9 of the process that builds: the server recovers from the crash, the index stays behind, invalid.
     let pid = server.value("postgres", "SELECT pid FROM pg_stat_progress_create_index LIMIT 1").await;
     let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());

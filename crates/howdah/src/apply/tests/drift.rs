@@ -196,3 +196,39 @@ async fn an_index_changes_its_options_without_a_gap() {
         server.value("shop", "SELECT indexdef FROM pg_indexes WHERE indexname = 'notes_embedding_idx'");
     assert!(definition.await.contains("m='24'"));
 }
+
+/// The column that words are searched in, as it was generated before texts were prepared for it.
+#[tokio::test]
+async fn a_text_column_of_an_older_version_is_filled_again_and_says_what_that_costs() {
+    let server = Server::start();
+    let shop = spec(SHOP);
+    server.apply(&shop).await;
+    let before = "setweight(to_tsvector('simple'::regconfig, coalesce(title, '')), 'A') || \
+                  setweight(to_tsvector('simple'::regconfig, content), 'B')";
+    server
+        .sql(
+            "shop",
+            &format!(
+                "ALTER TABLE notes DROP COLUMN tsv; ALTER TABLE notes ADD COLUMN tsv tsvector GENERATED ALWAYS AS ({before}) STORED;
+                 CREATE INDEX notes_tsv_idx ON notes USING gin (tsv);
+                 INSERT INTO notes (source, chunk, content, content_hash) SELECT 'a', i, 'the client/server pair', '' FROM generate_series(1, 500) AS i;
+                 ANALYZE notes"
+            ),
+        )
+        .await;
+    let plan = server.plan(&shop).await;
+    let step = plan.steps.iter().find(|step| step.id.ends_with(".tsv")).expect("a step");
+    assert!(
+        step.reason.contains("every row is written anew") && step.reason.contains("about 500 rows"),
+        "{plan}"
+    );
+    assert!(!step.destructive, "{plan}");
+    assert!(step.reason.contains("indexes are built again"), "{plan}");
+    server.apply(&shop).await;
+    let plan = server.plan(&shop).await;
+    assert!(plan.is_empty(), "{plan}");
+    let found =
+        "SELECT count(*) FROM notes WHERE tsv @@ 'server'::tsquery AND tsv @@ '''client/server'''::tsquery";
+    assert_eq!(server.value("shop", found).await, "500");
+    assert_eq!(server.value("shop", "to_regclass('notes_tsv_idx') IS NOT NULL").await, "true");
+}

@@ -3,12 +3,16 @@
 //! Roles, databases and the lock belong to a whole cluster, so each story has a cluster of its own.
 
 mod adopted;
+mod adopted_shapes;
 mod broken_off;
 mod converge;
 mod drift;
+mod fill;
 mod internal_schema;
 mod own_index;
+mod ownership;
 mod portrait;
+mod rename;
 mod rights;
 mod service;
 

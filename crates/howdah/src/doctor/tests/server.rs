@@ -161,7 +161,7 @@ async fn the_fixes_are_a_script_that_psql_runs_and_nothing_runs_it() {
         .await;
     let options = Options { databases: vec!["postgres".into()], ..Options::default() };
     let report = run(&pools, None, None, &options).await.expect("a report");
-    let script = report.fixes();
+    let script = report.fixes(false);
     assert!(
         script
             .contains("ALTER SYSTEM SET password_encryption = 'scram-sha-256';\nSELECT pg_reload_conf();\n"),
@@ -174,5 +174,5 @@ async fn the_fixes_are_a_script_that_psql_runs_and_nothing_runs_it() {
     );
     assert!(!script.contains("DROP"), "{script}");
     let again = run(&pools, None, None, &options).await.expect("a report");
-    assert_eq!(again.fixes(), script, "nothing was changed");
+    assert_eq!(again.fixes(false), script, "nothing was changed");
 }

@@ -51,7 +51,7 @@ pub enum Program {
     Down,
     /// Show the log of the server in the background
     #[command(
-        before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n  howdah logs --follow --postgres\n\n"
+        before_help = "Examples:\n  howdah logs\n  howdah logs --lines 500\n  howdah logs --follow --postgres\n  howdah logs --follow --all\n\n"
     )]
     Logs(Logs),
     /// Write a declaration
@@ -60,8 +60,15 @@ pub enum Program {
     /// Show the declaration with every default said
     Config(Config),
     /// Print what programs need to connect, as shell variables
-    #[command(before_help = "Examples:\n  eval \"$(howdah env)\"\n  psql \"$DATABASE_URL\"\n\n")]
-    Env,
+    #[command(
+        before_help = "Examples:\n  eval \"$(howdah env)\"\n  psql \"$DATABASE_URL\"\n  howdah env --role read\n\n"
+    )]
+    Env(Env),
+    /// Open psql on the database
+    #[command(
+        before_help = "Examples:\n  howdah psql\n  howdah psql --role read -- -c \"TABLE notes LIMIT 3\"\n\n"
+    )]
+    Psql(Psql),
     /// Print the OpenAPI document
     Openapi,
     /// Print completions for a shell
@@ -99,6 +106,29 @@ pub struct Logs {
     /// The log of the instance's PostgreSQL
     #[arg(long)]
     pub postgres: bool,
+    /// Both, line by line in the order of their times, each with its source
+    #[arg(long, conflicts_with = "postgres")]
+    pub all: bool,
+}
+
+/// Flags of `env`.
+#[derive(Debug, Args)]
+pub struct Env {
+    /// Whom to connect as: a declared role, `read`, `write` or `control` (howdah's own), or `superuser`; a role with as few
+    /// rights as there is when absent
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+}
+
+/// Flags of `psql`.
+#[derive(Debug, Args)]
+pub struct Psql {
+    /// Whom to connect as, as in `howdah env`
+    #[command(flatten)]
+    pub env: Env,
+    /// What psql itself is told
+    #[arg(last = true, value_name = "PSQL ARGUMENTS")]
+    pub arguments: Vec<std::ffi::OsString>,
 }
 
 /// Flags of `init`.

@@ -7,12 +7,13 @@ use howdah_plan::problem::{Kind, Problem};
 use howdah_plan::spec::schema;
 use serde_json::{Value, json};
 
-use super::args::{Config, ConfigCommand, Init};
+use super::args::{Config, ConfigCommand, Env, Init};
 use super::common::{Common, Format};
+use super::origin;
 use super::print::{self, GREEN, paint};
 use super::refusal::Outcome;
+use crate::daemon::as_role;
 use crate::daemon::declaration::Declaration;
-use crate::daemon::local;
 
 /// Writes a declaration.
 pub fn init(common: &Common, flags: &Init) -> Outcome {
@@ -58,7 +59,8 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
         ConfigCommand::Schema => print::out(&schema::text()),
         ConfigCommand::Show => {
             let declaration = Declaration::find(common.file.as_deref())?;
-            let rows = super::origin::values(&declaration)?;
+            origin::remark(common, &declaration);
+            let rows = origin::values(&declaration)?;
             print::rows(
                 common.output,
                 &json!(rows),
@@ -71,9 +73,15 @@ pub fn config(common: &Common, flags: &Config) -> Outcome {
 }
 
 /// Prints what programs need to connect.
-pub async fn env(common: &Common) -> Outcome {
+pub async fn env(common: &Common, flags: &Env) -> Outcome {
     let declaration = Declaration::find(common.file.as_deref())?;
-    let variables = local::environment(&declaration)?;
+    origin::remark(common, &declaration);
+    let (variables, whose) = as_role::environment(&declaration, flags.role.as_deref()).await?;
+    if !common.quiet && flags.role.is_none() {
+        let role = variables.first().and_then(|(_, url)| url::Url::parse(url).ok());
+        let role = role.map(|url| url.username().to_owned()).unwrap_or_default();
+        print::err(&format!("note: as role {role}: {whose}; `--role` names another\n"));
+    }
     match common.output {
         Format::Json | Format::Jsonl => {
             let map: serde_json::Map<String, Value> =

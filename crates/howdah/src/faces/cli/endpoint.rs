@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::common::Common;
+use super::origin;
 use super::print;
 use super::refusal::Refusal;
 use super::steps::Shown;
@@ -94,6 +95,7 @@ impl Endpoint {
     /// Mistakes in the declaration; `unreachable` when the instance was never made.
     pub async fn own(common: &Common) -> Result<(Declaration, Arc<Context>), Refusal> {
         let declaration = Declaration::find(common.file.as_deref())?;
+        origin::remark(common, &declaration);
         ensure(common, &declaration).await?;
         let context = local::context(&declaration).await?;
         Ok((declaration, context))
@@ -114,7 +116,7 @@ impl Endpoint {
                     ..Call::new(Caller::owner(), input)
                 };
                 let _held = (skill.effect != Effect::Reads).then(|| stop.hold());
-                (skill.run)(context.clone(), call).await
+                context.run(skill, call).await
             }
             Whom::There(client) => {
                 let call = HttpCall::new(skill, input);
@@ -177,6 +179,7 @@ fn named(base: &str, common: &Common) -> Result<Client, Problem> {
 /// The running server of the declaration; this process where none runs.
 async fn found(common: &Common, start: bool) -> Result<Whom, Refusal> {
     let declaration = Declaration::find(common.file.as_deref())?;
+    origin::remark(common, &declaration);
     if start {
         ensure(common, &declaration).await?;
     }
@@ -191,7 +194,10 @@ async fn found(common: &Common, start: bool) -> Result<Whom, Refusal> {
 }
 
 /// Sees to it that PostgreSQL runs for this command, and says so where it is started for it.
-async fn ensure(common: &Common, declaration: &Declaration) -> Result<(), Problem> {
+///
+/// # Errors
+/// As [`crate::daemon::standalone::Started::ensure`].
+pub async fn ensure(common: &Common, declaration: &Declaration) -> Result<(), Problem> {
     let tell = |told: Told| match told {
         Told::Waiting(holder) => waiting(common, &holder),
         Told::Starting if !common.quiet => {

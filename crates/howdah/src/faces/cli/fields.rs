@@ -193,6 +193,16 @@ pub fn short(text: &str) -> &str {
 }
 
 impl Kind {
+    /// Whether what was said is a number above the most that is allowed.
+    pub fn is_beyond(&self, words: &[String]) -> bool {
+        let Some(word) = words.first() else { return false };
+        match self {
+            Kind::Integer { most: Some(most), .. } => word.parse().is_ok_and(|said: i128| said > *most),
+            Kind::Number { most: Some(most), .. } => word.parse().is_ok_and(|said: f64| said > *most),
+            _ => false,
+        }
+    }
+
     /// What stands for a value in the help.
     pub fn value_name(&self, field: &str) -> String {
         match self {

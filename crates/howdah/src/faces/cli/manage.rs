@@ -1,24 +1,23 @@
-//! `howdah up`, `down` and `logs`.
+//! `howdah up` and `down`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::problem::Kind;
 use serde_json::json;
 
-use super::args::{Logs, Up};
+use super::args::Up;
 use super::chart;
 use super::common::{Common, Format};
 use super::endpoint::Endpoint;
+use super::next;
 use super::print::{self, field};
 use super::refusal::{Outcome, Refusal};
 use super::steps::Shown;
 use crate::daemon::background::{self, Reached};
 use crate::daemon::declaration::Declaration;
-use crate::daemon::directory::{InstanceDirectory, ServerRecord, cannot};
+use crate::daemon::directory::{InstanceDirectory, ServerRecord};
 use crate::daemon::{converge, local, run};
-use crate::observe::log_file;
 use crate::observe::progress::{Event, Progress};
 use howdah_postgres::instance::Layout;
 
@@ -26,8 +25,6 @@ use howdah_postgres::instance::Layout;
 const TURN: Duration = Duration::from_secs(600);
 /// How often a running server is looked at anew that was stopped meanwhile.
 const LOOKS: u32 = 3;
-/// How often a log that is followed is looked at.
-const GLANCE: Duration = Duration::from_millis(200);
 
 /// Brings up what is declared.
 pub async fn up(common: &Common, flags: &Up) -> Outcome {
@@ -101,7 +98,6 @@ async fn welcome(
     } else {
         None
     };
-    let first = declaration.spec.collections.keys().next();
     if matches!(common.output, Format::Json | Format::Jsonl) {
         let whole = json!({
             "name": declaration.spec.name,
@@ -118,7 +114,7 @@ async fn welcome(
     }
     let mut lines = vec![
         ("Database".to_owned(), running.database.clone()),
-        (String::new(), "with its password: howdah env".to_owned()),
+        (String::new(), "for programs: howdah env · by hand: howdah psql".to_owned()),
         ("REST".to_owned(), running.rest.clone()),
         ("OpenAPI".to_owned(), format!("{}/openapi.json", running.rest)),
         ("Health".to_owned(), format!("{}/health", running.rest)),
@@ -128,18 +124,15 @@ async fn welcome(
         lines.push((String::new(), "shown this once; make others with howdah keys create".to_owned()));
     }
     if left_out > 0 {
-        let what = print::count(left_out, "document");
-        lines.push(("Left out".to_owned(), format!("{what} that could not be read, named above")));
+        let what = if left_out == 1 {
+            "1 file, record or folder"
+        } else {
+            &format!("{left_out} files, records or folders")
+        };
+        lines.push(("Left out".to_owned(), format!("{what}, named above")));
         lines.push((String::new(), "correct and load them with howdah up".to_owned()));
     }
-    let next = match first {
-        Some(name) if name == "manual" => {
-            "howdah search \"why do my filtered searches return too few rows\"".to_owned()
-        }
-        Some(name) => format!("howdah ingest {name} PATH"),
-        None => "howdah init".to_owned(),
-    };
-    lines.push(("Next".to_owned(), next));
+    lines.push(("Next".to_owned(), next::command(declaration)));
     print::out(&chart::boxed(&format!("{} is up", declaration.spec.name), &lines));
     Ok(())
 }
@@ -169,52 +162,4 @@ pub async fn down(common: &Common) -> Outcome {
         print::err(&format!("{name} {how}\n"));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Shows the log.
-pub async fn logs(common: &Common, flags: &Logs) -> Outcome {
-    let declaration = Declaration::find(common.file.as_deref())?;
-    let home = local::home()?;
-    let directory = InstanceDirectory::existing(&declaration, &home.instances()).ok_or_else(|| {
-        Problem::new(Kind::NotFound, format!("`{}` was never started here", declaration.spec.name))
-            .hint("Start it with `howdah up`.")
-    })?;
-    let path = if flags.postgres {
-        Layout::new(&home, &directory.id, &declaration.spec.server).log_file()
-    } else {
-        directory.log_file()
-    };
-    if !path.exists() && !flags.follow {
-        return Err(no_log(&declaration, &path, flags.postgres).into());
-    }
-    let cannot_read = |error: std::io::Error| cannot("read", &path, &error);
-    let (there, lines) = (path.clone(), flags.lines);
-    let read = tokio::task::spawn_blocking(move || log_file::last_lines(&there, lines)).await;
-    let (last, mut tail) = read
-        .map_err(|error| Problem::new(Kind::Internal, "reading broke off").detail(error.to_string()))?
-        .map_err(cannot_read)?;
-    print::out(&String::from_utf8_lossy(&last));
-    while flags.follow && !print::unread() {
-        tokio::time::sleep(GLANCE).await;
-        let more = tail.more().map_err(cannot_read)?;
-        if !more.is_empty() {
-            print::out(&String::from_utf8_lossy(&more));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// There is nothing to show yet, and why.
-fn no_log(declaration: &Declaration, path: &Path, postgres: bool) -> Problem {
-    let name = &declaration.spec.name;
-    let detail = format!("`{}` does not exist", path.display());
-    if postgres {
-        Problem::new(Kind::NotFound, format!("PostgreSQL of `{name}` has no log here"))
-            .detail(detail)
-            .hint("Howdah keeps the log of servers that it starts itself; a declared server keeps its own.")
-    } else {
-        Problem::new(Kind::NotFound, format!("`{name}` has no log yet"))
-            .detail(detail)
-            .hint("`howdah up` writes one; with `--foreground` the log goes to standard error.")
-    }
 }

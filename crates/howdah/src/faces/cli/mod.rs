@@ -27,12 +27,15 @@ pub mod common;
 pub mod declare;
 pub mod endpoint;
 pub mod fields;
+pub mod logs;
 pub mod manage;
 #[cfg(test)]
 mod manual;
+pub mod next;
 pub mod origin;
 pub mod present;
 pub mod print;
+pub mod psql;
 pub mod refusal;
 pub mod steps;
 pub mod stop;
@@ -100,9 +103,9 @@ async fn whole(common: &Common, asked: Asked<'_>) -> Outcome {
     Ok(code)
 }
 
-/// Ctrl-C and SIGTERM end a command. `up` obeys them in its own way.
+/// Ctrl-C and SIGTERM end a command. `up` obeys them in its own way, and psql, to which a terminal tells Ctrl-C too, in its.
 async fn obedient(common: &Common, asked: Asked<'_>) -> Outcome {
-    if matches!(asked, Asked::Program(Program::Up(_))) {
+    if matches!(asked, Asked::Program(Program::Up(_) | Program::Psql(_))) {
         return run(common, asked).await;
     }
     match common.stop.obeyed(run(common, asked), || print::err("Ctrl-C again ends at once\n")).await? {
@@ -123,10 +126,11 @@ async fn run(common: &Common, asked: Asked<'_>) -> Outcome {
     match program {
         Program::Up(flags) => manage::up(common, &flags).await,
         Program::Down => manage::down(common).await,
-        Program::Logs(flags) => manage::logs(common, &flags).await,
+        Program::Logs(flags) => logs::logs(common, &flags).await,
         Program::Init(flags) => declare::init(common, &flags),
         Program::Config(flags) => declare::config(common, &flags),
-        Program::Env => declare::env(common).await,
+        Program::Env(flags) => declare::env(common, &flags).await,
+        Program::Psql(flags) => psql::open(common, &flags).await,
         Program::Bench(flags) => bench::run(common, &flags.command).await,
         Program::Openapi => openapi(common),
         Program::Completions { shell } => completions(shell),

@@ -239,7 +239,12 @@ fn what_does_not_fit_a_schema_is_refused_before_anything_is_asked() {
 fn problems_of_the_command_line_end_in_exit_code_2() {
     let problem: Problem = heard_problem("howdah search x --limit 0");
     assert_eq!((problem.kind, problem.kind.row().exit), (ProblemKind::Usage, 2));
-    assert_eq!(problem.hint.as_deref(), Some("Ask for fewer rows, and for the next ones with `offset`."));
+    assert_eq!(problem.hint.as_deref(), Some("Give a value from 1 to 10000."));
+    let many: Problem = heard_problem("howdah search x --limit 10001");
+    assert_eq!(
+        many.hint.as_deref(),
+        Some("One to 10000 rows can be asked for; go on with the answer's `next` as `--cursor`.")
+    );
     assert_eq!(heard_problem("howdah search x --where y").message, "`--where y` has no `=`");
     assert_eq!(heard_problem("howdah delete x --filter {y}").message, "`--filter` is not JSON");
 }

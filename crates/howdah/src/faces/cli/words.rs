@@ -223,7 +223,7 @@ fn value(field: &Field, presenter: &Presenter, matches: &ArgMatches) -> Result<O
     let read = field.kind.read(&field.name, &format!("--{long}"), &words);
     read.map(Some).map_err(|problem| match flag.and_then(|flag| flag.hint) {
         // Said better than the range alone can say it.
-        Some(hint) if problem.hint.is_some() => problem.hint(hint),
+        Some(hint) if problem.hint.is_some() && field.kind.is_beyond(&words) => problem.hint(hint),
         _ => problem,
     })
 }

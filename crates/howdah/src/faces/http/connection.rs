@@ -23,8 +23,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
+
+use super::places::Place;
 
 /// How long a connection may wait.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +66,7 @@ pub async fn serve(
     builder: Arc<Builder<TokioExecutor>>,
     app: Router,
     (stream, peer): (TcpStream, SocketAddr),
-    slot: OwnedSemaphorePermit,
+    place: Place,
     patience: Patience,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -73,7 +75,7 @@ pub async fn serve(
     let pulse = Pulse::new(patience);
     let lingers = Lingers::default();
     let wire =
-        Wire { stream: Some(stream), slot: Some(slot), pulse: pulse.clone(), lingers: lingers.clone() };
+        Wire { stream: Some(stream), place: Some(place), pulse: pulse.clone(), lingers: lingers.clone() };
     let beat = pulse.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let under_way = beat.begin(request.version());
@@ -244,10 +246,10 @@ impl Lingers {
     }
 }
 
-/// The socket, which tells the pulse and holds the connection's slot until it is closed.
+/// The socket, which tells the pulse and holds the connection's place until it is closed.
 struct Wire {
     stream: Option<TcpStream>,
-    slot: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     pulse: Pulse,
     lingers: Lingers,
 }
@@ -260,13 +262,13 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        let (Some(stream), slot) = (self.stream.take(), self.slot.take()) else { return };
+        let (Some(stream), place) = (self.stream.take(), self.place.take()) else { return };
         if self.lingers.0.load(Ordering::Acquire)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move {
                 linger(stream).await;
-                drop(slot);
+                drop(place);
             });
         }
     }

@@ -19,7 +19,7 @@ use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 
 use super::answer::Failure;
 use super::service::Service;
-use super::{auth, body, layers, probes};
+use super::{auth, body, cors, layers, probes};
 use crate::faces::rest;
 use crate::runtime::host::Host;
 
@@ -63,12 +63,13 @@ pub fn router<C: Host>(service: Arc<Service<C>>) -> Router {
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .fallback(not_found)
         .layer(CatchPanicLayer::custom(layers::survived))
-        .layer(from_fn_with_state(service, layers::hurry::<C>))
+        .layer(from_fn_with_state(service.clone(), layers::hurry::<C>))
         .layer(from_fn(layers::account));
     // `Allow` is written around the layers of a route: what reads it stands outside of the router.
     Router::new()
         .fallback_service(all)
         .layer(from_fn(shape))
+        .layer(from_fn_with_state(service, cors::layer::<C>))
         .layer(from_fn(body::spare))
         .layer(from_fn(layers::identify))
         .layer(PropagateRequestIdLayer::x_request_id())

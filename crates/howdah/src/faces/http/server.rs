@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::answer;
 use super::connection::{self, Patience};
+use super::places::{Full, Places};
 
 /// How much is taken on at a time.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub struct Bounds {
     /// Connections at a time. 512 are many times what PostgreSQL answers at once, and with what else is open fit into the 1,024
     /// files that a process may have by default.
     pub connections: usize,
+    /// Of these at most so many from one address other than this machine's own.
+    pub each: usize,
     /// How long each may wait.
     pub patience: Patience,
     /// How long requests under way have to finish when the server stops.
@@ -33,7 +36,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
-        Bounds { connections: 512, patience, last: Duration::from_secs(20) }
+        Bounds { connections: 512, each: 256, patience, last: Duration::from_secs(20) }
     }
 }
 
@@ -49,7 +52,7 @@ pub async fn serve(
     bounds: Bounds,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let places = Places::new(bounds.connections, bounds.each);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let builder = Arc::new(connection::builder());
     let (tell, told) = watch::channel(false);
@@ -77,24 +80,32 @@ pub async fn serve(
                 continue;
             }
         };
-        if let Ok(slot) = slots.clone().try_acquire_owned() {
-            full = false;
-            connections.spawn(connection::serve(
-                builder.clone(),
-                app.clone(),
-                (stream, peer),
-                slot,
-                bounds.patience,
-                told.clone(),
-            ));
-            continue;
-        }
+        let why = match places.take(peer.ip()) {
+            Ok(place) => {
+                full = false;
+                connections.spawn(connection::serve(
+                    builder.clone(),
+                    app.clone(),
+                    (stream, peer),
+                    place,
+                    bounds.patience,
+                    told.clone(),
+                ));
+                continue;
+            }
+            Err(why) => why,
+        };
         if !std::mem::replace(&mut full, true) {
-            tracing::warn!(%peer, "all {} connections are taken", bounds.connections);
+            match why {
+                Full::All => tracing::warn!(%peer, "all {} connections are taken", bounds.connections),
+                Full::Address => {
+                    tracing::warn!(%peer, "this address has {} connections already", bounds.each)
+                }
+            }
         }
         if let Ok(turn) = refusals.clone().try_acquire_owned() {
             tokio::spawn(async move {
-                refuse(stream).await;
+                refuse(stream, why).await;
                 drop(turn);
             });
         }
@@ -114,9 +125,13 @@ fn is_the_peers(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Answers 503 to whatever was going to be asked: all connections are taken.
-async fn refuse(mut stream: TcpStream) {
-    let problem = Problem::new(Kind::Busy, "all connections of this server are taken")
+/// Answers 503 to whatever was going to be asked: there is no place for the connection.
+async fn refuse(mut stream: TcpStream, why: Full) {
+    let what = match why {
+        Full::All => "all connections of this server are taken",
+        Full::Address => "this address has as many connections as one may have",
+    };
+    let problem = Problem::new(Kind::Busy, what)
         .hint("Try again in a moment, and keep connections open for the next request.");
     let id = Uuid::now_v7().to_string();
     let body = answer::shape(problem, id.clone()).to_string();

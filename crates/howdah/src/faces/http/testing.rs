@@ -33,6 +33,7 @@ pub const PLACE: &str = "/run/secret/.s.PGSQL.5432";
 pub struct Bench {
     pub gate: Gate,
     pub limits: Limits,
+    pub cors: Vec<String>,
     pub owner: Key,
     pub reader: Key,
     pub expired: Key,
@@ -52,6 +53,7 @@ impl Bench {
         Bench {
             gate: Gate::new(per_second, Some(&owner)),
             limits: Limits { body: 1_000, timeout: Duration::from_millis(400), require_key: true },
+            cors: Vec::new(),
             owner,
             reader: Key::random(),
             expired: Key::random(),
@@ -76,6 +78,10 @@ impl Host for Bench {
 
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    fn cors(&self) -> &[String] {
+        &self.cors
     }
 
     fn look_up(&self, key: Key) -> BoxFuture<'_, Verdict> {

@@ -372,3 +372,68 @@ async fn a_declaration_read_again_counts_from_the_next_request_on() {
 async fn document(server: &TestServer) -> String {
     server.get("/openapi.json").send().await.unwrap().text().await.unwrap()
 }
+
+const PAGE: &str = "https://app.example.com";
+
+fn preflight(server: &TestServer, path: &str, origin: &str) -> reqwest::RequestBuilder {
+    server
+        .client
+        .request(reqwest::Method::OPTIONS, format!("{}{path}", server.base))
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "authorization,content-type")
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_ask_where_it_is_declared_and_nowhere_else() {
+    let server = TestServer::start(0).await;
+    let refused = preflight(&server, WAIT, PAGE).send().await.unwrap();
+    assert!(refused.headers().get("access-control-allow-origin").is_none());
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["kind"], "forbidden");
+    assert!(
+        body["error"]["hint"].as_str().unwrap().contains("cors = [\"https://app.example.com\"]"),
+        "{body}"
+    );
+    let answer = server.post(WAIT, "{\"millis\": 1}").header("origin", PAGE).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "other programs may send what they like");
+    assert!(answer.headers().get("access-control-allow-origin").is_none());
+
+    let declared = async |cors: &[&str]| {
+        let mut bench = Bench::new(0);
+        (bench.reader, bench.cors) =
+            (server.service.context().reader.clone(), cors.iter().map(|one| (*one).to_owned()).collect());
+        server.service.replace(std::sync::Arc::new(bench));
+    };
+    declared(&[PAGE, "http://localhost:5173"]).await;
+    let said = preflight(&server, WAIT, PAGE).send().await.unwrap();
+    assert_eq!(said.status(), 200);
+    let header = |answer: &reqwest::Response, name: &str| {
+        answer.headers().get(name).map(|value| value.to_str().unwrap().to_lowercase()).unwrap_or_default()
+    };
+    assert_eq!(header(&said, "access-control-allow-origin"), PAGE);
+    assert!(header(&said, "access-control-allow-methods").contains("delete"));
+    assert!(header(&said, "access-control-allow-headers").contains("authorization"));
+    assert_eq!(header(&said, "access-control-allow-credentials"), "");
+    // What is refused is readable by the page too, and carries its request id.
+    for (request, status) in [
+        (server.post(WAIT, "{\"millis\": 1}"), 200),
+        (server.stranger(WAIT), 401),
+        (server.stranger("/nothing"), 404),
+    ] {
+        let answer = request.header("origin", PAGE).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(header(&answer, "access-control-allow-origin"), PAGE);
+        assert!(header(&answer, "vary").contains("origin"), "caches tell origins apart");
+        assert!(header(&answer, "access-control-expose-headers").contains("x-request-id"));
+    }
+    for other in
+        ["https://app.example.com.evil.example", "null", "https://APP.example.com", "http://app.example.com"]
+    {
+        assert_eq!(preflight(&server, WAIT, other).send().await.unwrap().status(), 403, "{other}");
+    }
+    declared(&["*"]).await;
+    let said = preflight(&server, WAIT, "https://anybody.example").send().await.unwrap();
+    assert_eq!(header(&said, "access-control-allow-origin"), "*");
+    assert_eq!(header(&said, "access-control-allow-credentials"), "");
+}

@@ -11,6 +11,7 @@ use howdah_plan::problem::{Kind, Problem};
 use serde_json::{Map, Value};
 
 use crate::faces::http::answer::Failure;
+use crate::knowledge::read::json;
 
 /// The fields of a skill's input, as its schema types them.
 pub type Properties = Map<String, Value>;
@@ -125,12 +126,15 @@ pub async fn body(headers: &HeaderMap, body: Body, most: u64) -> Result<Map<Stri
         )
         .status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    match serde_json::from_slice(&bytes) {
+    match std::str::from_utf8(&bytes).map_err(|error| error.to_string()).and_then(json::exact) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Problem::new(Kind::Usage, "the body is not a JSON object").into()),
-        Err(error) => {
-            Err(Problem::new(Kind::Usage, "the body is not valid JSON").detail(error.to_string()).into())
+        Err(reason) if reason.starts_with('`') => {
+            Err(Problem::new(Kind::Usage, "the body cannot be read without losing something")
+                .detail(reason)
+                .into())
         }
+        Err(reason) => Err(Problem::new(Kind::Usage, "the body is not valid JSON").detail(reason).into()),
     }
 }
 
@@ -206,6 +210,12 @@ mod tests {
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
         assert_eq!(body(&headers, Body::from("[1]"), 10).await.unwrap_err().problem.kind, Kind::Usage);
         assert_eq!(body(&headers, Body::from("{"), 10).await.unwrap_err().problem.kind, Kind::Usage);
+        for (text, place) in
+            [("{\"a\":1,\"a\":2}", "`a`"), ("{\"a\":{\"n\":12345678901234567890123}}", "`a.n`")]
+        {
+            let problem = body(&headers, Body::from(text), 100).await.unwrap_err().problem;
+            assert!(problem.detail.is_some_and(|detail| detail.starts_with(place)), "{text}");
+        }
         let large = body(&headers, Body::from("x".repeat(11)), 10).await.unwrap_err();
         assert_eq!(large.problem.kind, Kind::TooLarge);
     }

@@ -53,6 +53,7 @@ fn method_router<C: Host>(skills: &[&'static Skill<C>]) -> MethodRouter<Arc<Serv
         let filter = match skill.route.method {
             "GET" => MethodFilter::GET,
             "DELETE" => MethodFilter::DELETE,
+            "PATCH" => MethodFilter::PATCH,
             _ => MethodFilter::POST,
         };
         // Too dear to be made for every request.

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use half::f16;
 
-use super::plan::{Hash, Row};
+use super::plan::{Change, Row};
 use super::writable::{Role, WritableTable};
 
 /// A message to the server holds about so many bytes.
@@ -115,10 +115,11 @@ pub(super) fn row(copy: &mut Copy, target: &WritableTable, source: &str, row: &R
 }
 
 /// A row of `howdah.sources`.
-pub(super) fn source(copy: &mut Copy, collection: &str, source: &str, hash: &Hash, chunks: i32) {
-    copy.begin(4);
+pub(super) fn source(copy: &mut Copy, collection: &str, change: &Change) {
+    copy.begin(5);
     copy.bytes(Some(collection.as_bytes()));
-    copy.bytes(Some(source.as_bytes()));
-    copy.bytes(Some(hash));
-    copy.bytes(Some(&chunks.to_be_bytes()));
+    copy.bytes(Some(change.source.as_bytes()));
+    copy.bytes(Some(&change.hash));
+    copy.bytes(Some(&change.rows.to_be_bytes()));
+    copy.bytes(Some(change.file.as_deref().unwrap_or_default().as_bytes()));
 }

@@ -3,22 +3,32 @@
 //! [`run`] is a pipeline of four, each a stage ahead of the next, with a short queue between them so that memory stays
 //! bounded whatever is read:
 //!
-//! 1. a thread reads documents and gathers them into batches (`knowledge::read`);
+//! 1. a thread reads documents (`knowledge::read`) and gathers them into batches (`gather`);
 //! 2. the planner leaves out what `howdah.sources` knows already, cuts the rest into chunks and compares them with the rows
 //!    that are there (`plan`);
-//! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`encode`);
+//! 3. the embedder fills in the vectors of the chunks that are new, and the batch is encoded (`fill`, `encode`);
 //! 4. one of two writers puts the batch into the database in one transaction (`write`).
+//!
+//! A few documents of a request go through the same stages one after the other, on one connection.
 //!
 //! A document's rows and its row in `howdah.sources` are written together or not at all. That is the whole of resuming: the
 //! same command again skips what is in and does the rest. Trouble in an early stage travels down the queues behind the
 //! batches before it, which are still written.
 
+mod connection;
+mod embedded;
 mod encode;
+mod fill;
+mod gather;
+mod job;
+mod older;
 mod pipeline;
 mod plan;
 mod prune;
 pub mod report;
 pub mod request;
+mod rows;
+mod statistics;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -34,12 +44,12 @@ pub use encode::Copy;
 pub use report::IngestReport;
 pub use request::IngestRequest;
 
-pub use crate::knowledge::read::{BadRecord, Format, Input, Limits};
+pub use crate::knowledge::read::{BadRecord, Format, Input, Limits, Selection};
 
 use crate::knowledge::read;
 use crate::observe::progress::{Event, Progress};
 use howdah_embed::Embedder;
-use howdah_postgres::{Own, Pools};
+use howdah_postgres::Pools;
 
 /// Ingests what `request` names into a collection. `embedder` is the collection's, or none when every record brings its
 /// vector.
@@ -58,7 +68,7 @@ pub async fn run(
     progress: Arc<dyn Progress>,
 ) -> Result<IngestReport, Problem> {
     let totals = totals(&request).await?;
-    let prefixes = if request.prune { prune::prefixes(&request)? } else { Vec::new() };
+    let places = if request.prune { prune::places(&request)? } else { Vec::new() };
     needs_embedder(embedder.is_some(), resolved, &request)?;
     if let Some(total) = totals.bytes {
         progress.tell(Event::Advanced { done: 0, total, unit: "bytes".into(), note: String::new() });
@@ -70,31 +80,56 @@ pub async fn run(
         }
         None => None,
     };
-    let (mut reading, writing) = connections(pools, resolved).await?;
-    let target = writable::WritableTable::read(&reading, resolved, facts.as_ref()).await?;
-    let job = pipeline::Job {
-        shape: Arc::new(target.shape(resolved, &request.chunking)),
-        tally: Arc::new(tally::Tally::new(&resolved.name, totals.bytes, progress)),
-        target,
-        embedder,
-        request,
+    let tally = Arc::new(tally::Tally::new(&resolved.name, totals.bytes, progress));
+    let make = async |reading: &connection::Connection| {
+        let target = writable::WritableTable::read(reading, resolved, facts.as_ref()).await?;
+        let shape = Arc::new(target.shape(resolved, &request.chunking));
+        Ok::<_, Problem>((target, shape))
     };
-    let job = Arc::new(job);
-    let outcome = pipeline::run(Arc::clone(&job), &reading, writing).await;
-    if let Err(problem) = outcome {
-        return Err(job.tally.so_far(problem));
+    let stopped = request.stop.clone();
+    let dry_run = request.dry_run;
+    if request.is_small() {
+        let connection = connection::Connection::Lent(pools.get(&resolved.database).await?);
+        let (target, shape) = make(&connection).await?;
+        let (embedded, tally) = (None, Arc::clone(&tally));
+        let job = Arc::new(job::Job { target, shape, embedder, embedded, request, tally });
+        pipeline::run_small(Arc::clone(&job), connection)
+            .await
+            .map_err(|problem| job.tally.so_far(problem))?;
+    } else {
+        let (reading, writing) = connection::several(pools, &resolved.database).await?;
+        let embedded = match embedder {
+            Some(_) if !dry_run => embedded::Embedded::open(&reading, &resolved.name).await?,
+            _ => None,
+        };
+        let (target, shape) = make(&reading).await?;
+        let tally = Arc::clone(&tally);
+        let job = Arc::new(job::Job { target, shape, embedder, embedded, request, tally });
+        let outcome = pipeline::run(Arc::clone(&job), &reading, writing).await;
+        outcome.map_err(|problem| job.tally.so_far(problem))?;
+        if !job.request.stop.is_cancelled() {
+            if !places.is_empty() {
+                prune::run(&reading, &job.target, &places, &job.request, &job.tally).await?;
+            }
+            if let Some(embedded) = &job.embedded {
+                embedded.clear(&reading).await;
+            }
+        }
+        reading.finish();
     }
-    let stopped = job.request.stop.is_cancelled();
-    if !prefixes.is_empty() && !stopped {
-        prune::run(&mut reading, &job.target, &prefixes, &job.tally).await?;
+    let stopped = stopped.is_cancelled();
+    if !stopped && !dry_run {
+        let note = statistics::refresh(pools, resolved, tally.changed_rows()).await;
+        note.into_iter().for_each(|note| tally.note(note));
     }
-    reading.finish();
-    Ok(job.tally.report(stopped))
+    let mut report = tally.report(stopped);
+    report.dry_run = dry_run;
+    Ok(report)
 }
 
 async fn totals(request: &IngestRequest) -> Result<read::Totals, Problem> {
-    let (inputs, format) = (request.inputs.clone(), request.format);
-    tokio::task::spawn_blocking(move || read::totals(&inputs, format))
+    let (inputs, format, selection) = (request.inputs.clone(), request.format, request.selection.clone());
+    tokio::task::spawn_blocking(move || read::totals(&inputs, format, &selection))
         .await
         .unwrap_or_else(|e| Err(Problem::new(Kind::Internal, "cannot list the inputs").detail(e.to_string())))
 }
@@ -113,23 +148,4 @@ fn needs_embedder(has: bool, resolved: &Resolved, request: &IngestRequest) -> Re
         "Add `embedder = \"…\"` below `[collections.{}]` in howdah.toml, or ingest records that bring their `embedding`.",
         resolved.name
     )))
-}
-
-/// One connection to read with and two to write with, one where the budget has no more.
-async fn connections(pools: &Pools, resolved: &Resolved) -> Result<(Own, Vec<Own>), Problem> {
-    let mut all = pools.own_several(&resolved.database, 3).await?;
-    for client in &all {
-        // A limit meant for searches must not end an ingest halfway; a lock that somebody holds ends it.
-        client
-            .batch_execute(
-                "SET statement_timeout = 0; SET lock_timeout = '60s'; SET application_name = 'howdah ingest'",
-            )
-            .await
-            .map_err(|e| howdah_postgres::problem::from_pg(&e, "set up a connection"))?;
-    }
-    let reading = match all.len() {
-        0 | 1 => pools.own(&resolved.database).await?,
-        _ => all.remove(0),
-    };
-    Ok((reading, all))
 }

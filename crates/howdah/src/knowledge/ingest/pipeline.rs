@@ -1,67 +1,37 @@
 //! The four stages, and the queues between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use howdah_plan::problem::{Kind, Problem};
 use tokio::sync::mpsc;
-use tokio_postgres::Client;
 
-use super::plan::{Change, Row};
+use super::connection::Connection;
+use super::fill::{fill, fill_batch};
+use super::gather::{Read, STACK, read};
+use super::job::{Feed, Job, Planned, Queue, Taken, blocking};
+use super::older::{Older, Renames};
+use super::plan::Change;
 use super::prune;
-use super::request::IngestRequest;
-use super::tally::Tally;
-use super::writable::{Role, WritableTable};
-use super::write::{self, Batch, Writer};
-use crate::knowledge::chunk::{Cut, embedded_text};
-use crate::knowledge::read::{BadRecord, Body, Document, Markup, Reader, Record, Refusal, Shape};
+use super::request::SMALL;
+use super::rows::rows;
+use super::writable::Role;
+use super::write::{self, Batch, Names, Writer};
+use crate::knowledge::chunk::needs_characters;
+use crate::knowledge::read::{BadRecord, Body, Document, Input};
 use crate::observe::progress::Event;
-use howdah_embed::{Embedder, Purpose};
-use howdah_postgres::Own;
 use howdah_postgres::problem::from_pg;
 
 /// Names remembered to find one that comes twice; beyond it the later of two documents of one name wins.
 const NAMES: usize = 4 << 20;
-/// Bytes of text in a batch where the embedder is the brake: a commit every few seconds.
-const TEXT_BYTES: u64 = 64 << 10;
-/// Bytes in a batch where it is not.
-const READY_BYTES: u64 = 16 << 20;
-/// The first batch has this part of the rows of others.
-const FIRST_PART: usize = 8;
-
-/// One ingest.
-pub(super) struct Job {
-    pub target: WritableTable,
-    pub shape: Arc<Shape>,
-    pub embedder: Option<Arc<Embedder>>,
-    pub request: IngestRequest,
-    pub tally: Arc<Tally>,
-}
-
-/// Documents read together.
-#[derive(Default)]
-struct Read {
-    documents: Vec<Document>,
-    /// Files with something bad in them.
-    bad_files: Vec<String>,
-    bytes: u64,
-    /// Bytes of text that have to be embedded.
-    text: u64,
-    rows: usize,
-}
-
-/// Documents compared.
-struct Planned {
-    changes: Vec<Change>,
-    tally: write::Tally,
-}
-
-type Queue<T> = mpsc::Sender<Result<T, Problem>>;
-type Feed<T> = mpsc::Receiver<Result<T, Problem>>;
 
 /// Runs all stages to the end of the inputs, the first trouble, or a stop.
-pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> Result<(), Problem> {
+pub(super) async fn run(
+    job: Arc<Job>,
+    reading: &Connection,
+    writing: Vec<Connection>,
+) -> Result<(), Problem> {
     let (read_queue, read_feed) = mpsc::channel(2);
     let (plan_queue, plan_feed) = mpsc::channel(2);
     let (write_queue, write_feed) = mpsc::channel(1);
@@ -69,86 +39,66 @@ pub(super) async fn run(job: Arc<Job>, reading: &Client, writing: Vec<Own>) -> R
     let reader = Arc::clone(&job);
     std::thread::Builder::new()
         .name("howdah-read".into())
+        .stack_size(STACK)
         .spawn(move || read(&reader, &read_queue))
         .map_err(|e| Problem::new(Kind::Machine, "cannot start a thread").detail(e.to_string()))?;
     let (_, (), written) = tokio::join!(
         plan(&job, reading, read_feed, plan_queue),
-        fill(&job, plan_feed, write_queue),
+        fill(&job, reading, plan_feed, write_queue),
         write(&job, writing, write_feed),
     );
     written
 }
 
-// --- reading
-
-fn read(job: &Job, queue: &Queue<Read>) {
-    let IngestRequest { inputs, format, limits, base, .. } = job.request.clone();
-    let mut reader = Reader::new(inputs, format, limits, Arc::clone(&job.shape)).named_from(base);
-    let mut batch = Read::default();
-    // A short one first: the writer waits for it.
-    let mut rows = job.request.batch_rows.div_ceil(FIRST_PART);
-    while let Some(item) = reader.next() {
+/// Runs the stages one after the other, on one connection: for documents that are few and in memory.
+pub(super) async fn run_small(job: Arc<Job>, connection: Connection) -> Result<(), Problem> {
+    let (read_queue, mut feed) = mpsc::channel(SMALL + 1);
+    let reader = Arc::clone(&job);
+    blocking(move || read(&reader, &read_queue)).await?;
+    let mut names = SeenNames::default();
+    let mut planned = VecDeque::new();
+    while let Some(read) = feed.recv().await {
+        planned.push_back(plan_batch(&job, &connection, &mut names, None, read?).await?);
+    }
+    let mut writer = Writer::new(connection, job.target.clone());
+    let mut remembered = job.target.remembered;
+    while let Some(next) = planned.pop_front() {
+        let (queue, mut filled) = mpsc::channel(1);
+        let filling = async {
+            fill_batch(&job, None, next, &queue).await;
+            drop(queue);
+        };
+        let writing = async {
+            while let Some(batch) = filled.recv().await {
+                let mut batch = batch?;
+                write_one(&job, &mut writer, &mut batch, &mut remembered).await?;
+                writer.commit().await?;
+                told(&job, &batch);
+            }
+            Ok(())
+        };
+        let ((), written): ((), Result<(), Problem>) = tokio::join!(filling, writing);
+        written?;
         if job.request.stop.is_cancelled() {
-            return;
-        }
-        match item {
-            Ok(document) => batch.add(document),
-            Err(Refusal::Bad(bad)) if job.request.skip_bad => {
-                if job.request.prune && batch.bad_files.last() != Some(&bad.file) {
-                    batch.bad_files.push(bad.file.clone());
-                }
-                job.tally.bad(bad);
-            }
-            Err(refusal) => {
-                let problem = match refusal {
-                    Refusal::Bad(bad) => bad.problem(),
-                    Refusal::Fatal(problem) => problem,
-                };
-                let _ = queue.blocking_send(Err(problem));
-                return;
-            }
-        }
-        job.tally.files(reader.files());
-        // A queue that is closed has told its trouble further down.
-        if batch.is_full(rows) {
-            if queue.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                return;
-            }
-            rows = job.request.batch_rows;
+            break;
         }
     }
-    job.tally.files(reader.files());
-    let _ = queue.blocking_send(Ok(batch));
-}
-
-impl Read {
-    fn add(&mut self, document: Document) {
-        self.bytes += document.bytes;
-        match &document.body {
-            Body::Rows(rows) => self.rows += rows.len(),
-            Body::Record(record) if record.embedding.is_some() => self.rows += 1,
-            Body::Record(_) | Body::Text { .. } => {
-                self.rows += 1;
-                self.text += document.bytes;
-            }
-        }
-        self.documents.push(document);
-    }
-
-    fn is_full(&self, rows: usize) -> bool {
-        self.text >= TEXT_BYTES || self.bytes >= READY_BYTES || self.rows >= rows
-    }
+    writer.finish();
+    Ok(())
 }
 
 // --- planning
 
-async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queue<Planned>) {
-    let mut names = Names::default();
-    let prepared = if job.request.prune { prune::prepare(client).await } else { Ok(()) };
-    if let Err(problem) = prepared {
-        let _ = queue.send(Err(problem)).await;
-        return;
-    }
+async fn plan(job: &Arc<Job>, client: &Connection, mut feed: Feed<Read>, queue: Queue<Planned>) {
+    let mut names = SeenNames::default();
+    let prepared = prepare(job, client).await;
+    let older = match prepared {
+        Ok(older) => older,
+        Err(problem) => {
+            let _ = queue.send(Err(problem)).await;
+            return;
+        }
+    };
     loop {
         let item = tokio::select! {
             item = feed.recv() => item,
@@ -162,7 +112,7 @@ async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queu
         let planned = match item {
             None => return,
             Some(Err(problem)) => Err(problem),
-            Some(Ok(read)) => plan_batch(job, client, &mut names, read).await,
+            Some(Ok(read)) => plan_batch(job, client, &mut names, older.as_ref(), read).await,
         };
         let failed = planned.is_err();
         if queue.send(planned).await.is_err() || failed {
@@ -171,59 +121,96 @@ async fn plan(job: &Arc<Job>, client: &Client, mut feed: Feed<Read>, queue: Queu
     }
 }
 
+/// Makes what the planner keeps in its session.
+async fn prepare(job: &Job, client: &Connection) -> Result<Option<Older>, Problem> {
+    if job.request.prune {
+        prune::prepare(client).await?;
+    }
+    if !job.request.inputs.iter().any(|input| matches!(input, Input::Path(_))) {
+        return Ok(None);
+    }
+    Older::find(client, &job.target.collection, job.request.base.as_deref()).await
+}
+
 async fn plan_batch(
     job: &Arc<Job>,
-    client: &Client,
-    names: &mut Names,
+    client: &Connection,
+    names: &mut SeenNames,
+    older: Option<&Older>,
     read: Read,
 ) -> Result<Planned, Problem> {
-    let mut tally = write::Tally { bytes: read.bytes, ..write::Tally::default() };
+    let mut tally = write::Tally::default();
     let documents = names.once(job, read.documents, &mut tally)?;
-    let sources: Vec<String> = documents.iter().map(|document| document.source.clone()).collect();
     if job.request.prune {
-        prune::note(client, &sources, false).await?;
-        prune::note(client, &read.bad_files, true).await?;
+        prune::note(client, &documents, &read.seen).await?;
     }
+    let sources: Vec<&str> = documents.iter().map(|(document, _)| document.source.as_str()).collect();
     let mut known = known(job, client, &sources).await?;
+    let mut written = Names::default();
+    if let Some(older) = older {
+        written.renames = older.renames(client, &documents, &mut known, &job.tally).await?;
+        tally.renamed = written.renames.old.len() as u64;
+    }
     let mut fresh = Vec::new();
-    for document in documents {
+    for (mut document, origin) in documents {
+        cut_anew(&mut document);
         match known.remove(&document.source) {
-            Some(hash) if hash == document.hash => tally.unchanged += 1,
-            was => fresh.push((document, was)),
+            Some((hash, from)) if hash == document.hash => {
+                tally.unchanged += 1;
+                tally.bytes += document.bytes;
+                let origin = origin.as_deref().unwrap_or_default();
+                if from.as_deref() != Some(origin) {
+                    written.origins.push(origin.to_owned());
+                    written.sources.push(document.source);
+                }
+            }
+            None if document.is_empty() => {}
+            was => fresh.push((document, origin, was.map(|(hash, _)| hash))),
         }
     }
     if fresh.is_empty() {
-        return Ok(Planned { changes: Vec::new(), tally });
+        return Ok(Planned { names: written, changes: Vec::new(), tally });
     }
-    let sources: Vec<String> = fresh.iter().map(|(document, _)| document.source.clone()).collect();
-    let mut there = rows_there(job, client, &sources).await?;
+    let sources: Vec<&str> = fresh.iter().map(|(document, ..)| document.source.as_str()).collect();
+    let mut there = rows_there(job, client, &sources, &written).await?;
     let job = Arc::clone(job);
     let work = move || {
-        let change = |(document, was): (Document, Option<Vec<u8>>)| {
+        let change = |(document, file, was): (Document, Option<Arc<str>>, Option<Vec<u8>>)| {
             let there = there.remove(&document.source).unwrap_or_default();
-            let (source, hash) = (document.source.clone(), document.hash);
-            Change { source, hash, was, ..Change::between(&there, rows(&job, document)) }
+            let (source, place) = (document.source.clone(), document.origin());
+            let (hash, bytes) = (document.hash, document.bytes);
+            Change { source, file, place, bytes, hash, was, ..Change::between(&there, rows(&job, document)) }
         };
         fresh.into_iter().map(change).collect()
     };
     let changes = blocking(work).await?;
-    Ok(Planned { changes, tally })
+    Ok(Planned { names: written, changes, tally })
 }
 
-/// The documents of these names that are in, and their hashes.
-async fn known(job: &Job, client: &Client, sources: &[String]) -> Result<HashMap<String, Vec<u8>>, Problem> {
-    let sql = "SELECT source, content_hash FROM howdah.sources WHERE collection = $1 AND source = ANY($2)";
+type Known = HashMap<String, (Vec<u8>, Option<String>)>;
+
+/// The documents of these names that are in: their hashes, and the files they came from.
+async fn known(job: &Job, client: &Connection, sources: &[&str]) -> Result<Known, Problem> {
+    let sql =
+        "SELECT source, content_hash, origin FROM howdah.sources WHERE collection = $1 AND source = ANY($2)";
     let rows = client.query(sql, &[&job.target.collection, &sources]).await.map_err(|e| {
         from_pg(&e, &format!("look up the documents of collection `{}`", job.target.collection))
     })?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
 type There = HashMap<String, Vec<(i32, Vec<u8>)>>;
 
-/// The rows of these documents that are in: place and hash.
-async fn rows_there(job: &Job, client: &Client, sources: &[String]) -> Result<There, Problem> {
+/// The rows of these documents that are in: place and hash. Those that get their names by this batch have older ones still.
+async fn rows_there(
+    job: &Job,
+    client: &Connection,
+    sources: &[&str],
+    written: &Names,
+) -> Result<There, Problem> {
     let target = &job.target;
+    let Renames { old, new, .. } = &written.renames;
+    let sources: Vec<&str> = sources.iter().copied().chain(old.iter().map(String::as_str)).collect();
     let sql = format!(
         "SELECT {source}::text, {chunk}::integer, coalesce({hash}, '') FROM {table} WHERE {source} = ANY($1)",
         source = target.column(Role::Source),
@@ -239,42 +226,62 @@ async fn rows_there(job: &Job, client: &Client, sources: &[String]) -> Result<Th
     for row in rows {
         there.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
+    let moved: Vec<_> =
+        old.iter().zip(new).filter_map(|(old, new)| Some((new.clone(), there.remove(old)?))).collect();
+    there.extend(moved);
     Ok(there)
+}
+
+/// A text that was cut by its spaces alone, and has to be cut by its characters, counts as changed once.
+fn cut_anew(document: &mut Document) {
+    use sha2::{Digest, Sha256};
+    let text = match &document.body {
+        Body::Text { text, .. } => text,
+        Body::Record(record) if record.embedding.is_none() => &record.content,
+        Body::Record(_) | Body::Rows(_) => return,
+    };
+    if needs_characters(text) {
+        document.hash =
+            Sha256::new().chain_update(document.hash).chain_update(b"by characters").finalize().into();
+    }
 }
 
 /// Names that came already in this run.
 #[derive(Default)]
-struct Names {
+struct SeenNames {
     seen: HashMap<u64, u64>,
 }
 
-impl Names {
+impl SeenNames {
     /// The documents that come for the first time. One that comes again as it was is left out; another under the same name
     /// is a bad record, because the next run could not tell which of them is meant.
     fn once(
         &mut self,
         job: &Job,
-        documents: Vec<Document>,
+        documents: Vec<Taken>,
         tally: &mut write::Tally,
-    ) -> Result<Vec<Document>, Problem> {
+    ) -> Result<Vec<Taken>, Problem> {
         let mut first = Vec::with_capacity(documents.len());
-        for document in documents {
+        for (document, origin) in documents {
             let (name, content) = (short(&document.source), short(&document.hash));
             match self.seen.get(&name) {
                 None => {
                     if self.seen.len() < NAMES {
                         self.seen.insert(name, content);
                     }
-                    first.push(document);
+                    first.push((document, origin));
                 }
-                Some(before) if *before == content => tally.unchanged += 1,
+                Some(before) if *before == content => {
+                    tally.unchanged += 1;
+                    tally.bytes += document.bytes;
+                }
                 Some(_) => {
                     let reason = format!(
                         "a second document named `{}`; give each an `id` of its own",
                         document.source
                     );
-                    let bad = BadRecord::new(&document.file, document.line, reason);
-                    if !job.request.skip_bad {
+                    let bad = document.origin().bad(reason);
+                    if !job.request.goes_on() {
                         return Err(bad.problem());
                     }
                     job.tally.bad(bad);
@@ -291,181 +298,29 @@ fn short(value: &impl std::hash::Hash) -> u64 {
     hasher.finish()
 }
 
-/// The rows of a document.
-fn rows(job: &Job, document: Document) -> Vec<Row> {
-    let context = job.target.row_context();
-    let rows: Vec<(u32, Record)> = match document.body {
-        Body::Rows(rows) => rows,
-        Body::Record(record) if record.embedding.is_some() => vec![(0, *record)],
-        Body::Record(record) => {
-            let pieces = cut(job, |cut| cut.pieces(Markup::Plain, record.title.as_deref(), &record.content));
-            let Record { metadata, fields, .. } = *record;
-            let record = |(number, (title, content))| {
-                let (metadata, fields) = (metadata.clone(), fields.clone());
-                (number, Record { title, content, metadata, fields, embedding: None })
-            };
-            (0..).zip(pieces).map(record).collect()
-        }
-        Body::Text { markup, title, text } => {
-            let pieces = cut(job, |cut| cut.pieces(markup, title.as_deref(), &text));
-            let fields = vec![None; job.target.fields.len()];
-            let record = |(number, (title, content))| {
-                (
-                    number,
-                    Record { title, content, metadata: "{}".into(), fields: fields.clone(), embedding: None },
-                )
-            };
-            (0..).zip(pieces).map(record).collect()
-        }
-    };
-    rows.into_iter().map(|(number, record)| row(job, &context, number, record)).collect()
-}
-
-fn cut(
-    job: &Job,
-    pieces: impl FnOnce(&Cut<'_>) -> Vec<crate::knowledge::chunk::Piece>,
-) -> Vec<(Option<String>, String)> {
-    let count = |text: &str| match &job.embedder {
-        Some(embedder) => embedder.count_tokens(text),
-        None => howdah_embed::count_words(text),
-    };
-    let chunking = &job.request.chunking;
-    let cut = Cut {
-        max_tokens: chunking.max_tokens as usize,
-        overlap: chunking.overlap as usize,
-        reads: job.target.facts.as_ref().and_then(|facts| facts.max_tokens),
-        count: &count,
-    };
-    pieces(&cut).into_iter().map(|piece| (piece.title, piece.content)).collect()
-}
-
-fn row(job: &Job, context: &[u8; 32], number: u32, record: Record) -> Row {
-    let Record { mut title, content, mut metadata, fields, embedding } = record;
-    if !job.target.has(Role::Title)
-        && let Some(title) = title.take()
-    {
-        metadata = with_title(metadata, title);
-    }
-    let hash = row_hash(context, title.as_deref(), &content, &metadata, &fields, embedding.as_deref());
-    let chunk = i32::try_from(number).unwrap_or(i32::MAX);
-    Row { chunk, title, content, hash, metadata, fields, embedding }
-}
-
-/// An adopted table has no column for the title; its metadata has room.
-fn with_title(metadata: String, title: String) -> String {
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&metadata) {
-        Ok(mut map) => {
-            map.entry("title").or_insert(title.into());
-            serde_json::Value::Object(map).to_string()
-        }
-        Err(_) => metadata,
-    }
-}
-
-fn row_hash(
-    context: &[u8; 32],
-    title: Option<&str>,
-    content: &str,
-    metadata: &str,
-    fields: &[Option<Vec<u8>>],
-    embedding: Option<&[f32]>,
-) -> [u8; 32] {
-    use sha2::{Digest, Sha256};
-    let mut hasher = Sha256::new();
-    hasher.update(context);
-    let mut part = |bytes: Option<&[u8]>| {
-        hasher.update(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes.unwrap_or_default());
-    };
-    part(title.map(str::as_bytes));
-    part(Some(content.as_bytes()));
-    part(Some(metadata.as_bytes()));
-    fields.iter().for_each(|field| part(field.as_deref()));
-    if let Some(vector) = embedding {
-        let mut bytes = vec![0; vector.len() * 4];
-        bytes.chunks_exact_mut(4).zip(vector).for_each(|(there, x)| there.copy_from_slice(&x.to_le_bytes()));
-        part(Some(&bytes));
-    }
-    hasher.finalize().into()
-}
-
-// --- embedding and encoding
-
-async fn fill(job: &Arc<Job>, mut feed: Feed<Planned>, queue: Queue<Batch>) {
-    while let Some(item) = feed.recv().await {
-        let filled = match item {
-            Err(problem) => Err(problem),
-            Ok(planned) => tokio::select! {
-                filled = fill_batch(job, planned) => filled,
-                // What is half embedded is not written: the next run does it.
-                () = job.request.stop.cancelled() => return,
-                () = queue.closed() => return,
-            },
-        };
-        let failed = filled.is_err();
-        if queue.send(filled).await.is_err() || failed {
-            return;
-        }
-    }
-}
-
-async fn fill_batch(job: &Arc<Job>, planned: Planned) -> Result<Batch, Problem> {
-    let Planned { mut changes, mut tally } = planned;
-    if let Some(embedder) = &job.embedder {
-        tally.embedded = embed(job, embedder, &mut changes).await?;
-    }
-    let job = Arc::clone(job);
-    blocking(move || Batch::encode(&job.target, changes, tally)).await
-}
-
-async fn embed(job: &Job, embedder: &Embedder, changes: &mut [Change]) -> Result<u64, Problem> {
-    let mut rows: Vec<&mut Row> =
-        changes.iter_mut().flat_map(Change::written).filter(|row| row.embedding.is_none()).collect();
-    for part in rows.chunks_mut(embedder.preferred_batch()) {
-        let texts: Vec<String> = part.iter().map(|row| text_of(row)).collect();
-        let vectors = embedder.embed(&texts, Purpose::Document).await?;
-        for (row, vector) in part.iter_mut().zip(vectors) {
-            job.shape.check_vector(&vector).map_err(|reason| {
-                Problem::new(
-                    Kind::Failed,
-                    format!("model `{}` gave a vector that cannot be stored", embedder.model_id()),
-                )
-                .detail(format!("{reason}; text: {:.80}", row.content))
-            })?;
-            row.embedding = Some(vector);
-        }
-    }
-    Ok(rows.len() as u64)
-}
-
-fn text_of(row: &Row) -> String {
-    embedded_text(row.title.as_deref(), &row.content)
-}
-
 // --- writing
 
 /// Two sessions take turns: while one waits for its transaction to reach the disk, the other writes the next batch, which is
 /// committed only after that. Where the budget of connections has one only, it does both.
-async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<(), Problem> {
+async fn write(job: &Job, clients: Vec<Connection>, mut feed: Feed<Batch>) -> Result<(), Problem> {
     let mut writers = clients.into_iter().map(|client| Writer::new(client, job.target.clone()));
     let (Some(mut next), mut before) = (writers.next(), writers.next()) else {
         return Err(Problem::new(Kind::Internal, "there is no connection to write with"));
     };
-    let mut pending: Option<write::Tally> = None;
+    let mut pending: Option<Batch> = None;
     let mut remembered = job.target.remembered;
     loop {
         let commit = async {
             if let Some(before) = &mut before {
                 before.commit().await?;
             }
-            pending.iter().for_each(|tally| job.tally.done(tally));
+            pending.iter().for_each(|batch| told(job, batch));
             Ok(())
         };
         let write = async {
-            let Some(batch) = feed.recv().await.transpose()? else { return Ok(None) };
-            next.write(&batch, !remembered).await?;
-            remembered |= !batch.is_empty();
-            Ok(Some(batch.tally))
+            let Some(mut batch) = feed.recv().await.transpose()? else { return Ok(None) };
+            write_one(job, &mut next, &mut batch, &mut remembered).await?;
+            Ok(Some(batch))
         };
         let (committed, written): (Result<(), Problem>, _) = tokio::join!(commit, write);
         committed?;
@@ -482,8 +337,38 @@ async fn write(job: &Job, clients: Vec<Own>, mut feed: Feed<Batch>) -> Result<()
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| {
-        Problem::new(Kind::Internal, "a stage of the ingest stopped unexpectedly").detail(e.to_string())
-    })
+/// Writes a batch, unless it is only to be counted. What PostgreSQL refuses of it is a bad record, and counted as such.
+async fn write_one(
+    job: &Job,
+    writer: &mut Writer,
+    batch: &mut Batch,
+    remembered: &mut bool,
+) -> Result<(), Problem> {
+    if job.request.dry_run {
+        return Ok(());
+    }
+    match writer.write(batch, !*remembered).await {
+        Ok(()) => {}
+        Err(refused) if refused.of_data => {
+            let refuse = |bad: BadRecord| {
+                if !job.request.goes_on() {
+                    return Err(bad.problem());
+                }
+                job.tally.bad(bad);
+                Ok(())
+            };
+            batch.tally = writer.write_apart(batch, !*remembered, refuse).await?;
+        }
+        Err(refused) => return Err(refused.problem),
+    }
+    *remembered |= !batch.is_empty();
+    Ok(())
+}
+
+/// A batch is in.
+fn told(job: &Job, batch: &Batch) {
+    if !batch.duplicates().is_empty() {
+        job.tally.removed(batch.duplicates(), 0);
+    }
+    job.tally.done(&batch.tally);
 }

@@ -5,6 +5,9 @@
 //! and embeds only itself.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::knowledge::read::Origin;
 
 /// SHA-256 of a chunk or a document.
 pub(super) type Hash = [u8; 32];
@@ -26,6 +29,12 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Change {
     pub source: String,
+    /// The file it came from, as its name in `howdah.sources`; none for what came from no file.
+    pub file: Option<Arc<str>>,
+    /// Where it stands, for messages.
+    pub place: Origin,
+    /// Bytes read for it.
+    pub bytes: u64,
     /// Hash of the document as it is now.
     pub hash: Hash,
     /// Hash it had; none when it was not there.
@@ -45,6 +54,15 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// A row that is written anew, by its number among those.
+    pub fn written_row(&mut self, number: usize) -> Option<&mut Row> {
+        let updates = self.updates.len();
+        match number.checked_sub(updates) {
+            None => self.updates.get_mut(number),
+            Some(insert) => self.inserts.get_mut(insert),
+        }
+    }
+
     /// Rows that are written anew, and have to be embedded for it.
     pub fn written(&mut self) -> impl Iterator<Item = &mut Row> {
         self.updates.iter_mut().chain(self.inserts.iter_mut())

@@ -8,6 +8,30 @@ use crate::knowledge::read::BadRecord;
 /// Bad records that a report lists; more are only counted.
 pub const LISTED: usize = 100;
 
+/// Something in a directory that was not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ignored {
+    /// Where it is.
+    pub path: String,
+    /// Why it was not read.
+    pub reason: String,
+}
+
+/// A file or folder from which too many documents are gone to remove them unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Kept {
+    /// Its path, as documents are named.
+    pub place: String,
+    /// Documents that came from there.
+    pub documents: u64,
+    /// How many of them are gone from there.
+    pub gone: u64,
+    /// Why they were kept, in a sentence.
+    pub reason: String,
+    /// The command that removes them.
+    pub hint: String,
+}
+
 /// What an ingest did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IngestReport {
@@ -15,8 +39,11 @@ pub struct IngestReport {
     pub collection: String,
     /// Files read.
     pub files: u64,
-    /// Files in the directories whose suffix says nothing.
+    /// What was found in the directories and not read: files whose suffix says no format, or that were not to be read.
     pub ignored_files: u64,
+    /// The first of them, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Ignored>,
     /// Documents read: files, records, or blocks of ready-made vectors.
     pub documents: u64,
     /// Documents that were not there before.
@@ -25,8 +52,20 @@ pub struct IngestReport {
     pub changed: u64,
     /// Documents that were there as they are.
     pub unchanged: u64,
-    /// Documents removed because they are gone (`--prune`).
+    /// Documents that are there under another name by now: their file is named from the declaration's directory.
+    #[serde(default)]
+    pub renamed: u64,
+    /// Documents removed because they are gone from their file or folder, or were there twice under two names.
     pub removed: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_documents: Vec<String>,
+    /// Documents that are gone from their file or folder and were kept, because too much of it is gone.
+    #[serde(default)]
+    pub kept: u64,
+    /// Where they came from, and why they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_places: Vec<Kept>,
     /// Rows written.
     pub rows_written: u64,
     /// Rows of changed documents that were left as they are.
@@ -48,6 +87,9 @@ pub struct IngestReport {
     pub rows_per_second: f64,
     /// Whether it was stopped before the end. What is written stays; the same command again does the rest.
     pub interrupted: bool,
+    /// Whether nothing was written, only counted.
+    #[serde(default)]
+    pub dry_run: bool,
     /// What else a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -61,11 +103,16 @@ impl IngestReport {
             collection: _,
             files,
             ignored_files,
+            ignored,
             documents,
             new,
             changed,
             unchanged,
+            renamed,
             removed,
+            removed_documents,
+            kept,
+            kept_places,
             rows_written,
             rows_unchanged,
             rows_removed,
@@ -76,6 +123,7 @@ impl IngestReport {
             seconds,
             rows_per_second: _,
             interrupted,
+            dry_run,
             notes,
         } = other;
         self.files += files;
@@ -84,7 +132,13 @@ impl IngestReport {
         self.new += new;
         self.changed += changed;
         self.unchanged += unchanged;
+        self.renamed += renamed;
         self.removed += removed;
+        self.kept += kept;
+        self.ignored.extend(ignored);
+        self.removed_documents.extend(removed_documents);
+        self.kept_places.extend(kept_places);
+        self.dry_run |= dry_run;
         self.rows_written += rows_written;
         self.rows_unchanged += rows_unchanged;
         self.rows_removed += rows_removed;
@@ -114,6 +168,12 @@ impl IngestReport {
             && self.new == 0
             && self.changed == 0
             && self.removed == 0
+            && self.renamed == 0
+    }
+
+    /// Whether the collection does not hold what the files hold, for all that was tried.
+    pub fn is_incomplete(&self) -> bool {
+        self.bad > 0 || self.kept > 0
     }
 }
 
@@ -132,6 +192,8 @@ mod tests {
             changed: 2,
             unchanged: 3,
             removed: 4,
+            renamed: 3,
+            kept: 2,
             rows_written,
             rows_unchanged: 5,
             rows_removed: 6,
@@ -149,6 +211,7 @@ mod tests {
         whole.add(IngestReport { interrupted: true, ..part(30, 3.0) });
         assert_eq!((whole.files, whole.ignored_files, whole.documents), (2, 4, 12));
         assert_eq!((whole.new, whole.changed, whole.unchanged, whole.removed), (2, 4, 6, 8));
+        assert_eq!((whole.renamed, whole.kept), (6, 4));
         assert_eq!((whole.rows_written, whole.rows_unchanged, whole.rows_removed), (40, 10, 12));
         assert_eq!((whole.embedded, whole.bytes, whole.bad), (14, 16, 18));
         assert_eq!((whole.seconds, whole.rows_per_second, whole.interrupted), (4.0, 10.0, true));

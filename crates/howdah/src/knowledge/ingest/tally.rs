@@ -1,18 +1,21 @@
 //! Counting what was done, and how fast.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use howdah_plan::problem::Problem;
 
-use super::report::{IngestReport, LISTED};
+use super::report::{Ignored, IngestReport, Kept, LISTED};
 use super::write;
-use crate::knowledge::read::BadRecord;
+use crate::knowledge::read::{BadRecord, Passed, PassedOver};
 use crate::observe::progress::{Event, Progress};
 
 /// Rates are taken over so long.
 const WINDOW: Duration = Duration::from_secs(20);
+
+/// Empty files that are named; more are only counted.
+const EMPTY_LISTED: u64 = 10;
 
 /// The counts of one ingest.
 pub(super) struct Tally {
@@ -24,7 +27,13 @@ pub(super) struct Tally {
 
 struct State {
     report: IngestReport,
+    /// Files with nothing in them.
+    empty: u64,
+    /// Texts that the model does not know enough of, by script.
+    unknown: BTreeMap<&'static str, u64>,
     samples: VecDeque<(Instant, u64, u64, u64)>,
+    /// Suffixes that say no format, and how many files have them.
+    suffixes: BTreeMap<String, u64>,
 }
 
 impl Tally {
@@ -33,7 +42,18 @@ impl Tally {
         let report = IngestReport { collection: collection.to_owned(), ..IngestReport::default() };
         let start = Instant::now();
         let samples = VecDeque::from([(start, 0, 0, 0)]);
-        Tally { start, total, progress, state: Mutex::new(State { report, samples }) }
+        Tally {
+            start,
+            total,
+            progress,
+            state: Mutex::new(State {
+                report,
+                empty: 0,
+                unknown: BTreeMap::new(),
+                samples,
+                suffixes: BTreeMap::new(),
+            }),
+        }
     }
 
     /// Tells those who watch.
@@ -53,18 +73,62 @@ impl Tally {
         self.tell(Event::LeftOut { place: bad.place(), reason: bad.reason });
     }
 
-    /// So many files were read, so many left out.
-    pub fn files(&self, (read, ignored): (u64, u64)) {
-        let report = &mut self.lock().report;
-        report.files = read;
-        report.ignored_files = ignored;
+    /// There is nothing in a file: said, and no trouble.
+    pub fn empty(&self, found: &BadRecord) {
+        let mut state = self.lock();
+        state.empty += 1;
+        if state.empty <= EMPTY_LISTED {
+            state.report.notes.push(format!("`{}` is left out: {}", found.place(), found.reason));
+        }
     }
 
-    /// Documents that are gone were removed.
-    pub fn removed(&self, documents: u64, rows: u64) {
+    /// A text is in a script that the model does not know.
+    pub fn unknown(&self, script: &'static str) {
+        *self.lock().unknown.entry(script).or_default() += 1;
+    }
+
+    /// So many files were read.
+    pub fn files(&self, read: u64) {
+        self.lock().report.files = read;
+    }
+
+    /// Something in a directory was not read.
+    pub fn passed_over(&self, passed: &PassedOver) {
+        let mut state = self.lock();
+        if passed.why == Passed::NoFormat {
+            let suffix = passed.path.extension().map(|suffix| format!(".{}", suffix.to_string_lossy()));
+            *state.suffixes.entry(suffix.unwrap_or_default()).or_default() += 1;
+        }
+        let report = &mut state.report;
+        report.ignored_files += 1;
+        if report.ignored.len() < LISTED {
+            let (path, reason) = (passed.path.display().to_string(), passed.why.reason(&passed.path));
+            report.ignored.push(Ignored { path, reason });
+        }
+    }
+
+    /// Documents were removed.
+    pub fn removed(&self, documents: &[String], rows: u64) {
         let report = &mut self.lock().report;
-        report.removed += documents;
+        report.removed += documents.len() as u64;
         report.rows_removed += rows;
+        let room = LISTED.saturating_sub(report.removed_documents.len());
+        report.removed_documents.extend(documents.iter().take(room).cloned());
+    }
+
+    /// Documents that are gone were kept.
+    pub fn kept(&self, kept: Kept) {
+        let report = &mut self.lock().report;
+        report.kept += kept.gone;
+        report.kept_places.push(kept);
+    }
+
+    /// Something a person should know.
+    pub fn note(&self, note: String) {
+        let report = &mut self.lock().report;
+        if !report.notes.contains(&note) && report.notes.len() < LISTED {
+            report.notes.push(note);
+        }
     }
 
     /// A batch is done.
@@ -76,6 +140,7 @@ impl Tally {
             report.new += batch.new;
             report.changed += batch.changed;
             report.unchanged += batch.unchanged;
+            report.renamed += batch.renamed;
             report.rows_written += batch.rows_written;
             report.rows_unchanged += batch.rows_unchanged;
             report.rows_removed += batch.rows_removed;
@@ -131,7 +196,21 @@ impl Tally {
 
     /// What was done.
     pub fn report(&self, interrupted: bool) -> IngestReport {
-        let mut report = self.lock().report.clone();
+        let (mut report, empty, suffixes, unknown) = {
+            let state = self.lock();
+            (state.report.clone(), state.empty, unread(&state.suffixes), state.unknown.clone())
+        };
+        if empty > EMPTY_LISTED {
+            report.notes.push(format!("{} more files have nothing in them", empty - EMPTY_LISTED));
+        }
+        report.notes.extend(suffixes);
+        for (script, texts) in unknown {
+            let texts = if texts == 1 { "1 text".to_owned() } else { format!("{texts} texts") };
+            report.notes.push(format!(
+                "the model does not know the {script} script of {texts}: vectors do not tell such texts apart, words \
+                 find them; a multilingual model does both"
+            ));
+        }
         report.took(self.start.elapsed().as_secs_f64());
         report.interrupted = interrupted;
         if interrupted {
@@ -143,7 +222,27 @@ impl Tally {
         report
     }
 
+    /// Rows written and removed so far.
+    pub fn changed_rows(&self) -> u64 {
+        let state = self.lock();
+        state.report.rows_written + state.report.rows_removed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of suffixes that say no format: the most frequent ones.
+fn unread(suffixes: &BTreeMap<String, u64>) -> Option<String> {
+    let all: u64 = suffixes.values().sum();
+    let mut by_count: Vec<(&String, &u64)> = suffixes.iter().collect();
+    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let name =
+        |suffix: &String| if suffix.is_empty() { "without a suffix".to_owned() } else { suffix.clone() };
+    let listed: Vec<String> =
+        by_count.iter().take(8).map(|(suffix, count)| format!("{count} {}", name(suffix))).collect();
+    let more = if by_count.len() > listed.len() { ", and others" } else { "" };
+    let files = if all == 1 { "1 file was" } else { &format!("{all} files were") };
+    (all > 0).then(|| format!("{files} passed over, whose format is not known: {}{more}", listed.join(", ")))
 }

@@ -5,10 +5,11 @@
 
 use howdah_plan::problem::{DoNow, Kind, Problem};
 use howdah_plan::spec::Chunking;
+use howdah_plan::spec::check::FIELD_TYPES;
 use howdah_plan::spec::resolve::{Resolved, quote_ident};
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
 
+use super::connection::Connection;
 use crate::knowledge::read::Shape;
 use crate::knowledge::read::field::FieldType;
 use crate::knowledge::remembered;
@@ -68,6 +69,8 @@ struct Live {
     kind: String,
     modifier: i32,
     needs_value: bool,
+    /// Whether its values are computed and it takes none.
+    computed: bool,
 }
 
 impl WritableTable {
@@ -77,12 +80,14 @@ impl WritableTable {
     /// `not_found` without the table, `usage` when it lacks what ingest needs, `conflict` when dimensions, model or
     /// normalisation are not those the collection was filled with.
     pub async fn read(
-        client: &Client,
+        client: &Connection,
         resolved: &Resolved,
         facts: Option<&ModelFacts>,
     ) -> Result<Self, Problem> {
+        read_only(client, resolved).await?;
         adoptable(resolved)?;
         let live = live(client, resolved).await?;
+        computed(resolved, &live)?;
         let (columns, fields) = columns(resolved, &live)?;
         unfilled(resolved, &live, &columns)?;
         let embedding = find(&live, &resolved.columns.embedding, resolved)?;
@@ -92,6 +97,7 @@ impl WritableTable {
             _ => return Err(no_vector(resolved, embedding)),
         };
         let dimensions = dimensions(resolved, embedding, facts)?;
+        up_to_date(client).await?;
         let remembered = is_remembered(client, resolved, dimensions, facts).await?;
         Ok(WritableTable {
             collection: resolved.name.clone(),
@@ -188,11 +194,55 @@ fn adoptable(resolved: &Resolved) -> Result<(), Problem> {
     )))
 }
 
-async fn live(client: &Client, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
+/// Refuses what takes no rows: views and foreign tables, and a collection that has only a part of its table's rows.
+async fn read_only(client: &Connection, resolved: &Resolved) -> Result<(), Problem> {
+    if !resolved.adopted {
+        return Ok(());
+    }
+    let refused = |why: String| {
+        Err(Problem::new(Kind::Usage, format!("collection `{}` is only read: {why}", resolved.name))
+            .detail(format!("the adopted table is {}", resolved.qualified()))
+            .hint("Write the rows with the program that they belong to; Howdah finds them at once."))
+    };
+    if resolved.columns.fixed.is_some() {
+        return refused("it has a fixed filter, and new rows would not meet it".into());
+    }
+    let sql = "SELECT CASE relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialised view' \
+               WHEN 'f' THEN 'a foreign table' END FROM pg_class WHERE oid = to_regclass($1)";
+    let row = client
+        .query_opt(sql, &[&resolved.qualified()])
+        .await
+        .map_err(|e| from_pg(&e, &format!("look at the table of collection `{}`", resolved.name)))?;
+    match row.and_then(|row| row.get::<_, Option<String>>(0)) {
+        Some(relation) => refused(format!("it is {relation}")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses columns that are written and take no values.
+fn computed(resolved: &Resolved, live: &[Live]) -> Result<(), Problem> {
+    let columns = &resolved.columns;
+    let named = [&columns.source, &columns.chunk, &columns.content, &columns.content_hash, &columns.metadata];
+    let written = named.into_iter().flatten().chain([&columns.embedding]);
+    let mut written =
+        written.chain(resolved.fields.iter().map(|(name, _)| name)).filter(|_| resolved.adopted);
+    let Some(column) =
+        written.find_map(|name| live.iter().find(|column| column.name == *name && column.computed))
+    else {
+        return Ok(());
+    };
+    let message = format!("column `{}` of {} is computed by PostgreSQL", column.name, resolved.qualified());
+    Err(Problem::new(Kind::Usage, message)
+        .detail("a generated column, or an identity column that is generated always, takes no values")
+        .hint("Write the rows with the program that they belong to, or name another column in howdah.toml."))
+}
+
+async fn live(client: &Connection, resolved: &Resolved) -> Result<Vec<Live>, Problem> {
     let rows = client
         .query(
             "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, a.atttypmod,
-                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+                    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '',
+                    a.attgenerated <> '' OR a.attidentity = 'a'
              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             &[&resolved.qualified()],
@@ -213,6 +263,7 @@ async fn live(client: &Client, resolved: &Resolved) -> Result<Vec<Live>, Problem
         kind: row.get(2),
         modifier: row.get(3),
         needs_value: row.get(4),
+        computed: row.get(5),
     });
     Ok(live.collect())
 }
@@ -252,8 +303,11 @@ fn columns(resolved: &Resolved, live: &[Live]) -> Result<Columns, Problem> {
     for (name, _) in &resolved.fields {
         let column = find(live, name, resolved)?;
         let kind = FieldType::of(&column.sql).ok_or_else(|| {
-            Problem::new(Kind::Usage, format!("field `{name}` has type `{}`, which ingest cannot fill", column.sql))
-                .hint("Declare it as text, integer, bigint, double precision, boolean, timestamptz, date, jsonb, uuid or text[].")
+            Problem::new(
+                Kind::Usage,
+                format!("field `{name}` has type `{}`, which ingest cannot fill", column.sql),
+            )
+            .hint(format!("Declare it as one of: {}.", FIELD_TYPES.join(", ")))
         })?;
         columns.push(Column {
             name: name.clone(),
@@ -344,8 +398,17 @@ fn dimensions(resolved: &Resolved, embedding: &Live, facts: Option<&ModelFacts>)
     }
 }
 
+/// Refuses Howdah's own tables of before origins were noted, with the command that brings them up to date.
+async fn up_to_date(client: &Connection) -> Result<(), Problem> {
+    let sql = "SELECT origin FROM howdah.sources LIMIT 0";
+    client.query(sql, &[]).await.map(|_| ()).map_err(|e| {
+        from_pg(&e, "read which documents are there")
+            .hint("Create Howdah's own tables, or bring them up to this version: `howdah apply`.")
+    })
+}
+
 async fn is_remembered(
-    client: &Client,
+    client: &Connection,
     resolved: &Resolved,
     dimensions: u32,
     facts: Option<&ModelFacts>,

@@ -1,31 +1,46 @@
 //! Writing: whole documents, several in a transaction.
 //!
 //! The rows of `howdah.sources` go first: inserting a new one or updating one *from the hash it was seen with* locks the
-//! document against everybody else who ingests it. Then the table's rows: deletions, moves, rows written over, rows that
-//! are new (binary COPY, into the table itself or through a staging table of this session). A transaction that does not
-//! commit leaves nothing.
+//! document against everybody else who ingests it. Before them come documents that only change their name or origin. Then
+//! the table's rows: deletions, moves, rows written over, rows that are new (binary COPY, into the table itself or through a
+//! staging table of this session). A transaction that does not commit leaves nothing.
+//!
+//! What PostgreSQL refuses of a batch (a text over its full-text limit, a row too large, a value against a constraint) is
+//! looked for by halves, so that one document is named and left out, and the others are written.
+
+use std::ops::Range;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, stream};
 use howdah_plan::problem::{Kind, Problem};
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
+use super::connection::Connection;
 use super::encode::{self, Copy};
+use super::older::Renames;
 use super::plan::Change;
 use super::writable::{Role, WritableTable};
-use howdah_postgres::Own;
+use crate::knowledge::read::BadRecord;
 use howdah_postgres::problem::from_pg;
 
 /// A transaction to be, everything encoded.
 pub(super) struct Batch {
+    names: Names,
+    changes: Vec<Change>,
+    /// What is done whether or not its documents can be written.
+    base: Tally,
+    encoded: Encoded,
+    /// What it will have done.
+    pub tally: Tally,
+}
+
+/// Changes, encoded.
+struct Encoded {
     new_sources: Vec<Bytes>,
     changed: Changed,
     deletes: Places,
     moves: Moves,
     updates: Vec<Bytes>,
     inserts: Vec<Bytes>,
-    /// What it will have done.
-    pub tally: Tally,
 }
 
 /// What a batch does.
@@ -34,6 +49,7 @@ pub(super) struct Tally {
     pub new: u64,
     pub changed: u64,
     pub unchanged: u64,
+    pub renamed: u64,
     pub rows_written: u64,
     pub rows_unchanged: u64,
     pub rows_removed: u64,
@@ -41,9 +57,26 @@ pub(super) struct Tally {
     pub bytes: u64,
 }
 
+/// What changes of documents whose text is as it was.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Documents that came from another file, or from none that was known: their names, and where they come from.
+    pub sources: Vec<String>,
+    pub origins: Vec<String>,
+    /// Documents named by an older rule.
+    pub renames: Renames,
+}
+
+impl Names {
+    fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.renames.is_empty()
+    }
+}
+
 #[derive(Default)]
 struct Changed {
     sources: Vec<String>,
+    origins: Vec<String>,
     was: Vec<Vec<u8>>,
     hashes: Vec<Vec<u8>>,
     rows: Vec<i32>,
@@ -63,20 +96,40 @@ struct Moves {
 }
 
 impl Batch {
-    /// Encodes changes. `tally` says what is known already: unchanged documents, bytes, texts embedded.
-    pub fn encode(target: &WritableTable, changes: Vec<Change>, mut tally: Tally) -> Self {
+    /// Encodes changes. `base` says what is known already: unchanged documents and their bytes, texts embedded.
+    pub fn new(target: &WritableTable, names: Names, changes: Vec<Change>, base: Tally) -> Self {
+        let mut tally = base;
+        let encoded = Encoded::new(target, &changes, &mut tally);
+        Batch { names, changes, base, encoded, tally }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.changes.is_empty()
+    }
+
+    /// Documents that are removed because they are there under another name.
+    pub fn duplicates(&self) -> &[String] {
+        &self.names.renames.duplicates
+    }
+}
+
+impl Encoded {
+    fn new(target: &WritableTable, changes: &[Change], tally: &mut Tally) -> Self {
         let (mut sources, mut updates, mut inserts) = (Copy::default(), Copy::default(), Copy::default());
         let (mut changed, mut deletes, mut moves) = (Changed::default(), Places::default(), Moves::default());
         for change in changes {
-            let Change { source, hash, was, rows, .. } = &change;
+            let Change { source, hash, was, rows, .. } = change;
+            tally.bytes += change.bytes;
             match was {
                 None => {
                     tally.new += 1;
-                    encode::source(&mut sources, &target.collection, source, hash, *rows);
+                    encode::source(&mut sources, &target.collection, change);
                 }
                 Some(was) => {
                     tally.changed += 1;
                     changed.sources.push(source.clone());
+                    changed.origins.push(change.file.as_deref().unwrap_or_default().to_owned());
                     changed.was.push(was.clone());
                     changed.hashes.push(hash.to_vec());
                     changed.rows.push(*rows);
@@ -97,26 +150,44 @@ impl Batch {
         }
         tally.rows_removed += deletes.chunks.len() as u64;
         tally.rows_written += updates.rows() + inserts.rows() + moves.to.len() as u64;
-        Batch {
+        Encoded {
             new_sources: sources.finish(),
             changed,
             deletes,
             moves,
             updates: updates.finish(),
             inserts: inserts.finish(),
-            tally,
         }
     }
+}
 
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.new_sources.is_empty() && self.changed.sources.is_empty()
+/// Why something was not written.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub problem: Problem,
+    /// Whether what was to be written is to blame, rather than the server or somebody else.
+    pub of_data: bool,
+    /// PostgreSQL's own words.
+    words: String,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Refused { words: problem.message.clone(), problem, of_data: false }
     }
+}
+
+/// Whether PostgreSQL refuses a value: classes `data exception`, `integrity constraint violation`, `program limit exceeded`,
+/// and what a trigger raises.
+fn of_data(code: &SqlState) -> bool {
+    *code != SqlState::UNIQUE_VIOLATION
+        && (["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+            || *code == SqlState::RAISE_EXCEPTION)
 }
 
 /// A connection that writes.
 pub(super) struct Writer {
-    client: Own,
+    client: Connection,
     target: WritableTable,
     /// Whether the session has its staging table.
     staged: bool,
@@ -125,8 +196,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer on a connection of its own.
-    pub fn new(client: Own, target: WritableTable) -> Self {
+    /// A writer on a connection.
+    pub fn new(client: Connection, target: WritableTable) -> Self {
         Writer { client, target, staged: false, open: false }
     }
 
@@ -135,27 +206,65 @@ impl Writer {
     ///
     /// # Errors
     /// `conflict` when somebody else changed one of the documents meanwhile; what PostgreSQL says otherwise. Nothing of
-    /// the batch is written then, and the session is of no more use.
-    pub async fn write(&mut self, batch: &Batch, first: bool) -> Result<(), Problem> {
+    /// the batch is written then; where its data is to blame, [`Writer::write_apart`] writes the rest of it.
+    pub async fn write(&mut self, batch: &Batch, first: bool) -> Result<(), Refused> {
         if batch.is_empty() {
             return Ok(());
         }
-        if !batch.updates.is_empty() && !self.staged {
-            self.stage().await?;
+        // A session that goes back gets its staging table within the transaction, and loses it with that.
+        if !batch.encoded.updates.is_empty() && !self.staged && !self.client.is_lent() {
+            self.stage("DELETE ROWS").await?;
+            self.staged = true;
         }
         let doing = self.doing();
-        self.client.batch_execute("BEGIN").await.map_err(|e| from_pg(&e, &doing))?;
+        self.client.begin().await.map_err(|e| from_pg(&e, &doing))?;
         self.open = true;
+        self.stage_within(batch).await?;
         let work = Work { client: &self.client, target: &self.target, doing: &doing };
         if first {
             work.remember().await?;
         }
-        work.sources(batch).await?;
-        work.delete(&batch.deletes).await?;
-        work.shift(&batch.moves).await?;
-        work.overwrite(&batch.updates).await?;
-        let into = format!("{} ({})", self.target.table, self.target.column_list());
-        work.copy(&into, &batch.inserts).await
+        work.names(&batch.names).await?;
+        work.write(&batch.encoded).await
+    }
+
+    /// Writes what can be written of a batch that was refused, in one transaction that is left open: its names, and the
+    /// documents that PostgreSQL takes. `refuse` gets each one that it refuses, and says whether to go on.
+    ///
+    /// # Errors
+    /// What `refuse` says; what PostgreSQL says otherwise.
+    pub async fn write_apart(
+        &mut self,
+        batch: &Batch,
+        first: bool,
+        mut refuse: impl FnMut(BadRecord) -> Result<(), Problem>,
+    ) -> Result<Tally, Problem> {
+        let doing = self.doing();
+        self.client.begin_again().await.map_err(|e| from_pg(&e, &doing))?;
+        self.stage_within(batch).await?;
+        let work = Work { client: &self.client, target: &self.target, doing: &doing };
+        if first {
+            work.remember().await.map_err(|refused| refused.problem)?;
+        }
+        work.names(&batch.names).await.map_err(|refused| refused.problem)?;
+        let mut tally = batch.base;
+        let mut parts = halves(0..batch.changes.len());
+        while let Some(part) = parts.pop() {
+            let changes = &batch.changes[part.clone()];
+            let mut done = Tally::default();
+            match work.attempt(&Encoded::new(&self.target, changes, &mut done)).await {
+                Ok(()) => tally.add(&done),
+                Err(refused) if refused.of_data => match changes {
+                    [one] => {
+                        tally.bytes += one.bytes;
+                        refuse(one.place.bad(refused.reason()))?;
+                    }
+                    _ => parts.extend(halves(part)),
+                },
+                Err(refused) => return Err(refused.problem),
+            }
+        }
+        Ok(tally)
     }
 
     /// Commits what was written, if anything was.
@@ -166,7 +275,7 @@ impl Writer {
         if !std::mem::take(&mut self.open) {
             return Ok(());
         }
-        self.client.batch_execute("COMMIT").await.map_err(|e| from_pg(&e, &self.doing()))
+        self.client.commit().await.map_err(|e| from_pg(&e, &self.doing()))
     }
 
     /// Closes the connection; nothing is open on it.
@@ -178,47 +287,127 @@ impl Writer {
         format!("write into collection `{}`", self.target.collection)
     }
 
-    /// Makes the session's staging table, outside the transaction, so that it stays.
-    async fn stage(&mut self) -> Result<(), Problem> {
+    /// Makes the staging table that ends with the transaction, where the session is lent.
+    async fn stage_within(&self, batch: &Batch) -> Result<(), Problem> {
+        if batch.encoded.updates.is_empty() || !self.client.is_lent() {
+            return Ok(());
+        }
+        self.stage("DROP").await
+    }
+
+    /// Makes the session's staging table.
+    async fn stage(&self, on_commit: &str) -> Result<(), Problem> {
         let WritableTable { table, collection, .. } = &self.target;
         let columns = self.target.column_list();
         self.client
             .batch_execute(&format!(
-                "CREATE TEMP TABLE howdah_staging ON COMMIT DELETE ROWS AS SELECT {columns} FROM {table} WITH NO DATA"
+                "CREATE TEMP TABLE howdah_staging ON COMMIT {on_commit} AS SELECT {columns} FROM {table} WITH NO DATA"
             ))
             .await
-            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))?;
-        self.staged = true;
-        Ok(())
+            .map_err(|e| from_pg(&e, &format!("make a staging table for collection `{collection}`")))
+    }
+}
+
+/// The halves of a range, the first one last; one element is its own half.
+fn halves(range: Range<usize>) -> Vec<Range<usize>> {
+    let middle = range.start + range.len() / 2;
+    [middle..range.end, range.start..middle].into_iter().filter(|half| !half.is_empty()).collect()
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        // Field by field, so that a new one is not forgotten.
+        let Tally {
+            new,
+            changed,
+            unchanged,
+            renamed,
+            rows_written,
+            rows_unchanged,
+            rows_removed,
+            embedded,
+            bytes,
+        } = other;
+        self.new += new;
+        self.changed += changed;
+        self.unchanged += unchanged;
+        self.renamed += renamed;
+        self.rows_written += rows_written;
+        self.rows_unchanged += rows_unchanged;
+        self.rows_removed += rows_removed;
+        self.embedded += embedded;
+        self.bytes += bytes;
+    }
+}
+
+impl Refused {
+    /// What is wrong with the one document that was refused.
+    fn reason(&self) -> String {
+        if self.words.contains("too long for tsvector") {
+            return format!(
+                "its text has too many different words to be searched ({}); split it",
+                self.words
+            );
+        }
+        format!("PostgreSQL refuses it: {}", self.words)
     }
 }
 
 struct Work<'a> {
-    client: &'a Client,
+    client: &'a Connection,
     target: &'a WritableTable,
     doing: &'a str,
 }
 
 impl Work<'_> {
-    fn fail(&self, error: &tokio_postgres::Error) -> Problem {
+    fn fail(&self, error: &tokio_postgres::Error) -> Refused {
         let problem = from_pg(error, self.doing);
+        let words = error.as_db_error().map_or_else(|| problem.message.clone(), |db| db.message().to_owned());
         match error.code() {
-            Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION) => {
-                raced(&self.target.collection).detail(problem.detail.unwrap_or(problem.message))
+            Some(&SqlState::UNIQUE_VIOLATION) => {
+                raced(&self.target.collection).detail(problem.detail.unwrap_or(problem.message)).into()
             }
-            _ => problem,
+            code => Refused { problem, of_data: code.is_some_and(of_data), words },
         }
+    }
+
+    /// Writes a part within a savepoint, which is undone where it is refused.
+    async fn attempt(&self, part: &Encoded) -> Result<(), Refused> {
+        self.batch("SAVEPOINT howdah_part").await?;
+        let written = self.write(part).await;
+        let end = match &written {
+            Err(refused) if refused.of_data => "ROLLBACK TO SAVEPOINT howdah_part",
+            Err(_) => return written,
+            Ok(()) if part.updates.is_empty() => "RELEASE SAVEPOINT howdah_part",
+            // The staging table is emptied at the end of the transaction only.
+            Ok(()) => "RELEASE SAVEPOINT howdah_part; DELETE FROM howdah_staging",
+        };
+        self.batch(end).await?;
+        written
+    }
+
+    async fn write(&self, part: &Encoded) -> Result<(), Refused> {
+        self.sources(part).await?;
+        self.delete(&part.deletes).await?;
+        self.shift(&part.moves).await?;
+        self.overwrite(&part.updates).await?;
+        let into = format!("{} ({})", self.target.table, self.target.column_list());
+        self.copy(&into, &part.inserts).await
+    }
+
+    async fn batch(&self, sql: &str) -> Result<(), Refused> {
+        self.client.batch_execute(sql).await.map_err(|e| self.fail(&e))
     }
 
     async fn execute(
         &self,
         sql: &str,
         parameters: &[&(dyn postgres_types::ToSql + Sync)],
-    ) -> Result<u64, Problem> {
+    ) -> Result<u64, Refused> {
         self.client.execute(sql, parameters).await.map_err(|e| self.fail(&e))
     }
 
-    async fn remember(&self) -> Result<(), Problem> {
+    async fn remember(&self) -> Result<(), Refused> {
         let WritableTable { collection, facts, dimensions, .. } = self.target;
         let model = facts.as_ref().map(|facts| facts.model.as_str());
         let unit = facts.as_ref().is_some_and(|facts| facts.normalised);
@@ -233,24 +422,68 @@ impl Work<'_> {
         .map(|_| ())
     }
 
-    async fn sources(&self, batch: &Batch) -> Result<(), Problem> {
-        self.copy("howdah.sources (collection, source, content_hash, chunks)", &batch.new_sources).await?;
-        let Changed { sources, was, hashes, rows } = &batch.changed;
+    async fn names(&self, names: &Names) -> Result<(), Refused> {
+        if !names.sources.is_empty() {
+            self.execute(
+                "UPDATE howdah.sources s SET origin = n.origin FROM unnest($2::text[], $3::text[]) AS n (source, origin)
+                 WHERE s.collection = $1 AND s.source = n.source",
+                &[&self.target.collection, &names.sources, &names.origins],
+            )
+            .await?;
+        }
+        let renames = &names.renames;
+        let (table, column) = (&self.target.table, self.target.column(Role::Source));
+        if !renames.duplicates.is_empty() {
+            let parameters: &[&(dyn postgres_types::ToSql + Sync)] = &[&renames.duplicates];
+            self.execute(
+                "DELETE FROM howdah.sources WHERE collection = $1 AND source = ANY ($2)",
+                &[&self.target.collection, &renames.duplicates],
+            )
+            .await?;
+            self.execute(&format!("DELETE FROM {table} WHERE {column} = ANY ($1)"), parameters).await?;
+        }
+        if renames.old.is_empty() {
+            return Ok(());
+        }
+        let renamed = self
+            .execute(
+                "UPDATE howdah.sources s SET source = n.new, origin = n.origin
+                 FROM unnest($2::text[], $3::text[], $4::text[]) AS n (old, new, origin)
+                 WHERE s.collection = $1 AND s.source = n.old",
+                &[&self.target.collection, &renames.old, &renames.new, &renames.origins],
+            )
+            .await?;
+        if renamed != renames.old.len() as u64 {
+            return Err(raced(&self.target.collection).into());
+        }
+        let sql = format!(
+            "UPDATE {table} t SET {column} = n.new FROM unnest($1::text[], $2::text[]) AS n (old, new)
+             WHERE t.{column} = n.old"
+        );
+        self.execute(&sql, &[&renames.old, &renames.new]).await.map(|_| ())
+    }
+
+    async fn sources(&self, part: &Encoded) -> Result<(), Refused> {
+        self.copy("howdah.sources (collection, source, content_hash, chunks, origin)", &part.new_sources)
+            .await?;
+        let Changed { sources, origins, was, hashes, rows } = &part.changed;
         if sources.is_empty() {
             return Ok(());
         }
         let updated = self
             .execute(
-                "UPDATE howdah.sources s SET content_hash = n.hash, chunks = n.rows, ingested_at = now()
-                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[]) AS n (source, was, hash, rows)
+                "UPDATE howdah.sources s
+                 SET content_hash = n.hash, chunks = n.rows, origin = n.origin, ingested_at = now()
+                 FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::integer[], $6::text[])
+                      AS n (source, was, hash, rows, origin)
                  WHERE s.collection = $1 AND s.source = n.source AND s.content_hash = n.was",
-                &[&self.target.collection, sources, was, hashes, rows],
+                &[&self.target.collection, sources, was, hashes, rows, origins],
             )
             .await?;
-        if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection)) }
+        if updated == sources.len() as u64 { Ok(()) } else { Err(raced(&self.target.collection).into()) }
     }
 
-    async fn delete(&self, places: &Places) -> Result<(), Problem> {
+    async fn delete(&self, places: &Places) -> Result<(), Refused> {
         if places.sources.is_empty() {
             return Ok(());
         }
@@ -265,7 +498,7 @@ impl Work<'_> {
     }
 
     /// Moves rows by way of places below zero, where no row is: an UPDATE checks uniqueness row by row.
-    async fn shift(&self, moves: &Moves) -> Result<(), Problem> {
+    async fn shift(&self, moves: &Moves) -> Result<(), Refused> {
         if moves.sources.is_empty() {
             return Ok(());
         }
@@ -286,7 +519,7 @@ impl Work<'_> {
         self.execute(&back, &[&moves.sources, &moves.from, &moves.to]).await.map(|_| ())
     }
 
-    async fn overwrite(&self, rows: &[Bytes]) -> Result<(), Problem> {
+    async fn overwrite(&self, rows: &[Bytes]) -> Result<(), Refused> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -311,16 +544,12 @@ impl Work<'_> {
         self.execute(&sql, &[]).await.map(|_| ())
     }
 
-    async fn copy(&self, into: &str, messages: &[Bytes]) -> Result<(), Problem> {
+    async fn copy(&self, into: &str, messages: &[Bytes]) -> Result<(), Refused> {
         if messages.is_empty() {
             return Ok(());
         }
         let sql = format!("COPY {into} FROM STDIN (FORMAT binary)");
-        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(|e| self.fail(&e))?;
-        let mut sink = Box::pin(sink);
-        let mut messages = stream::iter(messages.iter().cloned().map(Ok));
-        sink.send_all(&mut messages).await.map_err(|e| self.fail(&e))?;
-        sink.as_mut().finish().await.map(|_| ()).map_err(|e| self.fail(&e))
+        self.client.copy_in(&sql, messages).await.map(|_| ()).map_err(|e| self.fail(&e))
     }
 }
 

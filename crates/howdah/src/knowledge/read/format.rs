@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use encoding_rs::Encoding;
+
 use super::{Document, Refusal, Shape};
 
 /// How much is read at once.
@@ -28,4 +30,6 @@ pub(super) type Documents = Box<dyn Iterator<Item = Result<Document, Refusal>> +
 pub(super) struct Context {
     pub shape: Arc<Shape>,
     pub limits: Limits,
+    /// The encoding of texts without a byte order mark, where a caller says one.
+    pub encoding: Option<&'static Encoding>,
 }

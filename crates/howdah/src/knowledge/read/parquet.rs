@@ -1,18 +1,20 @@
 //! Parquet: a record a row, the columns read as the keys of a JSON line would be.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::format::{Context, Documents};
+use super::json::Json;
 use super::record::Raw;
 use super::tables::document;
 use super::{BadRecord, Document, Refusal};
@@ -39,7 +41,7 @@ pub(super) fn documents(context: Context, name: &str, file: File) -> Result<Docu
                     let raw = raw(&batch, row).map_err(bad)?;
                     let bytes = serde_json::to_vec(&raw).map_err(|e| bad(e.to_string()))?;
                     let hash = context.shape.hash(&[&bytes]);
-                    Ok(document(&context, &name, Some(number), raw, hash, size / rows)?)
+                    Ok(document(&context, &name, Some(number), raw, hash, size / rows).map_err(bad)?)
                 })
                 .collect(),
             Err(e) => {
@@ -53,28 +55,48 @@ pub(super) fn documents(context: Context, name: &str, file: File) -> Result<Docu
 }
 
 fn raw(batch: &RecordBatch, row: usize) -> Result<Raw, String> {
-    let mut object = Map::new();
-    let mut embedding = None;
+    let mut raw = Raw::default();
+    let mut seen = HashSet::new();
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let key = field.name().as_str();
+        if !seen.insert(key) {
+            return Err(format!("there are two columns `{key}`; only one of them could be kept"));
+        }
         if column.is_null(row) {
             continue;
         }
         if key == "embedding" {
-            embedding = Some(floats(column, row).ok_or("`embedding` is no list of floats")?);
+            raw.embedding = Some(floats(column, row).ok_or("`embedding` is no list of floats")?);
             continue;
         }
-        let mut value =
-            value(column, row).ok_or_else(|| format!("column `{key}` has a type that ingest cannot read"))?;
-        if key == "metadata"
-            && let Value::String(text) = &value
-        {
-            value = serde_json::from_str(text).map_err(|e| format!("`metadata` is no JSON object: {e}"))?;
+        if let Some(number) = number(column, row) {
+            raw.set(key, number)?;
+            continue;
         }
-        object.insert(key.to_owned(), value);
+        let value =
+            value(column, row).ok_or_else(|| format!("column `{key}` has a type that ingest cannot read"))?;
+        let value = match &value {
+            Value::String(text) if key == "metadata" => {
+                Json::parse(text).map_err(|e| format!("`metadata` is no JSON object: {e}"))?
+            }
+            value => Json::of(value),
+        };
+        raw.set(key, value)?;
     }
-    let raw = Raw::deserialize(Value::Object(object)).map_err(|e| format!("malformed record: {e}"))?;
-    Ok(Raw { embedding, ..raw })
+    raw.settle_text()?;
+    Ok(raw)
+}
+
+/// A decimal or a float with the digits it has; what is no number is text, `NaN`.
+fn number(column: &ArrayRef, row: usize) -> Option<Json> {
+    let text = if let Some(decimals) = column.as_primitive_opt::<Decimal128Type>() {
+        decimals.value_as_string(row)
+    } else if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        floats.value(row).to_string()
+    } else {
+        column.as_primitive_opt::<Float32Type>()?.value(row).to_string()
+    };
+    Some(Json::parse(&text).unwrap_or_else(|_| Json::text(&text)))
 }
 
 fn list(column: &ArrayRef, row: usize) -> Option<ArrayRef> {
@@ -123,10 +145,29 @@ fn scalar(column: &ArrayRef, row: usize) -> Option<Value> {
         let date = jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().days(days.value(row))).ok()?;
         return Some(date.to_string().into());
     }
+    if let Some(time) = time(column, row) {
+        return Some(time.into());
+    }
     if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
         return Some(floats.value(row).into());
     }
     column.as_primitive_opt::<Float32Type>().map(|floats| f64::from(floats.value(row)).into())
+}
+
+/// A time in UTC.
+fn time(column: &ArrayRef, row: usize) -> Option<String> {
+    macro_rules! first_of {
+        ($($kind:ty),*) => { $(if let Some(times) = column.as_primitive_opt::<$kind>() {
+            return times.value_as_datetime(row).map(|time| time.to_string());
+        })* };
+    }
+    first_of!(
+        TimestampMicrosecondType,
+        TimestampMillisecondType,
+        TimestampNanosecondType,
+        TimestampSecondType
+    );
+    None
 }
 
 fn whole(column: &ArrayRef, row: usize) -> Option<Value> {

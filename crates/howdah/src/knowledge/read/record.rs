@@ -1,18 +1,21 @@
 //! What does a record say, and does it fit the collection?
 //!
-//! JSON Lines, CSV, Parquet and records in memory all come down to one set of keys: `content` (or `text`), `title`, `id`,
-//! `source`, `metadata`, `embedding`, and the collection's declared fields. Every other key goes to the metadata, where a
-//! key of `metadata` itself goes first. A declared field is also looked for in the metadata.
+//! JSON Lines, CSV, Parquet and records in memory all come down to one set of keys: `content`, `title`, `id`, `source`,
+//! `metadata`, `embedding`, and the collection's declared fields. `text` is the content where there is no `content`. Every
+//! other key goes to the metadata; one that stands in `metadata` too, with another value, is refused. A declared field is
+//! also looked for in the metadata. Values that are kept stay JSON text, so that no digit is lost.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use howdah_plan::spec::Metric;
+use indexmap::IndexMap;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::field::FieldType;
+use super::json::{self, Json};
 use howdah_embed::norm;
 
 /// Only a vector of smaller numbers can have a length that rounds to zero.
@@ -114,66 +117,78 @@ impl Shape {
             }
             None => {}
         }
-        let fields = self.take_fields(&mut rest, &metadata)?;
-        for (key, value) in rest {
-            metadata.entry(key).or_insert(value);
-        }
-        let metadata = Value::Object(metadata).to_string();
         for (name, text) in [("content", content.as_str()), ("title", title.as_deref().unwrap_or_default())] {
             if text.contains('\0') {
                 return Err(format!("`{name}` has a NUL character, which PostgreSQL does not store"));
             }
         }
-        // JSON text never holds a raw NUL: it is escaped, whichever key or value it stands in.
-        if has_escaped_nul(&metadata) {
-            return Err(
-                "the metadata has a NUL character (\\u0000), which PostgreSQL does not store".to_owned()
-            );
-        }
+        settle(&mut rest, &metadata)?;
+        let fields = self.take_fields(&mut rest, &metadata)?;
+        metadata.extend(rest);
         Ok(Record {
             title: title.filter(|title| !title.trim().is_empty()),
             content,
-            metadata,
+            metadata: object(&metadata),
             fields,
             embedding,
         })
     }
 
-    fn take_fields(
-        &self,
-        rest: &mut Map<String, Value>,
-        metadata: &Map<String, Value>,
-    ) -> Result<Vec<Option<Vec<u8>>>, String> {
+    /// Metadata as JSON text, and the declared fields that it has.
+    ///
+    /// # Errors
+    /// Why not, in one sentence.
+    pub fn extras(&self, mut metadata: Values) -> Result<(String, Fields), String> {
+        settle(&mut metadata, &Values::new())?;
+        let fields = self.take_fields(&mut Values::new(), &metadata)?;
+        Ok((object(&metadata), fields))
+    }
+
+    /// The declared fields, out of the record or else of its metadata.
+    fn take_fields(&self, rest: &mut Values, metadata: &Values) -> Result<Fields, String> {
         let mut fields = Vec::with_capacity(self.fields.len());
         for (name, kind) in &self.fields {
-            let value =
-                rest.shift_remove(name).or_else(|| metadata.get(name).cloned()).unwrap_or(Value::Null);
-            let bytes = kind.encode(&value).map_err(|e| format!("field `{name}`: {e}"))?;
-            if *kind == FieldType::Text && bytes.as_ref().is_some_and(|bytes| bytes.contains(&0)) {
-                return Err(format!("field `{name}` has a NUL character, which PostgreSQL does not store"));
-            }
-            fields.push(bytes);
+            let own = rest.shift_remove(name);
+            fields.push(match own.as_ref().filter(|own| !own.is_null()).or_else(|| metadata.get(name)) {
+                Some(value) => kind.encode(value).map_err(|e| format!("field `{name}`: {e}"))?,
+                None => None,
+            });
         }
         Ok(fields)
     }
 }
 
-/// Whether JSON text holds `\u0000`, and not a backslash followed by `u0000`.
-fn has_escaped_nul(json: &str) -> bool {
-    let mut from = 0;
-    while let Some(found) = json[from..].find("\\u0000") {
-        let at = from + found;
-        let backslashes = json[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
-        if backslashes % 2 == 0 {
-            return true;
+/// Looks through the values of a record for what would be lost. A key that stands in the metadata too has to say the same
+/// there, or nothing: `null`.
+fn settle(rest: &mut Values, metadata: &Values) -> Result<(), String> {
+    for (key, value) in rest.iter_mut() {
+        if key.contains('\0') {
+            let key = key.replace('\0', "\\0");
+            return Err(format!("the key `{key}` has a NUL character, which PostgreSQL does not store"));
         }
-        from = at + 1;
+        *value = value.clean(key)?;
+        let other = metadata.get(key).filter(|other| other.get() != value.get());
+        if other.is_some() && !value.is_null() {
+            return Err(format!("`{key}` stands in the record and, with another value, in its `metadata`"));
+        }
     }
-    false
+    rest.retain(|key, _| !metadata.contains_key(key));
+    Ok(())
 }
 
+/// Values as the text of a JSON object.
+fn object(values: &Values) -> String {
+    serde_json::to_string(values).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// The declared fields in their order, in PostgreSQL's binary format.
+pub type Fields = Vec<Option<Vec<u8>>>;
+
+/// Values by their names, in the order they were written in.
+pub type Values = IndexMap<String, Json>;
+
 /// A record as it was written.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Raw {
     /// Its own name.
     pub id: Option<String>,
@@ -184,11 +199,11 @@ pub struct Raw {
     /// Text.
     pub content: Option<String>,
     /// Metadata.
-    pub metadata: Map<String, Value>,
+    pub metadata: Values,
     /// Vector.
     pub embedding: Option<Vec<f32>>,
     /// Every other key.
-    pub rest: Map<String, Value>,
+    pub rest: Values,
 }
 
 impl Raw {
@@ -211,6 +226,39 @@ impl Raw {
         }
         Ok(Some(name))
     }
+
+    /// Takes a value in under its key.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its key.
+    pub fn set(&mut self, key: &str, value: Json) -> Result<(), String> {
+        match key {
+            "embedding" => self.embedding = vector(&value)?,
+            "content" => self.content = optional_text(key, &value)?,
+            "title" => self.title = optional_text(key, &value)?,
+            "id" => self.id = name_of(key, &value)?,
+            "source" => self.source = name_of(key, &value)?,
+            "metadata" => self.metadata = values(&value)?,
+            _ => {
+                self.rest.insert(key.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `text` for the content, where there is none.
+    ///
+    /// # Errors
+    /// When it is no text.
+    pub fn settle_text(&mut self) -> Result<(), String> {
+        if self.content.as_deref().is_some_and(|content| !content.is_empty()) {
+            return Ok(());
+        }
+        if let Some(text) = self.rest.shift_remove("text") {
+            self.content = optional_text("text", &text)?.or(self.content.take());
+        }
+        Ok(())
+    }
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -225,22 +273,25 @@ impl<'de> Deserialize<'de> for Raw {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
                 let mut raw = Raw::default();
+                let mut seen = HashSet::new();
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
-                        "embedding" => raw.embedding = map.next_value()?,
-                        "content" | "text" => raw.content = map.next_value()?,
-                        "title" => raw.title = map.next_value()?,
-                        "id" => raw.id = name_of("id", map.next_value()?).map_err(A::Error::custom)?,
-                        "source" => {
-                            raw.source = name_of("source", map.next_value()?).map_err(A::Error::custom)?
+                        // The long ones are read in one go.
+                        "embedding" => {
+                            raw.embedding =
+                                map.next_value().map_err(|e| unfit("embedding", "a list of numbers", e))?;
                         }
-                        "metadata" => raw.metadata = map.next_value::<Option<_>>()?.unwrap_or_default(),
-                        _ => {
-                            let value = map.next_value()?;
-                            raw.rest.insert(key, value);
+                        "content" => {
+                            raw.content = map.next_value().map_err(|e| unfit("content", "text", e))?;
                         }
+                        _ => raw.set(&key, map.next_value()?).map_err(A::Error::custom)?,
                     }
+                    if seen.contains(&key) {
+                        return Err(A::Error::custom(format!("`{key}` stands twice")));
+                    }
+                    seen.insert(key);
                 }
+                raw.settle_text().map_err(A::Error::custom)?;
                 Ok(raw)
             }
         }
@@ -248,24 +299,65 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
-fn name_of(key: &str, value: Value) -> Result<Option<String>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        _ => Err(format!("`{key}` is neither text nor a number")),
+/// What is wanted of a key, where something else stands; the error as it is where the JSON is broken.
+fn unfit<E: serde::de::Error>(key: &str, wanted: &str, error: E) -> E {
+    let text = error.to_string();
+    match text.strip_prefix("invalid type: ").and_then(|text| text.split(", expected").next()) {
+        Some(found) => E::custom(format!("`{key}` is to be {wanted}, not {found}")),
+        None => error,
+    }
+}
+
+fn vector(value: &Json) -> Result<Option<Vec<f32>>, String> {
+    serde_json::from_str(value.get())
+        .map_err(|_| format!("`embedding` is no list of numbers: {}", value.kind()))
+}
+
+fn optional_text(key: &str, value: &Json) -> Result<Option<String>, String> {
+    if !matches!(value.kind(), "null" | "text") {
+        return Err(format!("`{key}` is to be text, not {}", value.kind()));
+    }
+    serde_json::from_str(value.get())
+        .map_err(|_| format!("`{key}` has half of a surrogate pair, which is no character"))
+}
+
+/// The values of a JSON object.
+fn values(value: &Json) -> Result<Values, String> {
+    if value.is_null() {
+        return Ok(Values::new());
+    }
+    if value.kind() != "an object" {
+        return Err(format!("`metadata` is to be a JSON object, not {}", value.kind()));
+    }
+    let clean = json::clean("metadata", value.get()).map_err(|flaw| flaw.to_string())?;
+    serde_json::from_str(&clean).map_err(|e| format!("`metadata` is no JSON object: {e}"))
+}
+
+fn name_of(key: &str, value: &Json) -> Result<Option<String>, String> {
+    match value.kind() {
+        "null" => Ok(None),
+        "text" => Ok(optional_text(key, value)?.filter(|text| !text.is_empty())),
+        // As it was written, and as long; of other numbers the shortest form that says the same.
+        "a number" if value.get().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
+            Ok(Some(value.get().to_owned()))
+        }
+        "a number" => Ok(Some(
+            serde_json::from_str::<serde_json::Number>(value.get())
+                .map_or_else(|_| value.get().to_owned(), |number| number.to_string()),
+        )),
+        other => Err(format!("`{key}` is to be text or a number, not {other}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::Scalar;
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn shape() -> Shape {
         Shape {
-            fields: vec![("year".into(), FieldType::Integer)],
+            fields: vec![("year".into(), FieldType::One(Scalar::Integer))],
             dimensions: 2,
             metric: Metric::Cosine,
             embeds: true,
@@ -282,26 +374,32 @@ mod tests {
     #[test]
     fn unknown_keys_go_to_the_metadata_and_declared_fields_to_their_columns() {
         let record =
-            record(json!({"text": "x", "year": 2020, "lang": "en", "metadata": {"lang": "de", "a": 1}}))
+            record(json!({"text": "x", "year": 2020, "lang": "de", "b": null, "metadata": {"lang": "de", "a": 1, "b": 2}}))
                 .unwrap();
-        assert_eq!(record.metadata, r#"{"lang":"de","a":1}"#);
+        assert_eq!(record.metadata, r#"{"lang":"de","a":1,"b":2}"#);
         assert_eq!(record.fields, [Some(2020i32.to_be_bytes().to_vec())]);
         let inside = self::record(json!({"text": "x", "metadata": {"year": 7}})).unwrap();
         assert_eq!(inside.fields, [Some(7i32.to_be_bytes().to_vec())]);
+        let other = self::record(json!({"text": "x", "lang": "de", "metadata": {"lang": "en"}})).unwrap_err();
+        assert!(other.contains("`lang`"), "{other}");
     }
 
     #[test]
     fn bad_records_are_refused_in_one_sentence() {
         for (value, part) in [
             (json!({"content": ""}), "neither"),
-            (json!({"content": "a\u{0}b"}), "NUL"),
-            (json!({"content": "a", "metadata": {"k": "\u{0}"}}), "NUL"),
+            (json!({"content": "a\u{0}b"}), "`content` has a NUL"),
+            (json!({"content": "a", "metadata": {"k": "\u{0}"}}), "`metadata.k` has a NUL"),
             (json!({"content": "a", "k\u{0}": 1}), "NUL"),
             (json!({"content": "a", "embedding": [1]}), "1 dimensions"),
             (json!({"content": "a", "embedding": [0, 0]}), "zero"),
             (json!({"content": "a", "embedding": [1e300, 0]}), "inf"),
+            (json!({"content": "a", "embedding": "x"}), "`embedding` is to be a list of numbers, not string"),
             (json!({"content": "a", "year": "soon"}), "year"),
-            (json!({"content": 3}), "invalid type"),
+            (json!({"content": 3}), "`content` is to be text, not integer `3`"),
+            (json!({"text": 3}), "`text` is to be text, not a number"),
+            (json!({"content": "a", "title": [3]}), "`title` is to be text, not a list"),
+            (json!({"content": "a", "metadata": "x"}), "`metadata` is to be a JSON object, not text"),
             (json!({"content": "a", "id": [1]}), "`id`"),
             (json!([1]), "invalid type"),
         ] {
@@ -313,14 +411,18 @@ mod tests {
     #[test]
     fn a_backslash_before_u0000_is_no_nul() {
         assert!(record(json!({"content": "a", "k": "\\u0000"})).is_ok());
-        assert!(has_escaped_nul(r#"{"a":"\\\u0000"}"#));
     }
 
     #[test]
     fn names_come_from_source_and_id() {
-        let name = |value: Value| serde_json::from_value::<Raw>(value).unwrap().name().unwrap();
-        assert_eq!(name(json!({"id": 7})), Some("7".into()));
-        assert_eq!(name(json!({"source": "a.md", "id": "x"})), Some("a.md#x".into()));
-        assert_eq!(name(json!({"id": null, "source": ""})), None);
+        let name = |text: &str| serde_json::from_str::<Raw>(text).unwrap().name().unwrap();
+        assert_eq!(name(r#"{"id": 7}"#), Some("7".into()));
+        assert_eq!(
+            name(r#"{"id": 123456789012345678901234567890}"#),
+            Some("123456789012345678901234567890".into())
+        );
+        assert_eq!(name(r#"{"id": 1.50}"#), Some("1.5".into()));
+        assert_eq!(name(r#"{"source": "a.md", "id": "x"}"#), Some("a.md#x".into()));
+        assert_eq!(name(r#"{"id": null, "source": ""}"#), None);
     }
 }

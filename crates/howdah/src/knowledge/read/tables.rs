@@ -1,14 +1,16 @@
 //! Records: JSON Lines, CSV, and JSON values in memory.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use howdah_plan::hex;
-use serde::Deserialize;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::format::{Context, Documents};
+use super::json::Json;
 use super::lines::{Line, Lines};
 use super::record::Raw;
 use super::{BadRecord, Body, Document, Refusal};
@@ -57,17 +59,28 @@ fn json_line(
     if let Err(e) = std::str::from_utf8(bytes) {
         return Err(bad(format!("invalid UTF-8 at byte {} of the line", e.valid_up_to() + 1)));
     }
-    let raw: Raw = serde_json::from_slice(bytes).map_err(|e| bad(json_reason(&e)))?;
-    document(context, file, line, raw, context.shape.hash(&[bytes]), taken)
+    let raw = raw(bytes).map_err(bad)?;
+    document(context, file, line, raw, context.shape.hash(&[bytes]), taken).map_err(bad)
+}
+
+/// A record out of its JSON text.
+pub(super) fn raw(bytes: &[u8]) -> Result<Raw, String> {
+    serde_json::from_slice(bytes).map_err(|e| json_reason(&e))
 }
 
 fn json_reason(error: &serde_json::Error) -> String {
     // The line is known already, and always 1 within a line.
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or(&text);
-    match error.column() {
-        0 => format!("malformed JSON: {reason}"),
-        column => format!("malformed JSON at column {column}: {reason}"),
+    match (error.classify(), error.column()) {
+        (Category::Data, _) => {
+            match reason.strip_prefix("invalid type: ").and_then(|r| r.split_once(", expected ")) {
+                Some((found, wanted)) => format!("it is to be {wanted}, not {found}"),
+                None => reason.to_owned(),
+            }
+        }
+        (_, 0) => format!("malformed JSON: {reason}"),
+        (_, column) => format!("malformed JSON at column {column}: {reason}"),
     }
 }
 
@@ -78,25 +91,27 @@ pub(super) fn document(
     raw: Raw,
     hash: [u8; 32],
     bytes: u64,
-) -> Result<Document, BadRecord> {
-    let bad = |reason: String| BadRecord::new(file, line, reason);
-    let source = raw.name().map_err(bad)?.unwrap_or_else(|| format!("{file}#{}", short(&hash)));
-    let record = context.shape.record(raw).map_err(|reason| BadRecord::new(file, line, reason))?;
-    Ok(Document { source, hash, body: Body::Record(Box::new(record)), file: file.to_owned(), line, bytes })
+) -> Result<Document, String> {
+    let source = raw.name()?.unwrap_or_else(|| format!("{file}#{}", short(&hash)));
+    let body = Body::Record(Box::new(context.shape.record(raw)?));
+    Ok(Document { source, hash, body, file: file.to_owned(), line, index: None, bytes })
 }
 
 fn short(hash: &[u8; 32]) -> String {
     hex::encode(&hash[..8])
 }
 
-/// A document for each value.
+/// A document for each value, read as a line of JSON Lines would be.
 pub(super) fn records(context: Context, name: String, records: Vec<Value>) -> Documents {
-    Box::new(records.into_iter().zip(1u64..).map(move |(value, number)| {
-        let bytes = value.to_string();
-        let raw = Raw::deserialize(value)
-            .map_err(|e| BadRecord::new(&name, Some(number), format!("malformed record: {e}")))?;
-        let hash = context.shape.hash(&[bytes.as_bytes()]);
-        document(&context, &name, Some(number), raw, hash, bytes.len() as u64).map_err(Refusal::Bad)
+    Box::new(records.into_iter().zip(0u64..).map(move |(value, index)| {
+        let bytes = value.to_string().into_bytes();
+        let hash = context.shape.hash(&[&bytes]);
+        let taken =
+            raw(&bytes).and_then(|raw| document(&context, &name, None, raw, hash, bytes.len() as u64));
+        match taken {
+            Ok(document) => Ok(Document { index: Some(index), ..document }),
+            Err(reason) => Err(BadRecord::of_request(&name, index, reason).into()),
+        }
     }))
 }
 
@@ -110,13 +125,13 @@ pub(super) fn csv(
     let file = name.to_owned();
     let (input, budget) = Limited::new(input, context.limits.line_bytes);
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(input);
+    let bad = |reason: String| Refusal::Bad(BadRecord::new(&file, Some(1), reason));
     let header = match reader.byte_headers() {
-        Ok(header) => {
-            header.iter().map(|key| String::from_utf8_lossy(key).trim().to_owned()).collect::<Vec<_>>()
+        Ok(row) if row.is_empty() => {
+            return Err(Refusal::Empty(BadRecord::new(&file, None, "there is no header in it")));
         }
-        Err(e) => {
-            return Err(BadRecord::new(&file, Some(1), format!("the header cannot be read: {e}")).into());
-        }
+        Ok(row) => header(row).map_err(bad)?,
+        Err(e) => return Err(bad(format!("the header cannot be read: {}", csv_reason(&e)))),
     };
     let mut ended = false;
     Ok(Box::new(std::iter::from_fn(move || {
@@ -143,6 +158,31 @@ pub(super) fn csv(
     })))
 }
 
+/// The keys of the columns. A column without a name is `column_2`, by its place; two of one name cannot both be kept.
+fn header(row: &csv::ByteRecord) -> Result<Vec<String>, String> {
+    let mut keys: Vec<String> = Vec::with_capacity(row.len());
+    for (key, place) in row.iter().zip(1..) {
+        let key = std::str::from_utf8(key).map_err(|e| {
+            format!("invalid UTF-8 at byte {} of the name of column {place}", e.valid_up_to() + 1)
+        })?;
+        keys.push(key.trim().to_owned());
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = keys.iter().find(|key| !key.is_empty() && !seen.insert(key.as_str())) {
+        return Err(format!("the header has two columns `{twice}`; only one of them could be kept"));
+    }
+    let named: HashSet<String> = keys.iter().cloned().collect();
+    for (key, place) in keys.iter_mut().zip(1..) {
+        if key.is_empty() {
+            *key = format!("column_{place}");
+            while named.contains(key) {
+                key.push('_');
+            }
+        }
+    }
+    Ok(keys)
+}
+
 fn csv_reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
@@ -167,35 +207,22 @@ fn csv_row(
         let value =
             std::str::from_utf8(value).map_err(|_| bad(format!("invalid UTF-8 in column `{key}`")))?;
         if !value.is_empty() {
-            cell(&mut raw, key, value).map_err(bad)?;
+            raw.set(key, cell(key, value).map_err(bad)?).map_err(bad)?;
         }
     }
+    raw.settle_text().map_err(bad)?;
     let parts: Vec<&[u8]> = header.iter().map(String::as_bytes).chain(row.iter()).collect();
-    document(context, file, line, raw, context.shape.hash(&parts), bytes)
+    document(context, file, line, raw, context.shape.hash(&parts), bytes).map_err(bad)
 }
 
-fn cell(raw: &mut Raw, key: &str, value: &str) -> Result<(), String> {
-    let text = || Some(value.to_owned());
-    match key {
-        "content" | "text" => raw.content = text(),
-        "title" => raw.title = text(),
-        "id" => raw.id = text(),
-        "source" => raw.source = text(),
-        "metadata" => {
-            raw.metadata =
-                serde_json::from_str(value).map_err(|e| format!("`metadata` is no JSON object: {e}"))?;
-        }
-        "embedding" => {
-            raw.embedding = Some(
-                serde_json::from_str(value).map_err(|e| format!("`embedding` is no list of numbers: {e}"))?,
-            );
-        }
-        "" => {}
-        _ => {
-            raw.rest.insert(key.to_owned(), Value::String(value.to_owned()));
-        }
-    }
-    Ok(())
+/// A cell's value: text, but for the columns whose text is JSON.
+fn cell(key: &str, value: &str) -> Result<Json, String> {
+    let wanted = match key {
+        "metadata" => "JSON object",
+        "embedding" => "list of numbers",
+        _ => return Ok(Json::text(value)),
+    };
+    Json::parse(value).map_err(|e| format!("`{key}` is no {wanted}: {e}"))
 }
 
 /// Fails when more than the limit is read between two records: a quote that is never closed would swallow the file.

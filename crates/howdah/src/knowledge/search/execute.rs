@@ -83,6 +83,29 @@ impl<'a> TimedLease<'a> {
         Ok(first_json(&rows)?.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default())
     }
 
+    /// Counts by place and name: the answers of a statement that has these three columns.
+    pub(crate) async fn counts(
+        &self,
+        statement: &Statement,
+    ) -> Result<Vec<(usize, Option<String>, u64)>, Problem> {
+        let rows = self.typed(&statement.sql, &statement.params).await.map_err(failed)?;
+        let read = |row: &Row| {
+            let (place, rows): (i32, i64) = (row.try_get(0)?, row.try_get(2)?);
+            Ok((
+                usize::try_from(place).unwrap_or_default(),
+                row.try_get(1)?,
+                u64::try_from(rows).unwrap_or_default(),
+            ))
+        };
+        rows.iter().map(read).collect::<Result<_, Error>>().map_err(failed)
+    }
+
+    /// The first column of each row, a list of texts.
+    pub(crate) async fn texts(&self, statement: &Statement) -> Result<Vec<Vec<String>>, Problem> {
+        let rows = self.rows(statement).await.map_err(failed)?;
+        rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+    }
+
     fn begin(&self, decision: &Decision) -> Option<String> {
         if decision.settings.is_empty() && self.timeout_ms.is_none() {
             return None;

@@ -19,6 +19,7 @@ pub(crate) fn read(plan: Value, ask: &Ask, table: &str) -> Explain {
     });
     Explain {
         node: sum.node,
+        text_node: sum.text_node,
         indexes: sum.indexes,
         scanned: sum.scanned,
         filtered: sum.filtered,
@@ -34,6 +35,7 @@ pub(crate) fn read(plan: Value, ask: &Ask, table: &str) -> Explain {
 struct Sum<'a> {
     table: &'a str,
     node: Option<String>,
+    text_node: Option<String>,
     indexes: Vec<String>,
     scanned: u64,
     filtered: u64,
@@ -49,14 +51,20 @@ impl Sum<'_> {
         {
             self.indexes.push(index.to_owned());
         }
-        if node["Relation Name"] == self.table {
+        let alias = node["Alias"].as_str().unwrap_or_default();
+        // A partition has a name of its own, and a number behind the alias.
+        let part = alias.strip_prefix("t_").is_some_and(|number| number.parse::<u32>().is_ok());
+        if node["Relation Name"] == self.table || part {
             let dropped =
                 count(node, "Rows Removed by Filter") + count(node, "Rows Removed by Index Recheck");
             let loops = count(node, "Actual Loops").max(1);
             self.scanned += (count(node, "Actual Rows") + dropped) * loops;
             self.filtered += dropped * loops;
+            if self.text_node.is_none() && name == "matched" && node["Alias"] == "t" {
+                self.text_node = Some(kind.to_owned());
+            }
             let vector_leg = matches!(name, "nearest" | "");
-            if self.node.is_none() && vector_leg && node["Alias"] == "t" {
+            if self.node.is_none() && vector_leg && (alias == "t" || part) {
                 self.node = Some(kind.to_owned());
             }
         }

@@ -8,6 +8,7 @@
 mod execute;
 mod explain;
 mod read;
+mod snippet;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -16,13 +17,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use howdah_plan::problem::{Kind, Problem};
-use howdah_plan::search::answer::ScanReport;
+use howdah_plan::search::answer::{Hit, ScanReport};
 use howdah_plan::search::ask::{Ask, Near, check_vector};
+use howdah_plan::search::cursor::Cursor;
+use howdah_plan::search::filter::types;
 use howdah_plan::search::param::with_literals;
-use howdah_plan::search::request::Mode;
+use howdah_plan::search::request::{Mode, Part, RowId, Words};
 use howdah_plan::search::scan::{self, Decision, LegRows, Need, Path, TableFacts};
 use howdah_plan::search::statement::{self, Statement};
-use howdah_plan::search::words::{WordPlan, plan as plan_words};
+use howdah_plan::search::words::{self as word_plan, Lexeme, WordPlan};
 pub use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::Resolved;
 
@@ -82,10 +85,11 @@ async fn search(
     let mut ask = Ask::check(request, resolved, &facts)?;
     let (embedded, known) =
         join(embed(pools, embedders, resolved, &facts, &ask), words::of(pools, resolved, &ask)).await;
-    let embed_ms = embedded?.map(|(vector, time)| {
-        ask.near = Some(Near::Vector(vector));
-        time
-    });
+    let (mut embed_ms, mut unknown) = (None, None);
+    if let Some(embedded) = embedded? {
+        ask.near = Some(Near::Vector(embedded.vector));
+        (embed_ms, unknown) = (Some(embedded.ms), embedded.unknown);
+    }
     let known = known?;
     let search = Search { pools, resolved, facts: &facts, ask: &ask, known: &known, request, begin };
     let result = search.run().await;
@@ -95,6 +99,12 @@ async fn search(
     }
     let mut answer = result?;
     answer.embed_ms = embed_ms;
+    answer.notes.extend(unknown.map(|script| {
+        format!(
+            "the model does not know the {script} script of the question: the vector says nothing of it; search by words, \
+             or declare a multilingual model"
+        )
+    }));
     answer.took_ms = milliseconds(begin.elapsed());
     Ok(answer)
 }
@@ -110,7 +120,19 @@ pub async fn words_of(
     ask: &Ask,
 ) -> Result<WordPlan, Problem> {
     let known = words::of(pools, resolved, ask).await?;
-    Ok(plan_words(&known.lexemes, &known.frequencies, facts.rows, text_rows(ask), false))
+    Ok(word_plan_of(ask, facts, &known, false))
+}
+
+/// The words that choose and rank. `all` lets every word choose.
+fn word_plan_of(ask: &Ask, facts: &TableFacts, known: &words::Known, all: bool) -> WordPlan {
+    if ask.words != Words::Any {
+        let candidates = word_plan::every(&known.asked.words);
+        return WordPlan { candidates, ..WordPlan::default() };
+    }
+    let lexemes: Vec<Lexeme> = known.asked.words.iter().chain(&known.asked.compounds).cloned().collect();
+    let weighed = ask.after.as_ref().map_or(&[][..], |after| &after.weights);
+    let wanted = word_plan::Wanted { rows: facts.rows, list: text_rows(ask), all, weighed };
+    word_plan::plan(&lexemes, &known.frequencies, wanted)
 }
 
 /// Rows the text leg has to give.
@@ -125,6 +147,14 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
+/// A question as a vector.
+struct Embedded {
+    vector: Vec<f32>,
+    ms: f64,
+    /// The script of the question, where the model does not know it.
+    unknown: Option<&'static str>,
+}
+
 /// Turns the text into a vector, where one is needed.
 async fn embed(
     pools: &Pools,
@@ -132,7 +162,7 @@ async fn embed(
     resolved: &Resolved,
     facts: &TableFacts,
     ask: &Ask,
-) -> Result<Option<(Vec<f32>, f64)>, Problem> {
+) -> Result<Option<Embedded>, Problem> {
     if !matches!(ask.near, Some(Near::Text)) {
         return Ok(None);
     }
@@ -143,9 +173,11 @@ async fn embed(
     };
     remembered::check(pools, resolved, embedder.model_id()).await?;
     let text = ask.text.clone().unwrap_or_default();
-    let vector = embedder.embed(&[text], Purpose::Query).await?.into_iter().next().unwrap_or_default();
-    check_vector(&vector, resolved, facts)?;
-    Ok(Some((vector, milliseconds(begin.elapsed()))))
+    let texts = [text];
+    let vector = embedder.embed(&texts, Purpose::Query).await?.into_iter().next().unwrap_or_default();
+    let unknown = embedder.unknown_script(&texts[0]);
+    let vector = check_vector(vector, resolved, facts)?;
+    Ok(Some(Embedded { vector, ms: milliseconds(begin.elapsed()), unknown }))
 }
 
 struct Search<'a> {
@@ -171,9 +203,9 @@ impl Search<'_> {
     async fn run(&self) -> Result<SearchAnswer, Problem> {
         let client = self.pools.get(&self.resolved.database).await?;
         let lease = TimedLease::new(&client, self.left());
-        let first = self.attempt(self.decide(&lease).await?, false);
+        let first = self.attempt(self.decide(&lease).await?, self.ask.after.is_some());
         let batch = self.read(&lease, &first).await?;
-        let (attempt, batch, gave_up) = if self.legs(&batch, &first).iter().all(|leg| leg.whole()) {
+        let (attempt, mut batch, gave_up) = if self.legs(&batch, &first).iter().all(|leg| leg.whole()) {
             (first, batch, None)
         } else {
             self.again(&client, first, batch).await?
@@ -185,13 +217,41 @@ impl Search<'_> {
             self.ask.max_distance.is_some(),
             gave_up.as_deref(),
         );
+        let legs = self.legs(&batch, &attempt);
+        let paged = self.ask.after.is_some() && self.ask.mode == Mode::Hybrid && gave_up.is_none();
+        let ended = if paged { scan::candidates_end(self.ask.limit, batch.hits.len(), &legs) } else { None };
+        let (complete, complete_reason) = ended.unwrap_or((complete, complete_reason));
+        self.show_snippets(&lease, &mut batch.hits).await?;
+        let next = self.next(&batch, &attempt);
+        let incomparable = batch.incomparable;
         let mut answer = self.answer(&attempt, batch);
+        answer.next = next;
         answer.complete = complete;
-        answer.complete_reason = complete_reason;
+        answer.complete_reason = match &self.facts.row_security {
+            Some(role) => {
+                format!("{complete_reason}, of those that row-level security shows to role `{role}`")
+            }
+            None => complete_reason,
+        };
+        if incomparable > 0 {
+            answer.complete_reason.push_str(&format!(
+                "; {incomparable} rows are left out, whose vectors are zero or too large for single precision"
+            ));
+        }
+        if answer.results.len() < self.ask.limit as usize {
+            answer.notes = self.types(&lease).await?;
+        }
         if self.request.explain {
             let plan = lease.explain(&attempt.decision, &attempt.statement).await?;
             let explain = explain::read(plan, self.ask, &self.resolved.table);
             answer.scanned = Some(explain.scanned);
+            if explain.text_node.as_deref() == Some("Seq Scan") && self.resolved.adopted {
+                answer.notes.push(format!(
+                    "the words were looked for in every row: no index serves the text of `{}`; set `text_index = true` below \
+                     `[collections.{}.adopt]` and run `howdah apply`",
+                    self.resolved.table, self.resolved.name
+                ));
+            }
             answer.explain = Some(explain);
         }
         Ok(answer)
@@ -230,9 +290,7 @@ impl Search<'_> {
     }
 
     fn attempt(&self, decision: Decision, all_words: bool) -> Attempt {
-        let wanted = text_rows(self.ask);
-        let words =
-            plan_words(&self.known.lexemes, &self.known.frequencies, self.facts.rows, wanted, all_words);
+        let words = word_plan_of(self.ask, self.facts, self.known, all_words);
         let statement = statement::build(self.ask, self.resolved, self.facts, decision.path, &words);
         Attempt { decision, words, statement, escalated: false }
     }
@@ -245,8 +303,10 @@ impl Search<'_> {
             mode: self.ask.mode,
             metric: vectors.then_some(self.resolved.metric),
             results: batch.hits,
+            next: None,
             complete: false,
             complete_reason: String::new(),
+            notes: Vec::new(),
             took_ms: 0.0,
             embed_ms: None,
             index: decision.index.clone().filter(|_| vectors),
@@ -262,6 +322,51 @@ impl Search<'_> {
         }
     }
 
+    /// Makes the snippets out of the contents, and takes contents away that were read for nothing else.
+    async fn show_snippets(&self, lease: &TimedLease<'_>, hits: &mut [Hit]) -> Result<(), Problem> {
+        let wants = |part: Part| self.ask.select.contains(&part);
+        if self.ask.mode != Mode::Vector && wants(Part::Snippet) {
+            let words = snippet::words(hits.iter().filter_map(|hit| hit.content.as_deref()));
+            let statement = statement::lexemes_of_words(words.clone(), self.resolved);
+            let lexemes = if words.is_empty() { Vec::new() } else { lease.texts(&statement).await? };
+            let asked: Vec<Lexeme> =
+                self.known.asked.words.iter().chain(&self.known.asked.compounds).cloned().collect();
+            let marker = snippet::Marker::new(&asked, words.into_iter().zip(lexemes).collect());
+            for hit in hits.iter_mut() {
+                let Some(content) = &hit.content else { continue };
+                let snippet = marker.snippet(content);
+                (hit.snippet, hit.marks) = (Some(snippet.text), snippet.marks);
+            }
+        }
+        if !wants(Part::Content) {
+            hits.iter_mut().for_each(|hit| hit.content = None);
+        }
+        Ok(())
+    }
+
+    /// Where the page after this one begins; none behind a page that is not full.
+    fn next(&self, batch: &read::Batch, attempt: &Attempt) -> Option<String> {
+        // A hybrid list with an offset is one of more candidates than its pages would have.
+        let other = self.ask.mode == Mode::Hybrid && self.ask.offset > 0;
+        if other || batch.hits.len() < self.ask.limit as usize {
+            return None;
+        }
+        let id = match &batch.hits.last()?.id {
+            serde_json::Value::Number(number) => RowId::Integer(number.as_i64()?),
+            serde_json::Value::String(text) => RowId::Text(text.clone()),
+            _ => return None,
+        };
+        let rows = u32::try_from(batch.hits.len()).unwrap_or(u32::MAX);
+        let WordPlan { places, weights, .. } = &attempt.words;
+        let cursor = Cursor {
+            seen: self.ask.before().saturating_add(rows),
+            key: batch.last_key?,
+            id,
+            weights: places.iter().copied().zip(weights.iter().copied()).collect(),
+        };
+        Some(cursor.encode(self.request))
+    }
+
     async fn decide(&self, lease: &TimedLease<'_>) -> Result<Decision, Problem> {
         let Some(rows) = self.ask.vector_rows() else {
             return Ok(Decision {
@@ -274,13 +379,23 @@ impl Search<'_> {
         };
         // Only a choice between two ways needs to know how many rows pass.
         let undecided = self.facts.index.is_some() && !self.ask.exact && self.facts.rows > scan::ALWAYS_EXACT;
-        let matching = match statement::matching(self.ask, self.resolved) {
+        let matching = match statement::matching(self.ask, self.resolved, self.facts) {
             Some(estimate) if undecided => Some(self.estimate(lease, &estimate).await?),
             Some(_) => Some(self.facts.rows),
             None => None,
         };
+        // One more than wanted: whether the next row is as near as the last.
+        let rows = rows.saturating_add(1);
         let need = Need { rows, matching, ef_search: self.ask.ef_search, exact: self.ask.exact };
         Ok(scan::decide(self.facts, &need))
+    }
+
+    /// Where the filter compares metadata with a type that the rows do not have.
+    async fn types(&self, lease: &TimedLease<'_>) -> Result<Vec<String>, Problem> {
+        let compared = self.ask.filter.as_ref().map(types::compared).unwrap_or_default();
+        let Some(sample) = types::sample(&compared, self.resolved) else { return Ok(Vec::new()) };
+        let found = lease.counts(&sample).await?;
+        Ok(types::notes(&compared, &found))
     }
 
     /// How many rows pass the filter, as the planner estimates it.
@@ -314,7 +429,14 @@ impl Search<'_> {
 
     fn vector_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<LegRows> {
         let exact = attempt.decision.path == Path::Exact;
-        self.ask.vector_rows().map(|rows| LegRows { wanted: rows.into(), found: batch.vector_found, exact })
+        self.ask.vector_rows().map(|rows| {
+            // With more equally near rows than the index was asked for, their ids do not order the list.
+            let tied = batch.fetched >= u64::from(rows) + u64::from(statement::MOST_TIES);
+            let found = if tied { 0 } else { batch.vector_found };
+            let paged = self.ask.mode == Mode::Vector && self.ask.after.is_some();
+            let wanted = if paged { self.ask.limit } else { rows };
+            LegRows { wanted: wanted.into(), found, exact }
+        })
     }
 
     fn text_leg(&self, batch: &read::Batch, attempt: &Attempt) -> Option<LegRows> {

@@ -16,6 +16,12 @@ pub(crate) struct Batch {
     pub(crate) vector_found: u64,
     /// Rows the text leg gave, before offset.
     pub(crate) text_found: u64,
+    /// Rows an index gave, those included that are as near as the last one wanted.
+    pub(crate) fetched: u64,
+    /// Rows left out because nothing can be said of their distance.
+    pub(crate) incomparable: usize,
+    /// What the last row is sorted by, as it came.
+    pub(crate) last_key: Option<f64>,
 }
 
 /// A row's columns, as [`howdah_plan::search::statement::COLUMNS`] names them.
@@ -29,7 +35,6 @@ struct Columns {
     source: Option<String>,
     title: Option<String>,
     content: Option<String>,
-    snippet: Option<String>,
     metadata: Option<Value>,
     fields: Option<Value>,
 }
@@ -43,7 +48,7 @@ pub(crate) fn batch(rows: &[Row], ask: &Ask, resolved: &Resolved) -> Result<Batc
         Some(row) => row.try_get::<_, Option<i64>>(at).map_err(unreadable),
         None => Ok(Some(0)),
     };
-    let (vector_found, text_found) = (found(12)?, found(13)?);
+    let (vector_found, text_found, fetched) = (found(11)?, found(12)?, found(13)?);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
         if let Some(columns) = columns(row).map_err(unreadable)? {
@@ -52,15 +57,17 @@ pub(crate) fn batch(rows: &[Row], ask: &Ask, resolved: &Resolved) -> Result<Batc
     }
     let counted =
         |found: Option<i64>| found.map_or(read.len() as u64, |found| u64::try_from(found).unwrap_or(0));
-    let (vector_found, text_found) = (counted(vector_found), counted(text_found));
+    let (vector_found, text_found, fetched) = (counted(vector_found), counted(text_found), counted(fetched));
+    let all = read.len();
     if ask.mode == Mode::Vector {
         // A zero vector under cosine has no distance to anything: such rows come last, and are none.
         read.retain(|row| row.distance.is_some_and(|distance| !distance.is_nan()));
-        // A relaxed index scan may give the list out of order.
-        read.sort_by(|a, b| a.distance.unwrap_or_default().total_cmp(&b.distance.unwrap_or_default()));
     }
+    let incomparable = all - read.len();
+    let last_key =
+        read.last().and_then(|row| if ask.mode == Mode::Vector { row.distance } else { row.score });
     let hits = read.into_iter().enumerate().map(|(at, row)| hit(at, row, ask, resolved)).collect();
-    Ok(Batch { hits, vector_found, text_found })
+    Ok(Batch { hits, vector_found, text_found, fetched, incomparable, last_key })
 }
 
 /// None where the row only carries the counts.
@@ -76,14 +83,13 @@ fn columns(row: &Row) -> Result<Option<Columns>, tokio_postgres::Error> {
         source: row.try_get(6)?,
         title: row.try_get(7)?,
         content: row.try_get(8)?,
-        snippet: row.try_get(9)?,
-        metadata: row.try_get(10)?,
-        fields: row.try_get(11)?,
+        metadata: row.try_get(9)?,
+        fields: row.try_get(10)?,
     }))
 }
 
 fn hit(at: usize, row: Columns, ask: &Ask, resolved: &Resolved) -> Hit {
-    let rank = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(ask.offset).saturating_add(1);
+    let rank = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(ask.before()).saturating_add(1);
     let place = |rank: i64| u32::try_from(rank).unwrap_or(u32::MAX);
     // What overflowed a float is farther than anything; JSON has no infinity.
     let distance = row.distance.filter(|d| !d.is_nan()).map(|d| d.clamp(f64::MIN, f64::MAX));
@@ -106,7 +112,8 @@ fn hit(at: usize, row: Columns, ask: &Ask, resolved: &Resolved) -> Hit {
         source: row.source,
         title: row.title,
         content: row.content,
-        snippet: row.snippet,
+        snippet: None,
+        marks: Vec::new(),
         metadata: row.metadata,
         fields: match row.fields {
             Some(Value::Object(fields)) => Some(fields.into_iter().collect::<IndexMap<_, _>>()),

@@ -4,5 +4,7 @@ mod corpus;
 mod filters;
 mod inputs;
 mod modes;
+mod pages;
 mod scans;
+mod texts;
 mod words;

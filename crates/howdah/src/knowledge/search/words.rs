@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use howdah_plan::problem::Problem;
 use howdah_plan::search::ask::Ask;
-use howdah_plan::search::request::{self, Mode};
+use howdah_plan::search::question::Question;
+use howdah_plan::search::request::{Mode, Part, Words as Matched};
 use howdah_plan::search::statement;
-use howdah_plan::search::words::Frequencies;
+use howdah_plan::search::words::{Frequencies, Lexeme};
 use howdah_plan::spec::resolve::Resolved;
 
 use crate::collections::cache::Cache;
@@ -29,7 +30,7 @@ const LONGEST: usize = 1000;
 /// What is remembered of words.
 #[derive(Default)]
 struct Words {
-    lexemes: Cache<Arc<Vec<String>>>,
+    lexemes: Cache<Arc<Asked>>,
     frequencies: Cache<Arc<Frequencies>>,
 }
 
@@ -38,34 +39,45 @@ const STATISTICS: &str = "
 SELECT most_common_elems::text::text[], most_common_elem_freqs FROM pg_stats
 WHERE schemaname = $1 AND tablename = $2 AND attname = $3";
 
+/// The words of a question.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Its words and the beginnings of words.
+    pub(crate) words: Vec<Lexeme>,
+    /// Its compounds as they are, which rank besides their parts.
+    pub(crate) compounds: Vec<Lexeme>,
+}
+
 /// What is known of a question's words before it is searched.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
-    pub(crate) lexemes: Arc<Vec<String>>,
+    pub(crate) asked: Arc<Asked>,
     pub(crate) frequencies: Arc<Frequencies>,
 }
 
-/// The words of a request and their frequencies; nothing where no words are searched for one by one.
+/// The words of a request and their frequencies; nothing where none are searched for.
 pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<Known, Problem> {
     let Some(text) = &ask.text else { return Ok(Known::default()) };
-    if ask.mode == Mode::Vector || ask.words != request::Words::Any {
+    let marked = ask.words == Matched::Web && ask.select.contains(&Part::Snippet);
+    if ask.mode == Mode::Vector || (ask.words == Matched::Web && !marked) {
         return Ok(Known::default());
     }
+    let question = Question::read(text, ask.words);
     let table = facts::key(resolved);
     let words = pools.remembered::<Words>();
-    let name = format!("{table}\0{}\0{text}", resolved.language);
+    let name = format!("{table}\0{}\0{}\0{}", resolved.language, question.wanted, question.prefixes);
     let (lexemes, frequencies) =
         (words.lexemes.get(&name, LEXEMES_FRESH), words.frequencies.get(&table, FREQUENCIES_FRESH));
     if let (Some(lexemes), Some(frequencies)) = (&lexemes, &frequencies) {
-        return Ok(Known { lexemes: Arc::clone(lexemes), frequencies: Arc::clone(frequencies) });
+        return Ok(Known { asked: Arc::clone(lexemes), frequencies: Arc::clone(frequencies) });
     }
     let client = pools.get(&resolved.database).await?;
     let lexemes = match lexemes {
         Some(lexemes) => lexemes,
         None => {
-            let ask = statement::lexemes(text, resolved);
+            let ask = statement::lexemes(&question, resolved);
             let rows = client.query_typed(&ask.sql, &param::typed(&ask.params)).await.map_err(failed)?;
-            let lexemes: Arc<Vec<String>> = Arc::new(rows.first().map(|row| row.get(0)).unwrap_or_default());
+            let lexemes = Arc::new(rows.first().map(read_lexemes).unwrap_or_default());
             if text.len() <= LONGEST {
                 words.lexemes.put(name, Arc::clone(&lexemes), LEXEMES_FRESH);
             }
@@ -80,7 +92,16 @@ pub(crate) async fn of(pools: &Pools, resolved: &Resolved, ask: &Ask) -> Result<
             frequencies
         }
     };
-    Ok(Known { lexemes, frequencies })
+    Ok(Known { asked: lexemes, frequencies })
+}
+
+fn read_lexemes(row: &tokio_postgres::Row) -> Asked {
+    let part = |at: usize, lexeme: fn(String) -> Lexeme| {
+        row.get::<_, Vec<String>>(at).into_iter().map(lexeme).collect::<Vec<_>>()
+    };
+    let mut words = part(0, Lexeme::whole);
+    words.extend(part(2, Lexeme::beginning));
+    Asked { words, compounds: part(1, Lexeme::whole) }
 }
 
 async fn read(client: &Lease, resolved: &Resolved) -> Result<Frequencies, Problem> {

@@ -2,9 +2,9 @@
 
 use super::super::answer::{Found, Row};
 use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
+use super::advised;
 use super::figure::size;
 use crate::settings::{self, Context};
-use crate::spec::Disk;
 use crate::tune;
 
 const MEMORY: &str = "SELECT (SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers') AS buffers, \
@@ -104,21 +104,25 @@ pub static CHECKS: &[Check] = &[
     .server()
     .needs(&[Need::Machine])
     .each(|facts, row| {
-        let ram = i64::try_from(facts.machine?.memory_bytes).ok()?;
+        let ram = advised::memory(facts)?;
         let (buffers, work, connections) = (row.int("buffers")?, row.int("work_mem")?, row.int("connections")?);
         let worst = work.saturating_mul(connections);
-        (worst.saturating_add(buffers) > ram).then(|| {
-            let fits = ((ram - buffers).max(0) / 2 / connections.max(1) / (1 << 20)).max(1);
-            Found::new(format!(
-                "{connections} connections × {} + {} shared_buffers are more than {}",
-                size(work),
-                size(buffers),
-                size(ram)
-            ))
-            .value("fits", format!("{fits}MB"))
-        })
+        if worst.saturating_add(buffers) <= ram {
+            return None;
+        }
+        let found = Found::new(format!(
+            "{connections} connections × {} + {} shared_buffers are more than {}",
+            size(work),
+            size(buffers),
+            size(ram)
+        ));
+        let known = [
+            ("max_connections", connections.to_string()),
+            ("shared_buffers", format!("{}kB", buffers / 1024)),
+        ];
+        advised::size(facts, "work_mem", work, &known, found)
     })
-    .safe_fix("ALTER SYSTEM SET work_mem = '{fits}';\nSELECT pg_reload_conf()"),
+    .safe_fix("ALTER SYSTEM SET work_mem = '{better}';\nSELECT pg_reload_conf()"),
     Check::new(
         "mem.shared_buffers",
         Area::Capacity,
@@ -130,13 +134,14 @@ pub static CHECKS: &[Check] = &[
     .server()
     .needs(&[Need::Machine])
     .each(|facts, row| {
-        let ram = i64::try_from(facts.machine?.memory_bytes).ok()?;
+        let ram = advised::memory(facts)?;
         let buffers = row.int("buffers")?;
         let percent = 100.0 * buffers as f64 / ram as f64;
-        (!(10.0..=40.0).contains(&percent)).then(|| {
-            Found::new(format!("{} is {percent:.0} % of {}", size(buffers), size(ram)))
-                .value("better", format!("{}MB", ram / 4 / (1 << 20)))
-        })
+        if (10.0..=40.0).contains(&percent) {
+            return None;
+        }
+        let found = Found::new(format!("{} is {percent:.0} % of {}", size(buffers), size(ram)));
+        advised::size(facts, "shared_buffers", buffers, &[], found)
     })
     .sql_fix("ALTER SYSTEM SET shared_buffers = '{better}'; -- then restart"),
     Check::new(
@@ -150,12 +155,13 @@ pub static CHECKS: &[Check] = &[
     .server()
     .needs(&[Need::Machine])
     .each(|facts, row| {
-        let ram = i64::try_from(facts.machine?.memory_bytes).ok()?;
+        let ram = advised::memory(facts)?;
         let cache = row.int("cache")?;
-        (cache > ram).then(|| {
-            Found::new(format!("{}, the machine has {}", size(cache), size(ram)))
-                .value("better", format!("{}MB", ram / 4 * 3 / (1 << 20)))
-        })
+        if cache <= ram {
+            return None;
+        }
+        let found = Found::new(format!("{}, there are {}", size(cache), size(ram)));
+        advised::size(facts, "effective_cache_size", cache, &[], found)
     })
     .safe_fix("ALTER SYSTEM SET effective_cache_size = '{better}';\nSELECT pg_reload_conf()"),
     Check::new(
@@ -168,11 +174,12 @@ pub static CHECKS: &[Check] = &[
     )
     .server()
     .each(|facts, row| {
-        let spins = facts.spec.is_some_and(|spec| spec.server.disk == Disk::Hdd);
+        let better = advised::value(facts, "random_page_cost", &[])?;
         let value = row.float("value")?;
-        (value >= 4.0 && !spins).then(|| Found::new(format!("`random_page_cost` is {value}")))
+        (value >= 4.0 && better.parse::<f64>().ok()? < 4.0)
+            .then(|| Found::new(format!("`random_page_cost` is {value}")).value("better", better))
     })
-    .safe_fix("ALTER SYSTEM SET random_page_cost = 1.1;\nSELECT pg_reload_conf()"),
+    .safe_fix("ALTER SYSTEM SET random_page_cost = {better};\nSELECT pg_reload_conf()"),
     Check::new(
         "cfg.jit",
         Area::Config,
@@ -195,8 +202,12 @@ pub static CHECKS: &[Check] = &[
         "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'",
     )
     .server()
-    .each(|_, row| (row.int("ms")? == 0).then(|| Found::new("`idle_in_transaction_session_timeout` is 0")))
-    .safe_fix("ALTER SYSTEM SET idle_in_transaction_session_timeout = '10min';\nSELECT pg_reload_conf()"),
+    .each(|facts, row| {
+        let better = advised::value(facts, "idle_in_transaction_session_timeout", &[])?;
+        (row.int("ms")? == 0)
+            .then(|| Found::new("`idle_in_transaction_session_timeout` is 0").value("better", better))
+    })
+    .safe_fix("ALTER SYSTEM SET idle_in_transaction_session_timeout = '{better}';\nSELECT pg_reload_conf()"),
 ];
 
 /// What is declared in `[settings]`, and for a server that Howdah runs also what it was tuned to.

@@ -1,7 +1,8 @@
 //! How are vectors indexed, and does the index serve the searches?
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, CheckFacts, Need, Scope, Severity};
+use super::super::contract::{Area, Check, CheckFacts, FixKind, FixTemplate, Need, Scope, Severity};
+use super::advised;
 use super::figure::size;
 use crate::spec::resolve::resolve;
 
@@ -423,19 +424,31 @@ fn build_bytes(kind: &str, dimensions: i64, m: i64) -> i64 {
     vector + 40 * m + 140
 }
 
-fn build_memory(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
+/// More than half of the machine: what else runs there would be driven out.
+const TOO_LARGE: FixTemplate = FixTemplate {
+    kind: FixKind::Advice,
+    text: "This machine has {memory}: the graph does not fit beside what else runs there. A build that goes on from disk takes \
+           longer and is as right; `halfvec` halves it, and a larger machine can build it and give the data back.",
+    safe: false,
+};
+
+fn build_memory(facts: &CheckFacts<'_>, row: &Row) -> Option<Found> {
     let (rows, dimensions) = (row.int("rows")?, row.int("dimensions").filter(|dimensions| *dimensions > 0)?);
     let wanted = rows * build_bytes(row.text("type"), dimensions, row.int("m")?);
     let have = row.int("maintenance_bytes")?;
-    (row.text("method") == "hnsw" && wanted > have).then(|| {
-        let megabytes = wanted / (1 << 20) + 1;
-        Found::new(format!(
-            "{rows} rows need about {}, `maintenance_work_mem` is {}",
-            size(wanted),
-            size(have)
-        ))
-        .value("wanted", format!("{megabytes}MB"))
-    })
+    if row.text("method") != "hnsw" || wanted <= have {
+        return None;
+    }
+    let found = Found::new(format!(
+        "{rows} rows need about {}, `maintenance_work_mem` is {}",
+        size(wanted),
+        size(have)
+    ));
+    let found = match advised::memory(facts) {
+        Some(memory) if wanted > memory / 2 => found.fix(TOO_LARGE).value("memory", size(memory)),
+        _ => found,
+    };
+    Some(found.value("wanted", format!("{}MB", wanted / (1 << 20) + 1)))
 }
 
 /// Bytes a row takes in an HNSW index just built. An element with its neighbours stands on one page; what does not fit

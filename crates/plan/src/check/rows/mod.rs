@@ -25,6 +25,7 @@ macro_rules! vector_columns {
     };
 }
 
+mod advised;
 mod backup;
 mod columns;
 mod config;

@@ -1,7 +1,7 @@
 //! Replicas.
 
 use super::super::answer::{Found, Row};
-use super::super::contract::{Area, Check, CheckFacts, Need, Severity};
+use super::super::contract::{Area, Check, CheckFacts, FixKind, FixTemplate, Need, Severity};
 use super::figure::size;
 
 const MONITOR: &[Need] = &[Need::Monitor];
@@ -82,11 +82,17 @@ pub static CHECKS: &[Check] = &[
         "SELECT count(*) AS slots FROM pg_replication_slots WHERE current_setting('max_slot_wal_keep_size') = '-1'",
     )
     .server()
-    .each(|_, row| {
+    .each(|facts, row| {
         let slots = row.int("slots")?;
-        (slots > 0).then(|| Found::new(format!("`max_slot_wal_keep_size` is -1, with {slots} slot(s)")))
+        let found = || Found::new(format!("`max_slot_wal_keep_size` is -1, with {slots} slot(s)"));
+        (slots > 0).then(|| match facts.machine.and_then(|machine| machine.disk_free_bytes) {
+            Some(free) => found().fix(HALF_OF_FREE).value("half", format!("{}MB", free / 2 / (1 << 20))),
+            None => found(),
+        })
     })
-    .safe_fix("ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';\nSELECT pg_reload_conf()"),
+    .sql_fix(
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '<half of what is free on the disk>';\nSELECT pg_reload_conf()",
+    ),
     Check::new(
         "rep.conflicts",
         Area::Replication,
@@ -113,3 +119,10 @@ fn slot(_: &CheckFacts<'_>, row: &Row) -> Option<Found> {
         _ => (bytes > 64 << 20).then_some(found),
     }
 }
+
+/// The disk is known: a replica that stays away may take half of what is free on it.
+const HALF_OF_FREE: FixTemplate = FixTemplate {
+    kind: FixKind::Sql,
+    text: "ALTER SYSTEM SET max_slot_wal_keep_size = '{half}';\nSELECT pg_reload_conf()",
+    safe: true,
+};

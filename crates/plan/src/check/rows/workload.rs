@@ -1,8 +1,10 @@
 //! What can be seen of the work, and what is seen.
 
-use super::super::answer::Found;
-use super::super::contract::{Area, Check, Need, Severity};
+use super::super::answer::{Found, Row};
+use super::super::contract::{Area, Check, CheckFacts, FixKind, FixTemplate, Need, Severity};
+use super::advised;
 use super::figure::size;
+use crate::settings;
 
 pub static CHECKS: &[Check] = &[
     Check::new(
@@ -109,13 +111,38 @@ pub static CHECKS: &[Check] = &[
         Severity::Medium,
         "checkpoints are forced by the amount of log",
         "Each writes every changed page at once and logs whole pages after it; searches stall.",
-        "SELECT checkpoints_req AS forced, checkpoints_timed AS timed FROM pg_stat_bgwriter",
+        "SELECT checkpoints_req AS forced, checkpoints_timed AS timed, (SELECT setting::bigint * 1048576 FROM pg_settings \
+         WHERE name = 'max_wal_size') AS most FROM pg_stat_bgwriter",
     )
     .server()
-    .sql_from(17, "SELECT num_requested AS forced, num_timed AS timed FROM pg_stat_checkpointer")
-    .each(|_, row| {
-        let (forced, timed) = (row.int("forced")?, row.int("timed")?);
-        (forced > timed && forced > 20).then(|| Found::new(format!("{forced} forced, {timed} by time")))
-    })
-    .safe_fix("ALTER SYSTEM SET max_wal_size = '4GB';\nSELECT pg_reload_conf()"),
+    .sql_from(
+        17,
+        "SELECT num_requested AS forced, num_timed AS timed, (SELECT setting::bigint * 1048576 FROM pg_settings \
+         WHERE name = 'max_wal_size') AS most FROM pg_stat_checkpointer",
+    )
+    .each(checkpoints)
+    .safe_fix("ALTER SYSTEM SET max_wal_size = '{better}';\nSELECT pg_reload_conf()"),
 ];
+
+/// The advice is what the rules give. A server that has as much already needs more than they know of.
+fn checkpoints(facts: &CheckFacts<'_>, row: &Row) -> Option<Found> {
+    let (forced, timed, most) = (row.int("forced")?, row.int("timed")?, row.int("most")?);
+    if forced <= timed || forced <= 20 {
+        return None;
+    }
+    let found = || Found::new(format!("{forced} forced, {timed} by time, `max_wal_size` is {}", size(most)));
+    let better = advised::value(facts, "max_wal_size", &[])?;
+    let enough = settings::value::in_bytes("max_wal_size", &better)? > u64::try_from(most).ok()?;
+    if !enough {
+        return Some(found().fix(MORE_LOG));
+    }
+    advised::size(facts, "max_wal_size", most, &[], found())
+}
+
+/// The rules give no more than there is.
+const MORE_LOG: FixTemplate = FixTemplate {
+    kind: FixKind::Advice,
+    text: "`max_wal_size` is as large as the rules make it. If the disk has the room, double it (below `[settings]` in \
+           howdah.toml, or with `ALTER SYSTEM`), and look again after a day.",
+    safe: false,
+};

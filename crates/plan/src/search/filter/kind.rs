@@ -102,7 +102,10 @@ impl Kind {
             }
             (Kind::Integer(_), _) => Err("a whole number"),
             (Kind::Real | Kind::Double | Kind::Numeric, Value::Number(_)) => Ok(value.clone()),
-            (Kind::Real | Kind::Double | Kind::Numeric, _) => Err("a number"),
+            // JSON's numbers end where a double does; as text all digits of a numeric can be said.
+            (Kind::Numeric, Value::String(s)) if decimal(s) => Ok(value.clone()),
+            (Kind::Numeric, _) => Err("a number, or one as text"),
+            (Kind::Real | Kind::Double, _) => Err("a number"),
             (Kind::Text, Value::String(_)) => Ok(value.clone()),
             (Kind::Text, _) => Err("a string"),
             (Kind::Boolean, Value::Bool(_)) => Ok(value.clone()),
@@ -209,6 +212,14 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
         // Beyond 2^53 a double no longer says which whole number was meant.
         (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
     })
+}
+
+/// Whether text is a decimal number: `-12.50`.
+fn decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let fine = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 1_000 && fine(whole) && fine(fraction)
 }
 
 /// A UUID in lower case with its hyphens.
@@ -323,6 +334,18 @@ mod tests {
         for bad in [json!(2020.5), json!(1e300), json!("2020"), json!(u64::MAX), json!(true)] {
             assert!(integer.fit(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_numeric_is_a_number_or_one_as_text() {
+        let numeric = Kind::of("numeric(40,10)");
+        for fine in [json!(1.5), json!("12345678901234567890.12345"), json!("-3")] {
+            assert_eq!(numeric.fit(&fine), Ok(fine));
+        }
+        for bad in ["", "-", "1.", ".5", "1e3", "NaN", "1;2", " 1"] {
+            assert!(numeric.fit(&json!(bad)).is_err(), "{bad}");
+        }
+        assert!(Kind::of("real").fit(&json!("1")).is_err());
     }
 
     #[test]

@@ -16,6 +16,9 @@
 //!   `{"not": {"owner": "ada"}}` and `{"owner": {"ne": "ada"}}` include the rows that have no owner, and `not` is always
 //!   the exact complement. `{"owner": null}` means that it is missing; JSON `null` in metadata counts as missing.
 //!
+//! - An empty filter, and an `and` of nothing, holds for every row; an `or` of nothing and an `in` of nothing for none.
+//!   [`Expr::constant`] says so, and whoever deletes by a filter refuses one that holds for every row.
+//!
 //! [`parse`] gives an [`Expr`]; [`sql`] turns it into a condition with bound parameters; [`evaluate`] says the same in plain
 //! Rust, and a property test holds the two together on a real server.
 
@@ -25,6 +28,7 @@ mod parse;
 mod sql;
 #[cfg(test)]
 mod tests;
+pub mod types;
 
 pub use evaluate::matches;
 pub use kind::Kind;
@@ -54,6 +58,35 @@ pub enum Expr {
     Not(Box<Expr>),
     /// One test.
     Test(Operand, Test),
+}
+
+impl Expr {
+    /// What it comes to for every row, whatever is in it; none when that depends on the row.
+    pub fn constant(&self) -> Option<bool> {
+        let items = |items: &[Expr], decides: bool| {
+            let all: Vec<Option<bool>> = items.iter().map(Expr::constant).collect();
+            if all.contains(&Some(decides)) {
+                return Some(decides);
+            }
+            all.iter().all(Option::is_some).then_some(!decides)
+        };
+        match self {
+            Expr::And(all) => items(all, false),
+            Expr::Or(any) => items(any, true),
+            Expr::Not(inner) => inner.constant().map(|value| !value),
+            Expr::Test(_, Test::In(values)) if values.is_empty() => Some(false),
+            Expr::Test(..) => None,
+        }
+    }
+
+    /// Whether it tests anything at all.
+    pub fn has_tests(&self) -> bool {
+        match self {
+            Expr::And(items) | Expr::Or(items) => items.iter().any(Expr::has_tests),
+            Expr::Not(inner) => inner.has_tests(),
+            Expr::Test(..) => true,
+        }
+    }
 }
 
 /// What is tested.
@@ -146,7 +179,9 @@ impl Scope {
         for (name, sql_type) in &resolved.fields {
             add(name, name, sql_type);
         }
-        add("id", &resolved.columns.id, id_type);
+        if resolved.columns.key.len() == 1 {
+            add("id", &resolved.columns.id, id_type);
+        }
         if let Some(source) = &resolved.columns.source {
             add("source", source, "text");
         }

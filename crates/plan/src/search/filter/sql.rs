@@ -46,6 +46,11 @@ impl Writer<'_> {
         format!("{}.{}", self.alias, quote_ident(name))
     }
 
+    /// The metadata: an adopted column may be `json`, and on `jsonb` the cast is none.
+    fn json(&self, name: &str) -> String {
+        format!("{}::jsonb", self.column(name))
+    }
+
     fn exists(&mut self, target: &Operand, negated: bool) -> String {
         match target {
             Operand::Column { name, .. } => {
@@ -53,8 +58,7 @@ impl Writer<'_> {
             }
             Operand::Metadata { column, path } => {
                 let path = self.params.bind(Param::Text(format!("{} ? (@ != null)", json_path(path))));
-                let sql =
-                    format!("jsonb_path_exists({}, {path}::jsonpath, '{{}}', true)", self.column(column));
+                let sql = format!("jsonb_path_exists({}, {path}::jsonpath, '{{}}', true)", self.json(column));
                 if negated { format!("({sql}) IS NOT TRUE") } else { sql }
             }
         }
@@ -82,7 +86,7 @@ impl Writer<'_> {
     /// Equality is containment, which the GIN index serves. Comparison is a strict JSON path, silent on rows where the
     /// path leads nowhere or to another type: those do not match, and raise nothing.
     fn metadata(&mut self, column: &str, path: &[String], test: &Test) -> String {
-        let column = self.column(column);
+        let column = self.json(column);
         match test {
             Test::Equals(value) => {
                 let holds = self.params.bind(Param::Text(nested(path, value).to_string()));

@@ -25,6 +25,7 @@ fn resolved() -> Resolved {
         storage: Storage::Vector,
         storage_reason: String::new(),
         language: "english".into(),
+        text_index: false,
         fields: fields.map(|(name, kind)| (name.to_owned(), kind.to_owned())).into(),
         index: Index::default(),
     }
@@ -55,13 +56,41 @@ fn filters_become_conditions() {
         ),
         (json!({"not": {"not": {"year": 1}}}), r#"t."year" = $1::bigint"#),
         (json!({"seen": {"gt": "2026-01-01"}}), r#"t."seen" > $1::text::timestamptz"#),
-        (json!({"metadata.a.b": "x"}), r#"t."metadata" @> $1::text::jsonb"#),
+        (json!({"metadata.a.b": "x"}), r#"t."metadata"::jsonb @> $1::text::jsonb"#),
         (
             json!({"metadata.a": {"gt": 1}}),
-            r#"jsonb_path_exists(t."metadata", $1::text::jsonpath, $2::text::jsonb, true)"#,
+            r#"jsonb_path_exists(t."metadata"::jsonb, $1::text::jsonpath, $2::text::jsonb, true)"#,
         ),
     ] {
         assert_eq!(sql(&filter).0, expected, "{filter}");
+    }
+}
+
+#[test]
+fn a_filter_says_whether_it_tests_anything() {
+    for (filter, constant, tests) in [
+        (json!({}), Some(true), false),
+        (json!({"and": []}), Some(true), false),
+        (json!({"and": [{}, {"and": []}]}), Some(true), false),
+        (json!({"or": [{}]}), Some(true), false),
+        (json!({"or": [{"year": 1}, {}]}), Some(true), true),
+        (json!({"or": [{"year": 1}, {"not": {"or": []}}]}), Some(true), true),
+        (json!({"not": {"not": {}}}), Some(true), false),
+        (json!({"not": {"or": []}}), Some(true), false),
+        (json!({"not": {"and": [{"year": 1}, {"or": []}]}}), Some(true), true),
+        (json!({"year": {"not_in": []}}), Some(true), true),
+        (json!({"not": {"year": {"in": []}}}), Some(true), true),
+        (json!({"or": []}), Some(false), false),
+        (json!({"not": {}}), Some(false), false),
+        (json!({"year": {"in": []}}), Some(false), true),
+        (json!({"year": 1, "or": []}), Some(false), true),
+        (json!({"year": 1}), None, true),
+        (json!({"not": {"not": {"year": 1}}}), None, true),
+        (json!({"and": [{}, {"year": 1}]}), None, true),
+        (json!({"id": {"exists": true}}), None, true),
+    ] {
+        let expr = read(&filter).unwrap();
+        assert_eq!((expr.constant(), expr.has_tests()), (constant, tests), "{filter}");
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::mistakes::Mistakes;
 use super::names;
-use super::tables::{SCALARS, place_of_table, type_known};
+use super::tables::{FIELD_TYPES, place_of_table, type_known};
 use crate::problem::{Kind, Problem};
+use crate::removal::Limit;
 use crate::spec::place::{item, join};
 use crate::spec::resolve::{Columns, known_dimensions, nearest, quote_ident, split_table};
-use crate::spec::{Adopt, Collection, Embedder, EmbedderKind, Spec};
+use crate::spec::{Adopt, Collection, Embedder, EmbedderKind, FixedValue, Spec};
 
 /// The model that Howdah fetches by itself, and the word pieces it reads, without the two it adds.
 const FETCHED_MODEL: &str = "all-MiniLM-L6-v2";
@@ -162,9 +163,23 @@ impl Rules<'_> {
         self.chunking(mistakes);
         self.fields(mistakes);
         self.documents(mistakes);
+        self.max_removed(mistakes);
         match &self.collection.adopt {
             Some(adopt) => self.adopted(adopt, mistakes),
             None => self.index_names(mistakes),
+        }
+    }
+
+    fn max_removed(&self, mistakes: &mut Mistakes) {
+        let Some(limit) = self.collection.max_removed.as_deref() else { return };
+        if Limit::parse(limit).is_none() {
+            let key = self.at("max_removed");
+            let message = format!("`{key}` is neither a share nor a number: `{limit}`");
+            mistakes.say(
+                &key,
+                message,
+                "Write a share as in `\"20%\"`, or a number of documents as in `\"50\"`.",
+            );
         }
     }
 
@@ -257,7 +272,12 @@ impl Rules<'_> {
     fn fields(&self, mistakes: &mut Mistakes) {
         let taken: Vec<String> = match &self.collection.adopt {
             None => own_columns(),
-            Some(adopt) => adopted_columns(adopt).into_iter().map(|(_, column)| column.to_owned()).collect(),
+            // The columns of a key of several are fields like others: `id` is all of them.
+            Some(adopt) => adopted_columns(adopt)
+                .into_iter()
+                .filter(|(name, _)| *name != "id" || adopt.id.len() == 1)
+                .map(|(_, column)| column.to_owned())
+                .collect(),
         };
         for (name, sql_type) in &self.collection.fields {
             let key = join(&self.at("fields"), name);
@@ -278,7 +298,7 @@ impl Rules<'_> {
                     "Choose a name without `.` that is none of `and`, `or`, `not`, `metadata`.",
                 );
             }
-            type_known(&key, sql_type, &SCALARS, true, mistakes);
+            type_known(&key, sql_type, &FIELD_TYPES, true, mistakes);
         }
     }
 
@@ -315,6 +335,12 @@ impl Rules<'_> {
                 mistakes.say(&key, message, "Each of them is a column of its own.");
             }
         }
+        self.fixed_filter(adopt, mistakes);
+        if adopt.text_index && adopt.content.is_none() {
+            let key = join(&self.at("adopt"), "text_index");
+            let message = format!("`{key}`: there is no text to index");
+            mistakes.say(&key, message, "Name the text column: `content = \"…\"`.");
+        }
         let needed = [
             ("content", &adopt.content),
             ("source", &adopt.source),
@@ -330,6 +356,34 @@ impl Rules<'_> {
                     .detail(format!("`{}` does not name {}", self.at("adopt"), missing.join(", ")))
                     .hint("Name these columns, or leave `documents` out and write the rows yourself.");
             mistakes.problem(&key, problem);
+        }
+    }
+
+    fn fixed_filter(&self, adopt: &Adopt, mistakes: &mut Mistakes) {
+        for (name, value) in &adopt.filter {
+            let key = join(&self.at("adopt.filter"), name);
+            match name.strip_prefix("metadata.") {
+                Some(path) if adopt.metadata.is_none() || path.is_empty() => {
+                    let message = format!(
+                        "`{key}` names a place in the metadata, and `{}` names no column of it",
+                        self.at("adopt")
+                    );
+                    mistakes.say(&key, message, "Write `metadata = \"…\"` with the JSON column's name.");
+                }
+                Some(_) => {}
+                None => {
+                    names::identifier(&key, "a column", name, mistakes);
+                }
+            }
+            if matches!(value, FixedValue::Any(values) if values.is_empty()) {
+                let message = format!("`{key}` has no values, so the collection would have no rows");
+                mistakes.say(&key, message, "Name at least one value.");
+            }
+        }
+        if !adopt.filter.is_empty() && !self.collection.documents.is_empty() {
+            let key = self.at("documents");
+            let message = format!("`{key}`: a collection with a fixed filter is not loaded into");
+            mistakes.say(&key, message, "Leave `documents` out and write the rows yourself.");
         }
     }
 
@@ -377,8 +431,8 @@ fn adopted_columns(adopt: &Adopt) -> Vec<(&'static str, &str)> {
         ("chunk", adopt.chunk.as_deref()),
         ("content_hash", adopt.content_hash.as_deref()),
     ];
-    [("id", adopt.id.as_str()), ("embedding", adopt.embedding.as_str())]
-        .into_iter()
+    let key = adopt.id.iter().map(|column| ("id", column.as_str()));
+    key.chain([("embedding", adopt.embedding.as_str())])
         .chain(optional.into_iter().filter_map(|(name, column)| Some((name, column?))))
         .collect()
 }

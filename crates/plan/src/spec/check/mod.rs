@@ -13,6 +13,7 @@ mod server;
 mod tables;
 
 pub use mistakes::Mistake;
+pub use tables::FIELD_TYPES;
 
 use super::Spec;
 use mistakes::Mistakes;

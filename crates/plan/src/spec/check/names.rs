@@ -60,6 +60,20 @@ pub(super) fn plain(key: &str, what: &str, name: &str, mistakes: &mut Mistakes) 
     true
 }
 
+/// A UUID in small letters, as the first `howdah apply` writes one.
+pub(super) fn identity(key: &str, id: Option<&str>, mistakes: &mut Mistakes) {
+    let Some(id) = id else { return };
+    let parts: Vec<usize> = id.split('-').map(str::len).collect();
+    let digits = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    if parts != [8, 4, 4, 4, 12] || !digits {
+        mistakes.say(
+            key,
+            format!("`{key}` is `{id}`, which is no UUID in small letters"),
+            "Copy the id out of `.howdah/deployment.toml` of the checkout that was applied first.",
+        );
+    }
+}
+
 /// The name of an environment variable. What stands there may be the secret itself, so it is never repeated.
 pub(super) fn variable(key: &str, name: Option<&str>, mistakes: &mut Mistakes) {
     let Some(name) = name else { return };

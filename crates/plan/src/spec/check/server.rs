@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::mistakes::Mistakes;
 use super::names;
 use crate::problem::{Kind, Problem};
-use crate::spec::place::join;
+use crate::spec::place::{item, join};
 use crate::spec::resolve::nearest;
 use crate::spec::{Api, Server, ServerSource, SettingValue, Spec, size};
 
@@ -14,6 +14,7 @@ const LEAST_MEMORY: u64 = 256 << 20;
 
 pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes) {
     names::plain("name", "the deployment", &spec.name, mistakes);
+    names::identity("deployment", spec.deployment.as_deref(), mistakes);
     server(&spec.server, mistakes);
     api(spec, mistakes);
     settings("settings", &spec.settings, mistakes);
@@ -63,8 +64,8 @@ fn address(url: &str, mistakes: &mut Mistakes) {
             "Write `postgres://user@host:5432/database?sslmode=verify-full`.",
         );
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    // A password that is not encoded may have a `/` or a `#` in it.
+    let user = rest.split('?').next().and_then(|place| place.rsplit_once('@')).map(|(user, _)| user);
     let query = rest.split_once('?').map(|(_, query)| query).unwrap_or_default();
     let parameters: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let secret = |name: &str| matches!(name, "password" | "sslpassword");
@@ -75,7 +76,7 @@ fn address(url: &str, mistakes: &mut Mistakes) {
             "Take it out, put it into an environment variable and name that: `password_env = \"DATABASE_PASSWORD\"`.",
         );
     }
-    const MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+    const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
     let mode = parameters.iter().find(|(name, _)| *name == "sslmode").map(|(_, mode)| *mode);
     if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {
         let hint = match nearest(mode, MODES) {
@@ -168,6 +169,14 @@ fn api(spec: &Spec, mistakes: &mut Mistakes) {
             }
         }
     }
+    for (at, origin) in spec.api.cors.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
+        mistakes.say(
+            &item("api.cors", at),
+            format!("`{origin}` is not an origin as a browser says it"),
+            "Write scheme, host and a port that is not the scheme's own, in small letters and without a path: \
+             `https://app.example.com`.",
+        );
+    }
     if let Some(database) = spec.api.database.as_ref().filter(|d| !spec.databases.contains_key(*d)) {
         mistakes.undeclared("api.database", "the database", "databases", database, spec.databases.keys());
     }
@@ -238,4 +247,22 @@ pub(super) fn settings<'a>(
             _ => {}
         }
     }
+}
+
+/// Whether a browser can name this as the origin of a page.
+fn is_origin(origin: &str) -> bool {
+    if origin == "*" {
+        return true;
+    }
+    let (host, own_port) = match (origin.strip_prefix("https://"), origin.strip_prefix("http://")) {
+        (Some(host), _) => (host, ":443"),
+        (_, Some(host)) => (host, ":80"),
+        _ => return false,
+    };
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|_| !host.ends_with(']'));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:[]".contains(c);
+    !host.is_empty()
+        && host.chars().all(plain)
+        && !host.ends_with(own_port)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }

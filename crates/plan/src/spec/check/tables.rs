@@ -3,11 +3,11 @@
 use super::mistakes::Mistakes;
 use super::names;
 use crate::spec::place::{item, join};
-use crate::spec::resolve::{nearest, split_table};
+use crate::spec::resolve::{nearest, parse_table, split_table};
 use crate::spec::{Column, Spec, Table, TableIndex};
 
-/// Types that a filter compares.
-pub(super) const SCALARS: [&str; 24] = [
+/// Types that a declared field can have: those that a filter compares.
+pub const FIELD_TYPES: [&str; 24] = [
     "smallint",
     "int2",
     "integer",
@@ -78,12 +78,34 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes) {
         for (index, column) in table.columns.iter().enumerate() {
             check_column(&item(&join(&key, "columns"), index), column, &table.columns[..index], mistakes);
         }
+        renamed(spec, &key, table, mistakes);
         columns_exist(&join(&key, "primary_key"), &table.primary_key, table, mistakes);
         for (index, one) in table.indexes.iter().enumerate() {
             check_index(&item(&join(&key, "indexes"), index), one, table, mistakes);
         }
     }
     same_table(spec, mistakes);
+}
+
+/// What something was called before is not declared any more.
+fn renamed(spec: &Spec, key: &str, table: &Table, mistakes: &mut Mistakes) {
+    let said_twice = |key: &str, was: &str, mistakes: &mut Mistakes| {
+        let message = format!("`{key}`: `{was}` is declared too");
+        mistakes.say(key, message, "Take out the old one, or `renamed_from`: it cannot be both.");
+    };
+    if let Some(was) = &table.renamed_from {
+        let place = |(name, other): (&String, &Table)| split_table(other.table.as_deref().unwrap_or(name));
+        if spec.tables.iter().map(place).any(|there| there == split_table(was)) {
+            said_twice(&join(key, "renamed_from"), was, mistakes);
+        }
+    }
+    for (index, column) in table.columns.iter().enumerate() {
+        if let Some(was) = column.renamed_from.as_ref()
+            && table.columns.iter().any(|other| other.name == *was)
+        {
+            said_twice(&join(&item(&join(key, "columns"), index), "renamed_from"), was, mistakes);
+        }
+    }
 }
 
 /// Database, schema and name of a table: declared, allowed, and of a length PostgreSQL keeps.
@@ -108,11 +130,12 @@ pub(super) fn place_of_table(
     }
     let key = if table.is_some() { join(key, "table") } else { key.to_owned() };
     let declared = table.unwrap_or(name);
-    if declared.matches('.').count() > 1 {
+    let Some((schema, table)) = parse_table(declared) else {
         let message = format!("`{key}` is not `schema.table`: `{declared}`");
-        return mistakes.say(&key, message, "The database stands in a key of its own, `database`.");
-    }
-    let (schema, table) = split_table(declared);
+        let hint = "The database stands in a key of its own, `database`; a name that holds a dot is quoted: \
+                    `table = '\"a.b\"'`.";
+        return mistakes.say(&key, message, hint);
+    };
     if !names::schema(&key, &schema, mistakes) | !names::identifier(&key, "a table", &table, mistakes) {
         return;
     }
@@ -143,7 +166,7 @@ fn check_column(key: &str, column: &Column, before: &[Column], mistakes: &mut Mi
             "Remove one.",
         );
     }
-    let known: Vec<&str> = SCALARS.iter().chain(&OTHERS).copied().collect();
+    let known: Vec<&str> = FIELD_TYPES.iter().chain(&OTHERS).copied().collect();
     type_known(&join(key, "type"), &column.sql_type, &known, false, mistakes);
     let integer =
         matches!(base_type(&column.sql_type).as_str(), "smallint" | "int2" | "integer" | "int" | "int4")
@@ -263,17 +286,24 @@ fn check_index(key: &str, index: &TableIndex, table: &Table, mistakes: &mut Mist
 /// Two declarations that mean one table would undo each other's work.
 fn same_table(spec: &Spec, mistakes: &mut Mistakes) {
     let first = spec.databases.keys().next();
-    let collections = spec.collections.iter().map(|(name, c)| ("collections", name, &c.database, &c.table));
-    let tables = spec.tables.iter().map(|(name, t)| ("tables", name, &t.database, &t.table));
+    // Adopted tables belong to nobody here: several collections may share one, with other rows or another embedding.
+    let collections = spec
+        .collections
+        .iter()
+        .map(|(name, c)| (("collections", name, c.adopt.is_some()), (&c.database, &c.table)));
+    let tables = spec.tables.iter().map(|(name, t)| (("tables", name, false), (&t.database, &t.table)));
     let mut seen: Vec<(Option<&String>, (String, String), String)> = Vec::new();
-    for (section, name, database, table) in collections.chain(tables) {
+    let mut shared: Vec<(Option<&String>, (String, String), String)> = Vec::new();
+    for ((section, name, adopted), (database, table)) in collections.chain(tables) {
         let key = join(section, name);
         let database = database.as_ref().or(first);
         let table = split_table(table.as_deref().unwrap_or(name));
-        if let Some((.., other)) = seen.iter().find(|(d, t, _)| *d == database && *t == table) {
+        let others = if adopted { seen.iter().chain(&[]) } else { seen.iter().chain(&shared) };
+        if let Some((.., other)) = others.clone().find(|(d, t, _)| *d == database && *t == table) {
             let message = format!("`{key}` and `{other}` are the same table `{}.{}`", table.0, table.1);
             mistakes.say(&key, message, "Give one of them another `table`.");
         }
-        seen.push((database, table, key));
+        let list = if adopted { &mut shared } else { &mut seen };
+        list.push((database, table, key));
     }
 }

@@ -33,7 +33,13 @@ pub const DOCTOR: Presenter = Presenter {
     extra: || {
         let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
         vec![
-            switch(FIX).help("Print the safe fixes as one SQL script for psql; nothing is run"),
+            Arg::new(FIX)
+                .long(FIX)
+                .value_parser(["safe", "all"])
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("safe")
+                .help("Print the fixes as one SQL script for psql, those that are not safe as comments unless `all`; nothing is run"),
             switch(VERBOSE).short('v').help("Say why each finding matters"),
         ]
     },
@@ -42,8 +48,11 @@ pub const DOCTOR: Presenter = Presenter {
         let report = Report::deserialize(answer).map_err(|error| {
             Problem::new(Kind::Internal, "the report cannot be read").detail(error.to_string())
         })?;
+        let fix = asked.matches.get_one::<String>(FIX);
         match asked.common.output {
-            Format::Table if asked.has(FIX) => print::out(&report.fixes()),
+            Format::Table if fix.is_some() => {
+                script(&report, fix.is_some_and(|which| which == "all"), asked.common.quiet);
+            }
             Format::Table => print::out(&render::text(&report, asked.has(VERBOSE))),
             format => {
                 let rows = field(answer, "findings").as_array().map_or(&[][..], Vec::as_slice);
@@ -55,6 +64,30 @@ pub const DOCTOR: Presenter = Presenter {
     exit: |_, answer| exit(answer),
     ..Presenter::PLAIN
 };
+
+/// The script on standard output, and what is not in it on standard error.
+fn script(report: &Report, unsafe_too: bool, quiet: bool) {
+    print::out(&report.fixes(unsafe_too));
+    if quiet {
+        return;
+    }
+    for finding in report.without_script() {
+        print::err(&format!(
+            "no script for {}: {}\n  {}\n",
+            finding.check, finding.measured, finding.fix.text
+        ));
+    }
+    let commented = report.commented(unsafe_too);
+    if commented > 0 {
+        print::err(&format!(
+            "note: {commented} of the script's fixes stand as comments: read them, or print them as statements with \
+             `--fix=all`\n"
+        ));
+    }
+    if report.findings.is_empty() {
+        print::err("note: nothing was found, so there is nothing to mend\n");
+    }
+}
 
 /// The report says it itself.
 fn exit(answer: &Value) -> u8 {

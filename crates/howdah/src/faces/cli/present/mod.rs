@@ -3,12 +3,16 @@
 //! One row a skill, and none for most of them: a new skill has a command with flags, help and a readable answer without a
 //! line here.
 
+pub mod adopt;
 pub mod apply;
+pub mod batch;
 pub mod collections;
 pub mod doctor;
 pub mod documents;
+pub mod explain;
 pub mod filter;
 pub mod ingest;
+pub mod jobs;
 pub mod keys;
 pub mod plain;
 pub mod plan;
@@ -21,15 +25,20 @@ pub use presenter::{Asked, Flag, Presenter, Whom, switch_in};
 /// The rows.
 pub static PRESENTERS: &[Presenter] = &[
     search::SEARCH,
+    batch::BATCH,
     ingest::INGEST,
     collections::LIST,
     collections::DESCRIBE,
     documents::GET,
     documents::DELETE,
+    adopt::ADOPT,
     plan::PLAN,
     apply::APPLY,
     doctor::DOCTOR,
     status::STATUS,
+    jobs::LIST,
+    jobs::SHOW,
+    jobs::CANCEL,
     keys::CREATE,
     keys::LIST,
     keys::REVOKE,
@@ -71,17 +80,21 @@ pub const ORDER: &[&str] = &[
     "status",
     "logs",
     "init",
+    "adopt",
     "plan",
     "apply",
     "ingest",
     "search",
+    "search-batch",
     "collections",
     "get",
+    "update",
     "delete",
     "doctor",
     "jobs",
     "keys",
     "config",
+    "psql",
     "env",
     "openapi",
     "completions",

@@ -54,7 +54,7 @@ pub struct Flag {
     pub value: Option<&'static str>,
     /// Fields that cannot be given beside it.
     pub excludes: &'static [&'static str],
-    /// What to do when the value is out of range.
+    /// What to do when the value is larger than its range allows.
     pub hint: Option<&'static str>,
 }
 

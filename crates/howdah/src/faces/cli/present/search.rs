@@ -10,6 +10,7 @@ use super::super::common::{Common, Format};
 use super::super::endpoint::{self, HttpCall};
 use super::super::print::{self, BOLD, DIM, YELLOW, cell, field, paint, paint_out};
 use super::super::refusal::Refusal;
+use super::explain;
 use super::filter;
 use super::presenter::{Asked, Flag, Presenter};
 use crate::daemon::declaration::Declaration;
@@ -35,7 +36,7 @@ pub const SEARCH: Presenter = Presenter {
     flags: &[
         Flag {
             short: Some('n'),
-            hint: Some("Ask for fewer rows, and for the next ones with `offset`."),
+            hint: Some("One to 10000 rows can be asked for; go on with the answer's `next` as `--cursor`."),
             ..Flag::of("limit")
         },
         Flag { long: Some("like"), excludes: &["text", "vector"], ..Flag::of("id") },
@@ -95,22 +96,24 @@ fn curl(asked: &Asked) -> Result<String, Refusal> {
     ))
 }
 
+/// The rows, or with `--sql` the statement alone, so that it can be piped into psql. What explains either goes where the
+/// other data does not.
 fn show(common: &Common, answer: &Value, hits: &[Value]) {
-    let mut text = String::new();
-    for hit in hits {
-        text.push_str(&one(hit));
-    }
-    if let Some(explain) = answer.get("explain") {
-        text.push_str(&explained(answer, explain));
-    }
+    let explained = answer.get("explain").map(|explain| explained(answer, explain)).unwrap_or_default();
     if let Some(sql) = answer.get("sql").and_then(Value::as_str) {
-        text.push_str(&format!("{}\n{sql}\n", paint_out("SQL", BOLD)));
+        print::out(&format!("{sql}\n"));
+        print::err(&explained);
+    } else {
+        let rows: String = hits.iter().map(one).collect();
+        print::out(&format!("{rows}{explained}"));
     }
-    print::out(&text);
     if common.quiet {
         return;
     }
     print::err(&format!("{}\n", paint(&footer(answer, hits.len()), DIM)));
+    for note in field(answer, "notes").as_array().into_iter().flatten() {
+        print::err(&format!("{} {}\n", paint("note:", YELLOW), cell(note)));
+    }
     if field(answer, "complete") == &Value::Bool(false) {
         let reason = cell(field(answer, "complete_reason"));
         print::err(&format!("{} incomplete: {reason}\n", paint("warning:", YELLOW)));
@@ -118,7 +121,7 @@ fn show(common: &Common, answer: &Value, hits: &[Value]) {
 }
 
 /// One row: where it is from, why it is here, what it says.
-fn one(hit: &Value) -> String {
+pub fn one(hit: &Value) -> String {
     let mut head = format!("{:>2}  ", cell(field(hit, "rank")));
     let title = [field(hit, "source"), field(hit, "title")]
         .into_iter()
@@ -126,6 +129,8 @@ fn one(hit: &Value) -> String {
         .map(cell)
         .collect::<Vec<_>>()
         .join(" › ");
+    // A row that came without a source has its id for a name.
+    let title = if title.is_empty() { format!("id {}", cell(field(hit, "id"))) } else { title };
     head.push_str(&paint_out(&title, BOLD));
     let legs: Vec<String> = [("vector", "legs.vector.rank"), ("text", "legs.text.rank")]
         .into_iter()
@@ -137,14 +142,44 @@ fn one(hit: &Value) -> String {
     }
     facts.extend(legs);
     facts.push(format!("id {}", cell(field(hit, "id"))));
-    let body = [field(hit, "snippet"), field(hit, "content")].into_iter().find(|value| value.is_string());
-    let body = body.map(|value| shortened(&cell(value))).unwrap_or_default();
+    let body = match field(hit, "snippet").as_str() {
+        Some(snippet) => marked(snippet, field(hit, "marks")),
+        None => field(hit, "content")
+            .as_str()
+            .map(|_| shortened(&cell(field(hit, "content"))))
+            .unwrap_or_default(),
+    };
     format!("{head}\n    {}\n{}\n", paint_out(&facts.join(" · "), DIM), indented(&body))
 }
 
+/// A snippet without what a terminal would obey, its words bold where colours are wanted. Marks count characters.
+fn marked(snippet: &str, marks: &Value) -> String {
+    let place = |mark: &Value, at: usize| mark[at].as_u64().and_then(|place| usize::try_from(place).ok());
+    let marks: Vec<(usize, usize)> = marks
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|mark| Some((place(mark, 0)?, place(mark, 1)?)))
+        .collect();
+    let mut out = String::new();
+    let mut word = String::new();
+    for (at, character) in snippet.chars().enumerate() {
+        let character = if character.is_control() { ' ' } else { character };
+        if !marks.iter().any(|(begin, end)| (*begin..*end).contains(&at)) {
+            out.push(character);
+            continue;
+        }
+        word.push(character);
+        // A word at a time, so that a line can be wrapped between two of them.
+        if character == ' ' || marks.iter().any(|(_, end)| *end == at + 1) {
+            out.push_str(&paint_out(&std::mem::take(&mut word), BOLD));
+        }
+    }
+    out
+}
+
 fn shortened(text: &str) -> String {
-    let plain = text.replace("<b>", "").replace("</b>", "");
-    let flat = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if flat.chars().count() <= SHOWN {
         return flat;
     }
@@ -153,12 +188,24 @@ fn shortened(text: &str) -> String {
     format!("{} …", &cut[..end])
 }
 
+/// Characters of a text that are seen: colours take no place.
+fn seen(text: &str) -> usize {
+    let mut coloured = false;
+    let counts = |character: char| {
+        let begins = character == '\u{1b}';
+        let inside = coloured || begins;
+        coloured = begins || (coloured && character != 'm');
+        !inside
+    };
+    text.chars().map(counts).filter(|counts| *counts).count()
+}
+
 /// Wraps at 100 columns, four from the left.
 fn indented(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if !line.is_empty() && line.chars().count() + word.chars().count() >= 96 {
+        if !line.is_empty() && seen(&line) + seen(word) >= 96 {
             lines.push_str(&format!("    {line}\n"));
             line.clear();
         }
@@ -173,7 +220,8 @@ fn indented(text: &str) -> String {
     lines
 }
 
-fn footer(answer: &Value, count: usize) -> String {
+/// What there is to say of an answer as a whole.
+pub fn footer(answer: &Value, count: usize) -> String {
     let rows = if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
     let mut parts = vec![
         rows,
@@ -206,6 +254,7 @@ fn explained(answer: &Value, explain: &Value) -> String {
     say("why", field(answer, "scan.reason"));
     say("complete", field(answer, "complete_reason"));
     say("node", field(explain, "node"));
+    say("text node", field(explain, "text_node"));
     say("indexes", field(explain, "indexes"));
     say("scanned", field(explain, "scanned"));
     say("filtered", field(explain, "filtered"));
@@ -221,6 +270,6 @@ fn explained(answer: &Value, explain: &Value) -> String {
             lines.push(format!("  {name} = {}", cell(value)));
         }
     }
-    let plan = print::pretty(field(explain, "plan"));
+    let plan = explain::plan(field(explain, "plan"));
     format!("{}\n{}\n{}\n{plan}", paint_out("Explain", BOLD), lines.join("\n"), paint_out("Plan", BOLD))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use howdah_plan::problem::Kind;
 use howdah_plan::spec::resolve::resolve;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{IngestRequest, Input};
 use super::{World, embedder, formats, provider};
@@ -18,16 +18,20 @@ const BAD: &[(&str, &[u8], &str, &str)] = &[
     ("e.jsonl", b"{\"content\":\"x\",\"embedding\":[0,0,0,0]}\n", "e.jsonl:1", "the vector is zero"),
     ("f.jsonl", b"{\"content\":\"\xff\"}\n", "f.jsonl:1", "invalid UTF-8"),
     ("g.jsonl", b"{\"content\":\"a\\u0000b\"}\n", "g.jsonl:1", "NUL"),
-    ("h.jsonl", b"", "h.jsonl", "empty"),
-    ("i.md", b"", "i.md", "empty"),
-    ("j.md", b"  \n\n", "j.md", "no text"),
     ("k.md", b"line\nbad \xc3\x28\n", "k.md:2", "invalid UTF-8"),
     ("l.txt", b"a\nb\0c", "l.txt:2", "NUL"),
     ("m.csv", b"id,content\nm1,a\n2\n", "m.csv:3", "1 columns"),
     ("n.csv", b"id,content,embedding\n1,a,[1;2]\n", "n.csv:2", "no list of numbers"),
     ("o.npy", b"\x93NUMPY\x09\x00\x00\x00", "o.npy", "version 9"),
     ("p.jsonl", b"{\"content\":\"x\",\"year\":\"soon\"}\n", "p.jsonl:1", "field `year`"),
-    ("q.jsonl", b"[1,2]\n", "q.jsonl:1", "malformed JSON"),
+    ("q.jsonl", b"[1,2]\n", "q.jsonl:1", "it is to be a JSON object, not sequence"),
+];
+
+/// Files with nothing in them, which end no load.
+const EMPTY: &[(&str, &[u8], &str)] = &[
+    ("h.jsonl", b"", "the file is empty"),
+    ("i.md", b"", "the file is empty"),
+    ("j.md", b"  \n\n", "there is no text in it"),
 ];
 
 #[tokio::test]
@@ -44,12 +48,17 @@ async fn bad_records_stop_with_file_and_line_or_are_counted() {
         );
         assert!(problem.hint.unwrap().contains("--skip-bad"));
     }
+    for (name, content, reason) in EMPTY {
+        let path = world.file(name, content);
+        let report = world.ingest(&[&path]).await.unwrap();
+        assert!(report.bad == 0 && report.notes[0].ends_with(reason), "{name}: {:?}", report.notes);
+    }
     assert_eq!(world.count().await, 0, "nothing of a batch with a bad record is written");
     let mut request = world.request(&[world.dir.path()]);
     request.skip_bad = true;
     let report = world.run(request).await.unwrap();
     assert_eq!(report.bad, BAD.len() as u64, "{:?}", report.bad_records);
-    assert_eq!((report.bad_records.len(), report.new), (BAD.len(), 2));
+    assert_eq!((report.bad_records.len(), report.new, report.notes.len()), (BAD.len(), 2, EMPTY.len()));
 }
 
 #[tokio::test]
@@ -180,4 +189,90 @@ async fn an_adopted_table_is_filled_or_refused_with_the_statement_that_helps() {
     client.batch_execute("ALTER TABLE old ADD COLUMN must integer NOT NULL DEFAULT 0; ALTER TABLE old ALTER must DROP DEFAULT").await.unwrap();
     let problem = world.ingest(&[&path]).await.unwrap_err();
     assert!(problem.message.contains("`must`") && problem.hint.unwrap().contains("SET DEFAULT"));
+}
+
+#[tokio::test]
+async fn a_vector_too_long_or_too_short_for_single_precision_is_stored_as_its_direction() {
+    let world = World::new(&[]).await;
+    let path = world.file(
+        "v.jsonl",
+        "{\"id\":1,\"content\":\"a\",\"embedding\":[3e38,3e38,3e38,3e38]}\n\
+         {\"id\":2,\"content\":\"b\",\"embedding\":[1e-23,1e-23,0,0]}\n\
+         {\"id\":3,\"content\":\"c\",\"embedding\":[3,0,4,0]}\n",
+    );
+    assert_eq!(world.ingest(&[&path]).await.unwrap().new, 3);
+    let stored: Vec<Value> = world.rows().await.iter().map(|row| row["embedding"].clone()).collect();
+    assert_eq!(
+        stored,
+        [json!("[0.5,0.5,0.5,0.5]"), json!("[0.70710677,0.70710677,0,0]"), json!("[3,0,4,0]")]
+    );
+    assert_eq!(world.ingest(&[&path]).await.unwrap().unchanged, 3);
+}
+
+/// A provider that reads no more than so many characters of a text.
+async fn strict(characters: usize) -> wiremock::MockServer {
+    let server = wiremock::MockServer::start().await;
+    let answer = move |request: &wiremock::Request| {
+        let body: Value = request.body_json().unwrap();
+        let texts = body["inputs"].as_array().unwrap();
+        if texts.iter().any(|text| {
+            text.as_str().unwrap().contains("poison") || text.as_str().unwrap().chars().count() > characters
+        }) {
+            return wiremock::ResponseTemplate::new(400).set_body_string("input is too long");
+        }
+        wiremock::ResponseTemplate::new(200).set_body_json(vec![[1.0, 0.5, 0.0, 0.0]; texts.len()])
+    };
+    wiremock::Mock::given(wiremock::matchers::path("/embed")).respond_with(answer).mount(&server).await;
+    server
+}
+
+#[tokio::test]
+async fn text_without_spaces_goes_to_a_provider_in_pieces() {
+    let mut world = World::new(&[]).await;
+    let server = strict(8_192).await;
+    world.embedder = Some(Arc::new(embedder(&server, "strict")));
+    let sentence = "资料库每天晚上备份一次，并且每个月测试一次还原。";
+    let path = world.file("backup.md", format!("# 备份\n\n{}", sentence.repeat(500)));
+    let thai = world.file("thai.md", "ฐานข้อมูลสำรองทุกคืนและทดสอบการกู้คืนเดือนละครั้ง".repeat(340));
+    let base64 = world.file("data.txt", "QUJD".repeat(20_000));
+    world.ingest(&[&path, &thai, &base64]).await.unwrap();
+    let texts = world.texts().await;
+    let of = |name: &str| texts.iter().filter(|(source, ..)| source.ends_with(name)).count();
+    assert!(of("backup.md") > 100 && of("thai.md") > 50 && of("data.txt") > 10, "{} chunks", texts.len());
+    let longest = texts.iter().map(|(.., content)| content.chars().count()).max().unwrap();
+    assert!(longest <= 8_000, "{longest}");
+}
+
+#[tokio::test]
+async fn a_text_that_the_provider_refuses_is_named_and_can_be_left_out() {
+    let mut world = World::new(&[]).await;
+    let server = strict(8_192).await;
+    world.embedder = Some(Arc::new(embedder(&server, "strict")));
+    for number in 0..30 {
+        world.file(&format!("good/{number}.md"), format!("# Good {number}\n\nA text."));
+    }
+    world
+        .file("good/bad.md", format!("# First\n\nA text.\n\n# Second\n\n{} poison here", "word ".repeat(20)));
+    let dir = world.dir.path().join("good");
+    let problem = world.ingest(&[&dir.join("bad.md")]).await.unwrap_err();
+    assert!(
+        problem.message.contains("bad.md")
+            && problem.message.contains("chunk 2")
+            && problem.message.contains("too long"),
+        "{problem}"
+    );
+    assert!(problem.hint.unwrap().contains("--skip-bad"));
+    let mut request = world.request(&[&dir]);
+    request.skip_bad = true;
+    let report = world.run(request).await.unwrap();
+    assert_eq!((report.bad, report.new), (1, 30), "{:?}", report.bad_records);
+    assert!(report.bad_records[0].file.ends_with("bad.md"));
+    assert!(world.texts().await.iter().all(|(source, ..)| !source.ends_with("bad.md")), "half a document");
+    // A provider that takes nothing at all is no fault of a text.
+    let server = strict(0).await;
+    world.embedder = Some(Arc::new(embedder(&server, "strict")));
+    let mut request = world.request(&[&dir]);
+    request.skip_bad = true;
+    let problem = world.run(request).await.unwrap_err();
+    assert!(problem.message.contains("refused"), "{problem}");
 }

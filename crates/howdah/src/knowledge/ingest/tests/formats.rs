@@ -121,6 +121,42 @@ async fn csv_columns_are_the_keys_of_json_lines() {
     assert_eq!(rows[2]["content"], "tabbed");
 }
 
+#[tokio::test]
+async fn front_matter_gives_title_metadata_and_fields() {
+    let world = World::new(&[("owner", "text"), ("year", "integer")]).await;
+    world.file(
+        "a.md",
+        "---\ntitle: Runbook\nowner: ops\ntags: [a, b]\n---\n\n# Power\n\nTurn it off and on.\n",
+    );
+    world.file("b.md", "+++\ntitle = \"T\"\nyear = 2026\n+++\ntext");
+    world.ingest(&[world.dir.path()]).await.unwrap();
+    let rows = world.rows().await;
+    assert_eq!(
+        (&rows[0]["title"], &rows[0]["content"]),
+        (&json!("Runbook > Power"), &json!("# Power\n\nTurn it off and on."))
+    );
+    assert_eq!(
+        (&rows[0]["owner"], &rows[0]["metadata"]),
+        (&json!("ops"), &json!({"owner": "ops", "tags": ["a", "b"]}))
+    );
+    assert_eq!((&rows[1]["title"], &rows[1]["year"]), (&json!("T"), &json!(2026)));
+    let bad = world.file("c.md", "---\nyear: soon\n---\ntext");
+    let problem = world.ingest(&[&bad]).await.unwrap_err();
+    assert!(problem.message.contains("c.md:1") && problem.message.contains("`year`"), "{problem}");
+}
+
+#[tokio::test]
+async fn another_encoding_is_read_when_it_is_said() {
+    let world = World::new(&[]).await;
+    let path = world.file("latin.md", b"caf\xe9 au lait");
+    let problem = world.ingest(&[&path]).await.unwrap_err();
+    assert!(problem.hint.unwrap().contains("`--encoding latin1`"));
+    let mut request = world.request(&[&path]);
+    request.encoding = Some(crate::knowledge::read::encoding("latin1").unwrap());
+    world.run(request).await.unwrap();
+    assert_eq!(world.texts().await[0].2, "café au lait");
+}
+
 /// A NumPy file of halves.
 pub(super) fn npy(rows: &[[f32; 4]]) -> Vec<u8> {
     let header = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({}, 4), }}\n", rows.len());
@@ -152,14 +188,21 @@ async fn ready_made_vectors_come_in_blocks_with_the_lines_beside_them() {
 #[tokio::test]
 async fn parquet_columns_are_the_keys_of_json_lines() {
     use arrow_array::builder::{FixedSizeListBuilder, Float32Builder};
-    use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+    use arrow_array::{
+        ArrayRef, Decimal128Array, Float32Array, Int32Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    };
     let world = World::without_embedder("vector(4)").await;
     let mut vectors = FixedSizeListBuilder::new(Float32Builder::new(), 4);
     for x in [1.0, 2.0] {
         vectors.values().append_slice(&[x, 0.0, 0.0, 1.0]);
         vectors.append(true);
     }
-    let columns: [(&str, ArrayRef); 4] = [
+    let price = Decimal128Array::from(vec![150, -5]).with_precision_and_scale(10, 2).unwrap();
+    let columns: [(&str, ArrayRef); 7] = [
+        ("price", Arc::new(price)),
+        ("weight", Arc::new(Float32Array::from(vec![0.1, f32::NAN]))),
+        ("seen", Arc::new(TimestampMicrosecondArray::from(vec![1_700_000_000_000_000, 0]))),
         ("id", Arc::new(Int32Array::from(vec![1, 2]))),
         ("text", Arc::new(StringArray::from(vec![Some("one"), None]))),
         ("lang", Arc::new(StringArray::from(vec!["en", "de"]))),
@@ -173,7 +216,12 @@ async fn parquet_columns_are_the_keys_of_json_lines() {
     writer.close().unwrap();
     world.ingest(&[&path]).await.unwrap();
     let rows = world.rows().await;
-    assert_eq!((&rows[0]["content"], &rows[0]["metadata"]), (&json!("one"), &json!({"lang": "en"})));
+    let known = json!({"price": 1.5, "weight": 0.1, "seen": "2023-11-14 22:13:20", "lang": "en"});
+    assert_eq!((&rows[0]["content"], &rows[0]["metadata"]), (&json!("one"), &known));
+    assert_eq!(
+        (&rows[1]["metadata"]["price"], &rows[1]["metadata"]["weight"]),
+        (&json!(-0.05), &json!("NaN"))
+    );
     assert_eq!(rows[1]["embedding"], "[2,0,0,1]");
     assert_eq!(world.ingest(&[&path]).await.unwrap().unchanged, 2);
 }

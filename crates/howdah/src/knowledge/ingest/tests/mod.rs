@@ -1,9 +1,20 @@
 //! Ingest against a real server.
 
 mod bad;
+mod connections;
 mod formats;
+mod hostile;
+mod limits;
+mod names;
+mod progress;
+mod removal;
 mod repeat;
+mod selection;
+mod sequences;
+mod statistics;
 mod trouble;
+mod types;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -34,14 +45,15 @@ pub(super) struct World {
 const HEAD: &str =
     "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text NOT NULL, chunk integer NOT NULL,
     title text, content text NOT NULL, content_hash bytea NOT NULL, metadata jsonb NOT NULL DEFAULT '{}'";
-const TAIL: &str = "tsv tsvector GENERATED ALWAYS AS (setweight(to_tsvector('english'::regconfig, coalesce(title,'')),'A')
-        || setweight(to_tsvector('english'::regconfig, content),'B')) STORED,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (source, chunk)";
+const TAIL: &str = "created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), UNIQUE (source, chunk)";
 
 /// The statement that makes an own table.
 pub(crate) fn own_table(table: &str, fields: &[(&str, &str)], embedding: &str) -> String {
     let fields: String = fields.iter().map(|(name, kind)| format!("{name} {kind},")).collect();
-    format!("CREATE TABLE {table} ({HEAD}, {fields} embedding {embedding}, {TAIL})")
+    let tsv = howdah_plan::search::text::own_document("english");
+    format!(
+        "CREATE TABLE {table} ({HEAD}, {fields} embedding {embedding}, tsv tsvector GENERATED ALWAYS AS ({tsv}) STORED, {TAIL})"
+    )
 }
 
 /// Makes Howdah's own tables.
@@ -99,7 +111,9 @@ impl World {
 
     /// A request for paths.
     pub fn request(&self, paths: &[&Path]) -> IngestRequest {
-        IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection())
+        let request =
+            IngestRequest::paths(paths.iter().map(|path| path.display().to_string()), self.collection());
+        IngestRequest { base: Some(self.dir.path().to_owned()), ..request }
     }
 
     /// Ingests paths.
@@ -133,7 +147,12 @@ impl World {
     }
 
     pub async fn count(&self) -> i64 {
-        self.database.client().await.query_one("SELECT count(*) FROM notes", &[]).await.unwrap().get(0)
+        self.value("SELECT count(*) FROM notes").await
+    }
+
+    /// One number.
+    pub async fn value(&self, sql: &str) -> i64 {
+        self.database.client().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// Texts that the provider has embedded.
@@ -163,6 +182,7 @@ pub(super) fn embedder(server: &MockServer, model: &str) -> Embedder {
         dimensions: None,
         batch: None,
         timeout_seconds: None,
+        max_characters: None,
     };
     Embedder::new("test", &declared, &Home::at("/nonexistent")).unwrap()
 }
@@ -181,7 +201,7 @@ pub(super) async fn provider() -> MockServer {
 }
 
 /// Some unit vector for a text.
-fn vector(text: &str) -> [f64; 4] {
+pub(super) fn vector(text: &str) -> [f64; 4] {
     let sum = text.bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     let angle = f64::from(sum % 10_000) / 10_000.0;
     [angle.cos(), angle.sin(), 0.0, 0.0]

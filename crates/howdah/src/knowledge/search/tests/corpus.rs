@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use howdah_plan::search::{SearchAnswer, SearchRequest};
+use howdah_plan::search::{SearchAnswer, SearchRequest, text};
 use howdah_plan::spec::resolve::{Resolved, resolve};
 use howdah_plan::spec::{Spec, read};
 use serde_json::{Value, json};
@@ -62,15 +62,14 @@ impl Corpus {
             "uuid" => "id uuid DEFAULT gen_random_uuid() PRIMARY KEY",
             _ => "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         };
+        let tsv = text::own_document("english");
         corpus
             .sql(&format!(
                 "CREATE TABLE docs ({id}, source text NOT NULL, chunk integer NOT NULL, title text,
                  content text NOT NULL, content_hash bytea NOT NULL DEFAULT '', metadata jsonb NOT NULL DEFAULT '{{}}',
                  year integer, price numeric, ratio real, day date, at timestamptz, flag boolean, tags text[],
                  embedding {storage}({dimensions}),
-                 tsv tsvector GENERATED ALWAYS AS (
-                   setweight(to_tsvector('english'::regconfig, coalesce(title, '')), 'A')
-                   || setweight(to_tsvector('english'::regconfig, content), 'B')) STORED,
+                 tsv tsvector GENERATED ALWAYS AS ({tsv}) STORED,
                  created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
                  UNIQUE (source, chunk));
                  CREATE INDEX docs_tsv_idx ON docs USING gin (tsv);

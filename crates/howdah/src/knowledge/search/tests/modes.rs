@@ -141,7 +141,13 @@ async fn a_hybrid_search_fuses_ranks() {
     let fused = 1.0 / (60.0 + f64::from(vector.rank)) + 1.0 / (60.0 + f64::from(text.rank));
     assert!((first.score - fused).abs() < 1e-12);
     assert!(answer.results.windows(2).all(|pair| pair[0].score >= pair[1].score));
-    assert!(first.snippet.as_deref().unwrap_or_default().contains("<b>mouse</b>"), "{first:?}");
+    let snippet: Vec<char> = first.snippet.as_deref().unwrap_or_default().chars().collect();
+    let marked: Vec<String> = first
+        .marks
+        .iter()
+        .map(|[begin, end]| snippet[*begin as usize..*end as usize].iter().collect())
+        .collect();
+    assert!(marked.iter().any(|word| word == "mouse"), "{first:?}");
     assert!(answer.explain.expect("a plan").fusion.is_some_and(|words| words.contains("60 + vector rank")));
     let heavy = corpus
         .search(
