@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
 use howdah_plan::problem::{Kind, Problem};
+use howdah_plan::search::ask::Ask;
 use howdah_plan::search::{SearchAnswer, SearchRequest};
 use howdah_plan::spec::resolve::resolve;
 use schemars::JsonSchema;
@@ -72,6 +73,10 @@ async fn batch(context: Arc<Context>, call: Call, request: BatchRequest) -> Resu
                 .detail(format!("`{}`, the batch is for `{collection}`", search_request.collection))
                 .hint("Leave `collection` out of the searches, and send a batch for each collection."));
         }
+        Ask::check_ranges(&search_request).map_err(|problem| Problem {
+            message: format!("search {} of the batch: {}", at + 1, problem.message),
+            ..problem
+        })?;
         search_request.collection.clone_from(&collection);
         asking.push(search(Arc::clone(&context), call.clone(), search_request));
     }
@@ -148,7 +153,7 @@ pub const BATCH: Skill<Context> = Skill {
     name: "search_batch",
     summary: "Search a collection several times.",
     description: "Answers up to 100 searches of one collection in one request, in their order. One that cannot be answered \
-                  says why in its place; the others are answered all the same.",
+                  says why in its place; the others are answered all the same. A value out of its range refuses the batch.",
     effect: Effect::Reads,
     lasts: Lasts::Request,
     scope: Scope::Read,

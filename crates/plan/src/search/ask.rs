@@ -64,15 +64,8 @@ impl Ask {
     /// # Errors
     /// `usage`, with the range or the fields that fit.
     pub fn check(request: &SearchRequest, resolved: &Resolved, facts: &TableFacts) -> Result<Ask, Problem> {
-        let limit = between("limit", request.limit.unwrap_or(10), 1, MAX_LIMIT)?;
-        let offset = between("offset", request.offset.unwrap_or(0), 0, MAX_OFFSET)?;
-        if let Some(ef) = request.ef_search {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            between("ef_search", ef, 1, MAX_EF as u32)?;
-        }
-        if let Some(timeout) = request.timeout_ms {
-            between("timeout_ms", timeout, 1, 600_000)?;
-        }
+        Self::check_ranges(request)?;
+        let (limit, offset) = page(request);
         let text = request.text.as_deref().map(words_of).transpose()?;
         let mode = mode_of(request, resolved)?;
         let near = near_of(request, resolved, facts, mode)?;
@@ -98,6 +91,30 @@ impl Ask {
         })
     }
 
+    /// Whether every number and list is within its range, whatever the collection is.
+    ///
+    /// # Errors
+    /// `usage`, with the range.
+    pub fn check_ranges(request: &SearchRequest) -> Result<(), Problem> {
+        let (limit, offset) = page(request);
+        between("limit", limit, 1, MAX_LIMIT)?;
+        between("offset", offset, 0, MAX_OFFSET)?;
+        if let Some(ef) = request.ef_search {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            between("ef_search", ef, 1, MAX_EF as u32)?;
+        }
+        if let Some(timeout) = request.timeout_ms {
+            between("timeout_ms", timeout, 1, 600_000)?;
+        }
+        if request.vector.as_ref().is_some_and(Vec::is_empty) {
+            return Err(
+                usage("`vector` is empty").hint("Give as many numbers as the collection has dimensions.")
+            );
+        }
+        weights(request)?;
+        depth(request, limit.saturating_add(offset)).map(|_| ())
+    }
+
     /// Nearest rows the vector leg has to give; none without one.
     pub fn vector_rows(&self) -> Option<u32> {
         match (self.mode, &self.after) {
@@ -116,6 +133,11 @@ impl Ask {
     pub fn before(&self) -> u32 {
         self.after.as_ref().map_or(self.offset, |after| after.seen)
     }
+}
+
+/// `limit` and `offset`.
+fn page(request: &SearchRequest) -> (u32, u32) {
+    (request.limit.unwrap_or(10), request.offset.unwrap_or(0))
 }
 
 fn after(request: &SearchRequest, id_type: &str) -> Result<Option<Cursor>, Problem> {
