@@ -55,7 +55,7 @@ script=$PWD/tests/adopt/libraries.py
 
 cd "$work"
 "$howdah" up --quiet >/dev/null
-address=$("$howdah" env -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["DATABASE_URL"])')
+address=$("$howdah" env --role superuser -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["DATABASE_URL"])')
 # The libraries of others report home, and warn of what is theirs.
 export DO_NOT_TRACK=1 HAYSTACK_TELEMETRY_ENABLED=False LANGCHAIN_TRACING_V2=false PYTHONWARNINGS=ignore
 "$venv/bin/python3" "$script" "$howdah" "$address" ${names[@]+"${names[@]}"}

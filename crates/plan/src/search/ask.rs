@@ -91,7 +91,7 @@ impl Ask {
         })
     }
 
-    /// Whether every number and list is within its range, whatever the collection is.
+    /// Whether every number and list is within its range and the filter is one, whatever the collection is.
     ///
     /// # Errors
     /// `usage`, with the range.
@@ -111,6 +111,7 @@ impl Ask {
                 usage("`vector` is empty").hint("Give as many numbers as the collection has dimensions.")
             );
         }
+        request.filter.as_ref().map(filter::as_object).transpose()?;
         weights(request)?;
         depth(request, limit.saturating_add(offset)).map(|_| ())
     }

@@ -33,7 +33,7 @@ pub mod types;
 pub use evaluate::matches;
 pub use kind::Kind;
 pub(crate) use kind::uuid;
-pub use parse::parse;
+pub use parse::{as_object, parse};
 pub use sql::condition;
 
 use serde_json::Value;

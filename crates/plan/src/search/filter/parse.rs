@@ -13,12 +13,17 @@ const OPERATORS: [&str; 10] = ["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_
 /// # Errors
 /// `usage`: an unknown key or operator (with the nearest one), a value that does not fit, too deep, too long.
 pub fn parse(filter: &Value, scope: &Scope) -> Result<Expr, Problem> {
-    let mut reader = Reader { scope, tests: 0 };
-    let Value::Object(object) = filter else {
-        return Err(usage(format!("a filter is an object, not {}", what(filter)))
-            .hint("Write it as `{\"year\": 2020}`."));
-    };
-    reader.object(object, 1)
+    Reader { scope, tests: 0 }.object(as_object(filter)?, 1)
+}
+
+/// The filter as an object, which every filter is.
+///
+/// # Errors
+/// `usage` where it is something else.
+pub fn as_object(filter: &Value) -> Result<&Map<String, Value>, Problem> {
+    filter.as_object().ok_or_else(|| {
+        usage(format!("a filter is an object, not {}", what(filter))).hint("Write it as `{\"year\": 2020}`.")
+    })
 }
 
 struct Reader<'a> {
