@@ -107,9 +107,8 @@ impl Ask {
             between("timeout_ms", timeout, 1, 600_000)?;
         }
         if request.vector.as_ref().is_some_and(Vec::is_empty) {
-            return Err(
-                usage("`vector` is empty").hint("Give as many numbers as the collection has dimensions.")
-            );
+            return Err(usage("the query vector has `0` dimensions")
+                .hint("Give as many numbers as the collection has dimensions."));
         }
         request.filter.as_ref().map(filter::as_object).transpose()?;
         weights(request)?;
