@@ -1,7 +1,7 @@
 //! Recall of kinds of data and kinds of questions, in memory: what the index promises against what it gives.
 //!
 //!   cargo run -p howdah-index --example recall -- [data[/Metric]…] [questions…] [grown]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // A run that cannot go on ends.
 
 use howdah_index::build::{Loader, Sampler, create_empty};
 use howdah_index::calibrate::{SAMPLES, calibrate};

@@ -7,7 +7,7 @@
 //!
 //! An empty table gives an index with one empty list ([`create_empty`]); it becomes a good index by splitting.
 
-use crate::directory::{square, target_rows, widest_ordinary};
+use crate::directory::{FAR_LONGER, square, target_rows, widest_ordinary};
 use crate::format::directory::{self as pages, Entry, Front};
 use crate::format::meta::{META, META_USED, Meta};
 use crate::format::scan::Place;
@@ -114,7 +114,7 @@ impl Sampler {
     pub fn train(mut self, rows: u64, threads: usize, pause: &dyn Fn()) -> Trained {
         let width = self.layout.width;
         // What is far longer than the others does not move the origin.
-        let most = widest_ordinary(self.values.chunks_exact(width).map(square));
+        let most = widest_ordinary(self.values.chunks_exact(width).map(square), FAR_LONGER);
         let ordinary = |row: &&[f32]| square(row) <= most;
         let count = self.values.chunks_exact(width).filter(ordinary).count().max(1) as f64;
         let mut mean = vec![0.0f64; width];

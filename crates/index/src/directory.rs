@@ -307,7 +307,8 @@ impl Index {
         let filled = self.directory.lists().filter(|(_, e)| e.head.is_some()).map(|(n, e)| (n as u32, *e));
         self.directory.filled = Arc::new(filled.collect());
         let (mut radius, mut square, mut rows) = (0.0f64, 0.0f64, 0.0f64);
-        let most = widest_ordinary(self.directory.lists().map(|(_, e)| e.radius_squared + e.square));
+        let sizes = self.directory.lists().map(|(_, e)| e.radius_squared + e.square);
+        let most = widest_ordinary(sizes, FAR_LONGER);
         for (_, e) in self.directory.lists() {
             let n = if e.radius_squared + e.square <= most { f64::from(e.rows) } else { continue };
             radius += f64::from(e.radius_squared) * n;
@@ -333,18 +334,18 @@ impl Index {
     }
 }
 
-/// A list whose rows are longer than this many times the median's, squared, says nothing of the others.
-const OUTLIER: f32 = 64.0;
+/// What is longer than this many times the median, squared, says nothing of the others.
+pub(crate) const FAR_LONGER: f32 = 64.0;
 
-/// The greatest of squared sizes that are not far greater than the others.
-pub(crate) fn widest_ordinary(sizes: impl Iterator<Item = f32>) -> f32 {
+/// The greatest of squared sizes that are not over `factor` times the median.
+pub(crate) fn widest_ordinary(sizes: impl Iterator<Item = f32>, factor: f32) -> f32 {
     let mut sizes: Vec<f32> = sizes.filter(|size| size.is_finite()).collect();
     if sizes.is_empty() {
         return f32::MAX;
     }
     let middle = sizes.len() / 2;
     let (_, median, _) = sizes.select_nth_unstable_by(middle, f32::total_cmp);
-    if *median > 0.0 { OUTLIER * *median } else { f32::MAX }
+    if *median > 0.0 { factor * *median } else { f32::MAX }
 }
 
 /// Rows a list should have in an index of `rows` rows: 100, and √rows / 4 from 160,000 rows on, which balances the

@@ -5,6 +5,7 @@
 //! pages. Nothing leads to these blocks until the caller puts the lists into the directory: a crash before that leaves
 //! blocks without owner, which vacuum finds.
 
+use crate::directory::widest_ordinary;
 use crate::format::directory::{Entry, Front};
 use crate::format::scan::{BlockMut, BlockView, Place};
 use crate::format::{Fault, Layout, PageKind, Special, refine};
@@ -223,7 +224,7 @@ impl<'a, S: PageStore> Writer<'a, S> {
             head: self.head,
             blocks: self.blocks,
             rows: self.rows,
-            radius_squared: radius_squared(metric, &mut self.squares),
+            radius_squared: radius_squared(metric, &self.squares),
             scale: centroid.scale,
             square: centroid.square,
             split_at,
@@ -304,13 +305,11 @@ const OUTLIER: f32 = 16.0;
 /// Mean of the squared distances of a list's rows, without those that lie far outside: one row in a thousand of a thousandfold
 /// length would make its list look as wide as itself. Under inner product such a row is among the best for half of all
 /// questions, and its list is to look so.
-fn radius_squared(metric: Metric, squares: &mut [f32]) -> f32 {
-    if squares.is_empty() {
-        return 0.0;
-    }
-    let (_, median, _) = squares.select_nth_unstable_by(squares.len() / 2, f32::total_cmp);
-    let trimmed = *median > 0.0 && metric != Metric::InnerProduct;
-    let most = if trimmed { OUTLIER * *median } else { f32::INFINITY };
+fn radius_squared(metric: Metric, squares: &[f32]) -> f32 {
+    let most = match metric {
+        Metric::InnerProduct => f32::INFINITY,
+        Metric::L2 | Metric::Cosine => widest_ordinary(squares.iter().copied(), OUTLIER),
+    };
     let near = squares.iter().filter(|square| **square <= most);
     let (sum, count) =
         near.fold((0.0f64, 0u32), |(sum, count), square| (sum + f64::from(*square), count + 1));

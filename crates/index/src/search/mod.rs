@@ -254,12 +254,6 @@ impl Search {
         &self.probes
     }
 
-    /// How far the question is from the lists ([`Probes::remoteness`]).
-    #[must_use]
-    pub fn remoteness(&self) -> f32 {
-        self.probes.remoteness()
-    }
-
     /// What the search has done so far.
     #[must_use]
     pub fn work(&self) -> Work {
